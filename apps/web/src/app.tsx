@@ -1,0 +1,46 @@
+import { lazy, Suspense, useEffect } from 'react';
+import { compact } from './format.ts';
+import { Header } from './header.tsx';
+import { TONES } from './mine/activity.ts';
+import { MinePage } from './mine/mine-page.tsx';
+import { useMiner } from './mine/mining.ts';
+import { useSettings } from './mine/use-settings.ts';
+import { useWakeLock } from './mine/wake-lock.ts';
+import { usePath } from './router.tsx';
+
+/** Charts are only loaded by those who look at them. */
+const DashboardPage = lazy(() => import('./dashboard/dashboard-page.tsx'));
+
+export function App() {
+  const dashboard = usePath() === '/dashboard';
+  useTitle(dashboard ? 'Dashboard' : 'Mine');
+  useAwake();
+  return (
+    <>
+      <a className="skip" href="#main">
+        Skip to content
+      </a>
+      <Header />
+      <main id="main" tabIndex={-1}>
+        <Suspense fallback={<div className="page-loading" />}>{dashboard ? <DashboardPage /> : <MinePage />}</Suspense>
+      </main>
+    </>
+  );
+}
+
+/** A sleeping screen stops most tabs from computing. */
+function useAwake(): void {
+  const miner = useMiner();
+  const { awake } = useSettings();
+  useWakeLock(awake && miner !== null && miner.activity !== 'stopped');
+}
+
+/** The tab's title tells from afar whether it earns its keep. */
+function useTitle(page: string): void {
+  const miner = useMiner();
+  const tone = miner ? TONES[miner.activity] : 'idle';
+  const status = tone === 'work' || tone === 'wait' ? `${compact(miner!.tokensPerSecond)} tok/s` : page;
+  useEffect(() => {
+    document.title = `${status} · Starling`;
+  }, [status]);
+}

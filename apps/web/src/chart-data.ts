@@ -1,0 +1,86 @@
+/** From step points to the columns that charts draw: `[x, y…]`, one value per point, null where there is none. */
+import type { StepPoint } from '@starling/protocol';
+
+export type XAxis = 'step' | 'tokens' | 'time';
+export type Column = (number | null)[];
+export type Columns = [x: number[], ...y: Column[]];
+
+/** `time` is seconds since the run began. */
+export function xOf(points: StepPoint[], axis: XAxis, startedAt: number): number[] {
+  if (axis === 'time') return points.map((point) => (point.time - startedAt) / 1000);
+  return points.map((point) => point[axis]);
+}
+
+/**
+ * Exponential moving average with the bias of its start removed, as most training dashboards draw it:
+ * `s ← weight·s + (1 − weight)·y`, shown as `s / (1 − weight^n)`. Weight 0 gives the values back.
+ */
+export function smooth(values: number[], weight: number): number[] {
+  let sum = 0;
+  let remaining = 1;
+  return values.map((value) => {
+    sum = weight * sum + (1 - weight) * value;
+    remaining *= weight;
+    return sum / (1 - remaining);
+  });
+}
+
+/** x, raw loss, smoothed loss, validation loss. */
+export function lossColumns(points: StepPoint[], axis: XAxis, startedAt: number, weight: number): Columns {
+  const raw = points.map((point) => point.loss);
+  return [xOf(points, axis, startedAt), raw, smooth(raw, weight), points.map((point) => point.validationLoss)];
+}
+
+/** x and one line per stage. */
+export function normColumns(points: StepPoint[], axis: XAxis, startedAt: number, stages: number): Columns {
+  const lines = Array.from({ length: stages }, (_, stage) => points.map((point) => point.gradientNorms[stage] ?? null));
+  return [xOf(points, axis, startedAt), ...lines];
+}
+
+export function column(points: StepPoint[], axis: XAxis, startedAt: number, key: 'tokensPerSecond' | 'learningRate'): Columns {
+  return [xOf(points, axis, startedAt), points.map((point) => point[key])];
+}
+
+/** Milliseconds until `steps` are done at the pace of the last 50 points; null without an end or a pace. */
+export function remaining(points: StepPoint[], step: number, steps: number): number | null {
+  const recent = points.slice(-50);
+  if (steps === 0 || step >= steps || recent.length < 2) return null;
+  const [first, last] = [recent[0], recent[recent.length - 1]];
+  const pace = (last.time - first.time) / (last.step - first.step);
+  return Number.isFinite(pace) && pace > 0 ? pace * (steps - step) : null;
+}
+
+/** An SVG path over a `width` × `height` box; at most `width` points, so its length does not grow with the run. */
+export function sparkline(values: number[], width: number, height: number): string {
+  if (values.length < 2) return '';
+  const stride = Math.max(1, Math.ceil(values.length / width));
+  const kept = values.filter((_, i) => i % stride === 0 || i === values.length - 1);
+  const low = Math.min(...kept);
+  const range = Math.max(...kept) - low || 1;
+  return kept
+    .map((value, i) => {
+      const x = (i / (kept.length - 1)) * width;
+      const y = height - ((value - low) / range) * height;
+      return `${i === 0 ? 'M' : 'L'}${x.toFixed(1)} ${y.toFixed(1)}`;
+    })
+    .join('');
+}
+
+const MANTISSAS = [1, 1.5, 2, 3, 4, 5, 7];
+
+/** Round numbers inside `[low, high]` for a logarithmic axis; every decade has the same ones. */
+export function logTicks(low: number, high: number): number[] {
+  if (!(low > 0 && high > low)) return [];
+  const first = Math.floor(Math.log10(low));
+  const decades = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, i) => 10 ** (first + i));
+  const mantissas = decades.length > 4 ? [1] : MANTISSAS;
+  return decades.flatMap((decade) => mantissas.map((mantissa) => mantissa * decade)).filter((tick) => tick >= low && tick <= high);
+}
+
+/** The value at `index`, or the last one before it that is not null. */
+export function valueAt(values: Column, index: number): number | null {
+  for (let i = Math.min(index, values.length - 1); i >= 0; i--) {
+    if (values[i] !== null) return values[i];
+  }
+  return null;
+}

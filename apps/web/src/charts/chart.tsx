@@ -1,0 +1,188 @@
+import 'uplot/dist/uPlot.min.css';
+import { useEffect, useRef, useState } from 'react';
+import uPlot from 'uplot';
+import { type Columns, logTicks, valueAt, type XAxis } from '../chart-data.ts';
+import { compact, count, elapsed } from '../format.ts';
+import { onTheme } from '../theme.ts';
+
+export interface Line {
+  label: string;
+  /** Any CSS colour, also `var(--…)`: it is looked up again whenever the theme changes. */
+  color: string;
+  width: number;
+  /** Few values far apart: marked by dots. */
+  sparse?: boolean;
+  /** Drawn, but not in the legend. */
+  unlisted?: boolean;
+}
+
+export interface ChartProps {
+  title: string;
+  /** `[x, y…]`, one column per line. */
+  data: Columns;
+  lines: readonly Line[];
+  axis: XAxis;
+  log?: boolean;
+  format: (value: number | null) => string;
+  /** What to say while there is nothing to draw. */
+  empty: string;
+}
+
+/** One uPlot for as long as its lines and axes stay the same; data, size and theme only redraw it. */
+export function Chart({ title, data, lines, axis, log = false, format, empty }: ChartProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot>(null);
+  const zoomed = useRef(false);
+  const newest = useRef(data);
+  newest.current = data;
+  const [cursor, setCursor] = useState<number | null>(null);
+
+  useEffect(() => {
+    const element = box.current!;
+    const size = () => ({ width: element.clientWidth, height: element.clientHeight });
+    const u = new uPlot(
+      { ...options(element, lines, axis, log, format, zoomed, setCursor), ...size() },
+      newest.current as uPlot.AlignedData,
+      element,
+    );
+    plot.current = u;
+    zoomed.current = false;
+    const resized = new ResizeObserver(() => u.setSize(size()));
+    resized.observe(element);
+    const forget = onTheme(() => u.redraw(false));
+    return () => {
+      forget();
+      resized.disconnect();
+      u.destroy();
+    };
+  }, [lines, axis, log, format]);
+
+  useEffect(() => {
+    plot.current?.setData(data as uPlot.AlignedData, !zoomed.current);
+    if (zoomed.current) plot.current?.redraw();
+  }, [data]);
+
+  const index = cursor ?? data[0].length - 1;
+  const values = (line: number) => valueAt(data[line + 1], index);
+  return (
+    <figure className="chart">
+      <figcaption>
+        <h3>{title}</h3>
+        <ul className="legend">
+          {lines.map(
+            (line, i) =>
+              !line.unlisted && (
+                <li key={line.label}>
+                  <i style={{ background: line.color }} />
+                  {lines.length > 1 && <span>{line.label}</span>}
+                  <b>{format(values(i))}</b>
+                </li>
+              ),
+          )}
+        </ul>
+        <span className="chart-x">{cursor !== null && X_FORMATS[axis].full(data[0][cursor])}</span>
+      </figcaption>
+      <div
+        className="chart-box"
+        ref={box}
+        role="img"
+        title="Drag to zoom, double-click to see all"
+        aria-label={`${title}: ${lines.map((line, i) => `${line.label} ${format(values(i))}`).join(', ')}`}
+      />
+      {data[0].length === 0 && <p className="chart-empty empty">{empty}</p>}
+    </figure>
+  );
+}
+
+const X_FORMATS: Record<XAxis, { short: (x: number) => string; full: (x: number) => string }> = {
+  step: { short: (x) => trimmed(compact(x)), full: (x) => `step ${count(x)}` },
+  tokens: { short: (x) => trimmed(compact(x)), full: (x) => `${compact(x)} tokens` },
+  time: { short: (x) => elapsed(x * 1000), full: (x) => `${elapsed(x * 1000)} since the start` },
+};
+
+/** Splits for elapsed time: seconds, minutes and hours that a clock would show. */
+const TIME_STEPS = [
+  1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000,
+];
+
+function options(
+  element: HTMLElement,
+  lines: readonly Line[],
+  axis: XAxis,
+  log: boolean,
+  format: (value: number | null) => string,
+  zoomed: { current: boolean },
+  onCursor: (index: number | null) => void,
+): Omit<uPlot.Options, 'width' | 'height'> {
+  const color = (name: string) => () => resolve(element, name);
+  const look = {
+    stroke: color('var(--ink-3)'),
+    font: '11px system-ui, sans-serif',
+    grid: { stroke: color('var(--grid)'), width: 1 },
+    ticks: { show: false },
+  };
+  return {
+    legend: { show: false },
+    padding: [8, 10, 0, 0],
+    cursor: { sync: { key: 'run' }, points: { size: 6 }, drag: { x: true, y: false } },
+    scales: {
+      x: { time: false },
+      y: log ? { distr: 3, range: (_u, low, high) => [low * 0.97, high * 1.03] } : {},
+    },
+    axes: [
+      {
+        ...look,
+        size: 26,
+        space: 52,
+        values: (_u, splits) => splits.map(X_FORMATS[axis].short),
+        ...(axis === 'time' ? { incrs: TIME_STEPS } : { incrs: WHOLE_STEPS }),
+      },
+      {
+        ...look,
+        size: 52,
+        space: 28,
+        values: (_u, splits) => splits.map((y) => trimmed(format(y))),
+        ...(log && {
+          splits: (_u: uPlot, _axis: number, low: number, high: number) => logTicks(low, high),
+          filter: (_u: uPlot, splits: number[]) => splits,
+        }),
+      },
+    ],
+    series: [
+      {},
+      ...lines.map((line) => ({
+        label: line.label,
+        stroke: color(line.color),
+        width: line.width,
+        spanGaps: line.sparse ?? false,
+        points: { show: line.sparse ?? false, size: 5, fill: color(line.color) },
+      })),
+    ],
+    hooks: {
+      setCursor: [(u) => onCursor(u.cursor.idx ?? null)],
+      setSelect: [
+        (u) => {
+          zoomed.current ||= u.select.width > 0;
+        },
+      ],
+      ready: [
+        (u) =>
+          u.over.addEventListener('dblclick', () => {
+            zoomed.current = false;
+          }),
+      ],
+    },
+  };
+}
+
+/** Steps and tokens are whole numbers. */
+const WHOLE_STEPS = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((mantissa) => mantissa * 10 ** power)).flat();
+
+/** Axis labels without the zeros that only fill: `2.500` → `2.5`, `3.00e-4` → `3e-4`. */
+const trimmed = (text: string) => text.replace(/(\.\d*?)0+(?=\D|$)/, '$1').replace(/\.(?=\D|$)/, '');
+
+/** The colour as a canvas understands it, for the theme of this moment. */
+function resolve(element: HTMLElement, color: string): string {
+  element.style.color = color;
+  return getComputedStyle(element).color;
+}

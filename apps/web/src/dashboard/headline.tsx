@@ -1,0 +1,43 @@
+import type { RunSnapshot, StepPoint } from '@starling/protocol';
+import { remaining } from '../chart-data.ts';
+import { compact, count, loss, plural, roughly } from '../format.ts';
+import { TONES } from '../mine/activity.ts';
+import { Progress, Stat } from '../parts.tsx';
+
+/** The run in six numbers. */
+export function Headline({ run, points }: { run: RunSnapshot; points: StepPoint[] }) {
+  const { config, step, stages } = run;
+  const left = remaining(points, step, config.steps);
+  const miners = stages.flatMap((stage) => stage.miners).filter((miner) => miner.connected);
+  const working = miners.filter((miner) => TONES[miner.activity] === 'work').length;
+  const validated = points.findLast((point) => point.validationLoss !== null);
+  return (
+    <section className="panel headline" aria-label="The run now">
+      <div className="headline-step">
+        <p className="headline-run">
+          <b>{config.preset}</b> <span className="muted">{compact(run.parameters)} parameters</span>{' '}
+          <code className="code">{config.runId}</code>
+        </p>
+        <p className="headline-count">
+          <span className="stat-value">Step {count(step)}</span>
+          <span className="muted">
+            {config.steps > 0 ? ` of ${count(config.steps)}` : ' · no end set'}
+            {left !== null && ` · about ${roughly(left)} left`}
+          </span>
+        </p>
+        <Progress done={step} total={config.steps} label="Steps of the run" />
+      </div>
+      <dl className="stats">
+        <Stat label="Loss" value={loss(run.loss)} note="nats per token" />
+        <Stat
+          label="Validation loss"
+          value={loss(run.validationLoss)}
+          note={validated ? `at step ${count(validated.step)}` : `every ${count(config.validateEvery)} steps`}
+        />
+        <Stat label="Tokens" value={compact(run.tokens)} note="trained on" />
+        <Stat label="Tokens per second" value={compact(run.tokensPerSecond)} note="all miners" />
+        <Stat label="Miners" value={count(miners.length)} note={`${count(working)} at work, ${plural(stages.length, 'stage')}`} />
+      </dl>
+    </section>
+  );
+}

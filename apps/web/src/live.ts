@@ -1,0 +1,40 @@
+/** The live run: one connection to `/watch` for the whole page. */
+import type { ServerToSpectator } from '@starling/protocol';
+import { useSyncExternalStore } from 'react';
+import { io, type Socket } from 'socket.io-client';
+import { applySnapshot, applyUpdate, initialLive, type Live, withConnection } from './live-state.ts';
+
+const listeners = new Set<() => void>();
+let live = initialLive(Date.now());
+
+function set(next: Live): void {
+  if (next === live) return;
+  live = next;
+  for (const listener of listeners) listener();
+}
+
+/** Opens the connection. Called once, by `main.tsx`. */
+export function watch(): void {
+  const socket: Socket<ServerToSpectator> = io('/watch', { transports: ['websocket'], reconnectionDelayMax: 5000 });
+  const lost = () => set(withConnection(live, 'lost', Date.now()));
+
+  socket.on('snapshot', (message) => set(applySnapshot(live, message, Date.now())));
+  socket.on('update', (message) => {
+    const next = applyUpdate(live, message);
+    if (next) set(next);
+    else socket.disconnect().connect(); // The server greets every connection with a snapshot.
+  });
+  socket.on('connect_error', lost);
+  socket.on('disconnect', (reason) => {
+    if (reason === 'io client disconnect') return; // Ours, to mend a gap.
+    lost();
+    if (reason === 'io server disconnect') socket.connect();
+  });
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export const useLive = (): Live => useSyncExternalStore(subscribe, () => live);

@@ -1,0 +1,20 @@
+import './styles/tokens.css';
+import './styles/base.css';
+import './styles/shell.css';
+import './styles/mine.css';
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+import { App } from './app.tsx';
+import { watch } from './live.ts';
+import { start } from './mine/mining.ts';
+import { wantsAutostart } from './mine/settings.ts';
+import { currentSettings } from './mine/use-settings.ts';
+
+if (wantsAutostart(new URLSearchParams(location.search))) void start(currentSettings());
+watch();
+
+createRoot(document.getElementById('root')!).render(
+  <StrictMode>
+    <App />
+  </StrictMode>,
+);

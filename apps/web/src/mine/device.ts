@@ -1,0 +1,60 @@
+/** What this browser offers, found before Start so that nobody has to guess. */
+import { ERROR_HINTS, type WireError } from '@starling/protocol';
+
+export interface Device {
+  /** The GPU as the browser names it; null when WebGPU gives none. */
+  adapter: string | null;
+  /** A GPU imitated on the CPU: it works, slowly. */
+  software: boolean;
+  /** Optional abilities worth knowing, in words. */
+  features: string[];
+  /** Why WebGPU cannot be used. */
+  problem: WireError | null;
+  /** What to do in this very browser; null when nothing is wrong. */
+  fix: string | null;
+}
+
+const FEATURES: [GPUFeatureName, string][] = [
+  ['shader-f16', '16-bit floats'],
+  ['subgroups', 'subgroups'],
+];
+
+export async function findDevice(): Promise<Device> {
+  if (!isSecureContext) {
+    return without('INSECURE_CONTEXT', `${location.origin} is not a secure page, so the browser hides WebGPU and SHA-256.`, null);
+  }
+  const fix = webgpuFix(navigator.userAgent);
+  if (!navigator.gpu) return without('WEBGPU_UNAVAILABLE', 'This browser has no WebGPU.', fix);
+  const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
+  if (!adapter) return without('WEBGPU_UNAVAILABLE', 'This browser has WebGPU but offers no GPU.', fix);
+  return {
+    adapter: adapterName(adapter.info),
+    software: adapter.info.isFallbackAdapter || /swiftshader|llvmpipe|basic render/i.test(adapterName(adapter.info)),
+    features: FEATURES.filter(([feature]) => adapter.features.has(feature)).map(([, words]) => words),
+    problem: null,
+    fix: null,
+  };
+}
+
+function without(code: 'INSECURE_CONTEXT' | 'WEBGPU_UNAVAILABLE', message: string, fix: string | null): Device {
+  return { adapter: null, software: false, features: [], problem: { code, message, hint: ERROR_HINTS[code] }, fix };
+}
+
+/** Browsers tell as little of the GPU as they like: the most telling words there are. */
+export function adapterName(info: Pick<GPUAdapterInfo, 'vendor' | 'architecture' | 'device' | 'description'>): string {
+  return info.description || [info.vendor, info.architecture || info.device].filter(Boolean).join(' ') || 'a GPU the browser does not name';
+}
+
+/** The one thing to try in the browser at hand. */
+export function webgpuFix(userAgent: string): string {
+  const linux = /Linux/.test(userAgent) && !/Android/.test(userAgent);
+  if (/Firefox\//.test(userAgent)) return 'In Firefox: open about:config, set dom.webgpu.enabled to true and restart the browser.';
+  if (/Chrome\//.test(userAgent) && linux) {
+    return 'In Chrome on Linux: open chrome://flags, enable “Unsafe WebGPU Support” and “Vulkan”, and restart the browser.';
+  }
+  if (/Chrome\//.test(userAgent)) {
+    return 'In Chrome or Edge: open chrome://settings/system, switch “Use graphics acceleration” on and restart; chrome://gpu then lists WebGPU as available.';
+  }
+  if (/Safari\//.test(userAgent)) return 'In Safari: update to macOS or iOS 26, where WebGPU is on from the start.';
+  return 'Use a current Chrome, Edge, Firefox or Safari.';
+}

@@ -1,0 +1,122 @@
+/** The page's side of mining: one worker at a time, its newest state, and what automation reads. */
+import type { MinerState } from '@starling/miner';
+import { ERROR_HINTS, type ErrorCode } from '@starling/protocol';
+import { useSyncExternalStore } from 'react';
+import type { FromWorker, ToWorker } from '../worker-messages.ts';
+import type { Settings } from './settings.ts';
+import { claimTab } from './tab.ts';
+
+declare global {
+  interface Window {
+    starling: { state: MinerState | null };
+  }
+}
+
+/** A worker that does not say goodbye within this time is ended anyway; its leases expire on the server. */
+const GOODBYE_MS = 4000;
+
+const listeners = new Set<() => void>();
+let state: MinerState | null = null;
+let worker: Worker | null = null;
+let stopping = false;
+let goodbye: ReturnType<typeof setTimeout> | undefined;
+
+const tab = claimTab(sessionStorage, navigator.locks).catch(() => crypto.getRandomValues(new Uint32Array(4)).join('-'));
+
+export async function start({ name, backend }: Settings): Promise<void> {
+  if (worker) return;
+  const mine = new Worker(new URL('../mine.worker.ts', import.meta.url), { type: 'module' });
+  worker = mine;
+  stopping = false;
+  publish(connecting(name));
+  mine.onmessage = ({ data }: MessageEvent<FromWorker>) => publish(data.state);
+  mine.onerror = (event) => fail('BACKEND_FAILED', event.message || 'The mining worker could not be loaded.');
+  const message: ToWorker = { type: 'start', url: location.origin, name, backend, tab: await tab };
+  if (!stopping) mine.postMessage(message);
+}
+
+export function stop(reason: string): void {
+  if (!worker || stopping) return;
+  stopping = true;
+  worker.postMessage({ type: 'stop', reason } satisfies ToWorker);
+  goodbye = setTimeout(() => publish(stopped(null)), GOODBYE_MS);
+  notify();
+}
+
+/** Closing or leaving the page gives the leases back at once. */
+addEventListener('pagehide', () => stop('The page was closed.'));
+
+function fail(code: ErrorCode, message: string): void {
+  publish(stopped({ code, message, hint: ERROR_HINTS[code] }));
+}
+
+function publish(next: MinerState): void {
+  state = next;
+  if (next.activity === 'stopped') {
+    clearTimeout(goodbye);
+    worker?.terminate();
+    worker = null;
+    stopping = false;
+  }
+  expose(next);
+  notify();
+}
+
+function notify(): void {
+  for (const listener of listeners) listener();
+}
+
+/** For automation: attributes on `<html>` and `window.starling`. */
+function expose(next: MinerState): void {
+  window.starling = { state: next };
+  const { dataset } = document.documentElement;
+  dataset.minerActivity = next.activity;
+  dataset.minerBackend = next.backend ?? '';
+  dataset.minerId = next.minerId ?? '';
+  dataset.minerStage = next.stage === null ? '' : String(next.stage);
+  dataset.minerMicrobatches = String(next.microbatches);
+}
+
+const connecting = (name: string): MinerState => ({
+  activity: 'connecting',
+  reason: 'Loading the miner.',
+  since: Date.now(),
+  backend: null,
+  adapter: null,
+  fallback: null,
+  minerId: null,
+  name,
+  stage: null,
+  stages: null,
+  layers: null,
+  version: null,
+  parameterHash: null,
+  parameters: null,
+  microbatches: 0,
+  tokens: 0,
+  tokensPerSecond: 0,
+  rejected: 0,
+  refusals: [],
+  error: null,
+  memory: { tensors: 0, bytes: 0 },
+});
+
+const stopped = (error: MinerState['error']): MinerState => ({
+  ...(state ?? connecting('')),
+  activity: 'stopped',
+  reason: null,
+  since: Date.now(),
+  tokensPerSecond: 0,
+  error,
+});
+
+window.starling = { state: null };
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** Null before the first Start. */
+export const useMiner = (): MinerState | null => useSyncExternalStore(subscribe, () => state);
+export const useStopping = (): boolean => useSyncExternalStore(subscribe, () => stopping);

@@ -1,0 +1,73 @@
+import type { MinerState } from '@starling/miner';
+import type { MinerView, StageView } from '@starling/protocol';
+import { compact, count, layers, plural } from '../format.ts';
+import { Bird } from '../marks.tsx';
+
+/** More birds than this on one stretch of wire are only counted below it. */
+const MAX_BIRDS = 12;
+
+/** All stages as one wire; every miner is a bird on it, and yours has the colours. */
+export function Pipeline({ stages, miner }: { stages: StageView[]; miner: MinerState | null }) {
+  const own = miner && miner.activity !== 'stopped' ? miner : null;
+  return (
+    <section className="panel wire-panel" aria-labelledby="wire">
+      <div className="panel-head">
+        <h2 id="wire">The pipeline</h2>
+        <p className="muted">{place(own, stages)}</p>
+      </div>
+      {stages.length === 0 ? (
+        <p className="empty wire-empty">The stages appear as soon as the server answers.</p>
+      ) : (
+        <ol className="wire">
+          {stages.map((stage) => (
+            <Stretch key={stage.index} stage={stage} own={own} />
+          ))}
+        </ol>
+      )}
+    </section>
+  );
+}
+
+function place(own: MinerState | null, stages: StageView[]) {
+  if (own?.layers && own.stage !== null) {
+    const proof = own.parameterHash ? ` (${own.parameterHash.slice(0, 7)})` : '';
+    return `You hold stage ${own.stage}: ${layers(own.layers)}, ${compact(own.parameters)} parameters, version ${count(own.version)}${proof}.`;
+  }
+  if (own) return 'The server is choosing a stage for you.';
+  return stages.length > 0 ? 'Each stage holds some layers; each bird is a miner. Start, and one is yours.' : '';
+}
+
+function Stretch({ stage, own }: { stage: StageView; own: MinerState | null }) {
+  const here = own?.stage === stage.index;
+  const others = stage.miners.filter((other) => other.connected && other.id !== own?.minerId);
+  const share = stage.total > 0 ? Math.min(1, stage.done / stage.total) : 0;
+  return (
+    <li className={here ? 'stretch here' : 'stretch'}>
+      <div className="perch" aria-hidden="true">
+        {here && (
+          <span className="you">
+            <Bird className="bird own" />
+          </span>
+        )}
+        {others.slice(0, MAX_BIRDS).map((other) => (
+          <span key={other.id} title={`${other.name || other.id}: ${other.activity}`}>
+            <Bird className={`bird ${working(other) ? 'awake' : ''}`} />
+          </span>
+        ))}
+      </div>
+      <div className="line" aria-hidden="true">
+        <div style={{ transform: `scaleX(${share})` }} />
+      </div>
+      <p className="stretch-name">
+        Stage {stage.index}
+        {here && <em> you are here</em>}
+      </p>
+      <p className="stretch-note">
+        {layers(stage.layers)} ·{' '}
+        {others.length + (here ? 1 : 0) === 0 ? <span className="lacking">no miner</span> : plural(others.length + (here ? 1 : 0), 'miner')}
+      </p>
+    </li>
+  );
+}
+
+const working = (miner: MinerView) => miner.activity !== 'waiting' && miner.activity !== 'stopped';

@@ -1,0 +1,77 @@
+/** Small pieces that both pages use. */
+import type { WireError } from '@starling/protocol';
+import type { ReactNode } from 'react';
+import type { Tone } from './mine/activity.ts';
+
+export function Stat({ label, value, note, title }: { label: string; value: ReactNode; note?: ReactNode; title?: string }) {
+  return (
+    <div className="stat" title={title}>
+      <dt>{label}</dt>
+      <dd>
+        <span className="stat-value">{value}</span>
+        <span className="stat-note">{note}</span>
+      </dd>
+    </div>
+  );
+}
+
+/** A bar whose width tells a share; `label` is what a screen reader hears. */
+export function Progress({ done, total, label }: { done: number; total: number; label: string }) {
+  const share = total > 0 ? Math.min(1, done / total) : 0;
+  return (
+    <div className="progress" role="progressbar" aria-label={label} aria-valuemin={0} aria-valuemax={total} aria-valuenow={done}>
+      <div style={{ transform: `scaleX(${share})` }} />
+    </div>
+  );
+}
+
+export interface Option<T extends string> {
+  value: T;
+  label: string;
+  title?: string;
+}
+
+/** A row of radio buttons that looks like one switch. */
+export function Choice<T extends string>(props: {
+  name: string;
+  legend: string;
+  options: readonly Option<T>[];
+  value: T;
+  disabled?: boolean;
+  onChange: (value: T) => void;
+}) {
+  const { name, legend, options, value, disabled, onChange } = props;
+  return (
+    <fieldset className="choice" disabled={disabled}>
+      <legend className="visually-hidden">{legend}</legend>
+      {options.map((option) => (
+        <label key={option.value} title={option.title}>
+          <input type="radio" name={name} checked={option.value === value} onChange={() => onChange(option.value)} />
+          <span>{option.label}</span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+/** Says what is the matter and what to do about it. */
+export function Notice(props: { tone: Tone; title: string; children?: ReactNode; action?: ReactNode }) {
+  const { tone, title, children, action } = props;
+  return (
+    <div className={`notice ${tone}`} role={tone === 'bad' ? 'alert' : 'status'}>
+      <div>
+        <strong>{title}</strong>
+        {children}
+      </div>
+      {action}
+    </div>
+  );
+}
+
+export function ErrorText({ error }: { error: WireError }) {
+  return (
+    <p>
+      {error.message} <span className="hint">{error.hint}</span> <code className="code">{error.code}</code>
+    </p>
+  );
+}

@@ -1,0 +1,39 @@
+/** Two pages on the History API. The server answers every path with `index.html`. */
+import { type MouseEvent, type ReactNode, useSyncExternalStore } from 'react';
+
+export type Path = '/' | '/dashboard';
+
+const listeners = new Set<() => void>();
+const notify = () => {
+  for (const listener of listeners) listener();
+};
+addEventListener('popstate', notify);
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export const usePath = (): string => useSyncExternalStore(subscribe, () => location.pathname.replace(/\/+$/, '') || '/');
+
+function navigate(path: Path): void {
+  history.pushState(null, '', path);
+  scrollTo(0, 0);
+  notify();
+  document.getElementById('main')?.focus({ preventScroll: true }); // Readers go on at the new page.
+}
+
+/** A real link (opens in new tabs, shows its address) that changes the page without a reload. */
+export function Link({ to, className, children }: { to: Path; className?: string; children: ReactNode }) {
+  const current = usePath() === to;
+  const onClick = (event: MouseEvent) => {
+    if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    navigate(to);
+  };
+  return (
+    <a href={to} className={className} aria-current={current ? 'page' : undefined} onClick={onClick}>
+      {children}
+    </a>
+  );
+}

@@ -1,0 +1,24 @@
+import { defineConfig } from '@playwright/test';
+
+/** Real Chromium on real WebGPU; the software adapter, so that it is the same on machines with and without a GPU. */
+export default defineConfig({
+  testDir: '.',
+  workers: 1,
+  timeout: 12 * 60_000,
+  outputDir: '../test-results',
+  use: {
+    launchOptions: {
+      executablePath: process.env.CHROMIUM_PATH,
+      args: [
+        '--no-sandbox',
+        '--enable-unsafe-webgpu',
+        '--use-webgpu-adapter=swiftshader',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+        '--disable-quic',
+        '--no-first-run',
+      ],
+    },
+  },
+});

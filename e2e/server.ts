@@ -1,0 +1,36 @@
+/** The server as a process of its own, so that it can be killed like one. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join, resolve } from 'node:path';
+
+const root = resolve(import.meta.dirname, '..');
+
+export interface ServerProcess {
+  url: string;
+  port: number;
+  kill(): Promise<void>;
+}
+
+/** Starts `server/src/main.ts` with these options and waits until it says where it listens. */
+export async function startServerProcess(args: string[]): Promise<ServerProcess> {
+  const child: ChildProcess = spawn(join(root, 'node_modules/.bin/node'), [join(root, 'server/src/main.ts'), ...args], { cwd: root });
+  const exited = new Promise<void>((done) => child.once('exit', () => done()));
+  const url = await new Promise<string>((found, failed) => {
+    let output = '';
+    const read = (chunk: Buffer) => {
+      output += chunk;
+      const match = /Open (http:\S+) to mine/.exec(output);
+      if (match) found(match[1]!);
+    };
+    child.stdout!.on('data', read);
+    child.stderr!.on('data', read);
+    void exited.then(() => failed(new Error(`The server ended early:\n${output}`)));
+  });
+  return {
+    url,
+    port: Number(new URL(url).port),
+    kill: async () => {
+      child.kill('SIGKILL');
+      await exited;
+    },
+  };
+}

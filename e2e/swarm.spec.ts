@@ -1,0 +1,110 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Browser, expect, type Page, test } from '@playwright/test';
+import type { MinerState } from '@starling/miner';
+import type { RunSnapshot, StepPoint } from '@starling/protocol';
+import { startServerProcess } from './server.ts';
+
+const STEPS = 22;
+/** Nats by which the loss must fall over the run. */
+const MARGIN = 1;
+const MINUTE = 60_000;
+
+async function openMiner(browser: Browser, url: string, name: string, errors: string[]): Promise<Page> {
+  const page = await (await browser.newContext()).newPage();
+  page.on('pageerror', (error) => errors.push(`${name}: ${error.message}`));
+  await page.goto(`${url}/?name=${name}&backend=webgpu`);
+  const adapter = await page.evaluate(async () => (await navigator.gpu?.requestAdapter())?.info.vendor ?? null);
+  expect(adapter, 'a WebGPU adapter in the page').not.toBeNull();
+  await page.getByRole('button', { name: /start/i }).first().click();
+  return page;
+}
+
+const stateOf = (page: Page) => page.evaluate(() => (globalThis as unknown as { starling: { state: MinerState | null } }).starling.state);
+
+test('a swarm of tabs trains on WebGPU, over a killed tab and a killed server', async ({ browser, request }) => {
+  const options = [
+    '--data',
+    mkdtempSync(join(tmpdir(), 'starling-e2e-')),
+    '--steps',
+    `${STEPS}`,
+    '--stages',
+    '3',
+    '--sequences',
+    '2',
+    '--microbatches',
+    '4',
+  ];
+  const args = [...options, '--checkpoint-every', '2', '--validate-every', '10'];
+  let server = await startServerProcess(['--port', '0', ...args]);
+  const { url, port } = server;
+  const run = async (): Promise<RunSnapshot> => (await request.get(`${url}/v1/run`)).json();
+  const points = async (): Promise<StepPoint[]> => (await request.get(`${url}/v1/run/points`)).json();
+  const reached = (step: number) =>
+    expect.poll(async () => (await run()).step, { timeout: 8 * MINUTE, message: `step ${step}` }).toBeGreaterThanOrEqual(step);
+  try {
+    const errors: string[] = [];
+    const pages = await Promise.all(Array.from({ length: 6 }, (_, i) => openMiner(browser, url, `tab-${i}`, errors)));
+    await reached(2);
+    const staffed = (await run()).stages.map((stage) => stage.miners.map((miner) => miner.backend));
+    expect(staffed).toEqual(Array(3).fill(['webgpu', 'webgpu']));
+    for (const page of pages) expect((await stateOf(page))?.backend).toBe('webgpu');
+
+    // A tab dies while its stage works: nothing is said, its socket just closes.
+    await expect
+      .poll(async () => (await run()).stages.some((stage) => stage.miners.some((miner) => miner.leases > 0)), { timeout: MINUTE })
+      .toBe(true);
+    const killed = pages.pop()!;
+    await killed.context().close();
+    await reached(6);
+
+    const before = await points();
+    await server.kill();
+    server = await startServerProcess(['--port', `${port}`, ...args]);
+    const resumed = await run();
+    expect(resumed.step).toBeGreaterThanOrEqual(4);
+    expect((await points()).slice(0, resumed.step).map((point) => point.loss)).toEqual(
+      before.slice(0, resumed.step).map((point) => point.loss),
+    );
+    await reached(STEPS);
+
+    // Every replica of a stage holds the same bits as the server.
+    await expect
+      .poll(
+        async () => {
+          const { stages } = await run();
+          const states = await Promise.all(pages.map(stateOf));
+          return states.filter((state) => state?.version !== STEPS || state.parameterHash !== stages[state.stage!]!.parameterHash).length;
+        },
+        { timeout: MINUTE, message: 'replicas that differ from their stage' },
+      )
+      .toBe(0);
+    const all = await points();
+    expect(all.map((point) => point.step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
+    expect(all[0]!.loss - all.at(-1)!.loss).toBeGreaterThan(MARGIN);
+    expect(errors).toEqual([]);
+
+    for (const [width, height] of [
+      [1440, 900],
+      [360, 780],
+    ] as const) {
+      for (const [path, name] of [
+        ['/', 'mine'],
+        ['/dashboard', 'dashboard'],
+      ] as const) {
+        const page = path === '/' ? pages[0]! : await browser.newPage();
+        await page.setViewportSize({ width, height });
+        if (path !== '/') await page.goto(`${url}${path}`);
+        await expect(page.getByText(/loss/i).first()).toBeVisible();
+        await page.screenshot({ path: `test-results/${name}-${width}.png`, fullPage: true });
+        expect(
+          await page.evaluate(() => document.documentElement.scrollWidth - innerWidth),
+          `${name} scrolls sideways at ${width} px`,
+        ).toBeLessThanOrEqual(0);
+      }
+    }
+  } finally {
+    await server.kill();
+  }
+});

@@ -1,0 +1,35 @@
+/** What only Node needs: where the wasm binaries lie, and a WebGPU without a browser. Never import this in a page. */
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+
+/** Folder of the tfjs wasm binaries, ending in `/`: the `wasmPaths` of `createKernels`. */
+export function nodeWasmPath(): string {
+  const entry = createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm/package.json');
+  return `${dirname(entry)}/dist/`;
+}
+
+let instance: Promise<GPU | null> | undefined;
+
+/**
+ * WebGPU through Dawn (npm package `webgpu`), or null when the package or a Vulkan driver is missing.
+ * One instance per process. With Debian's Chromium, its software driver serves: start the process with
+ * `LD_LIBRARY_PATH=/usr/lib/chromium VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json`.
+ * Installs the WebGPU globals and `navigator.gpu`, which tfjs looks for.
+ */
+export function dawnGpu(): Promise<GPU | null> {
+  instance ??= startDawn();
+  return instance;
+}
+
+async function startDawn(): Promise<GPU | null> {
+  try {
+    const { create, globals } = await import('webgpu');
+    Object.assign(globalThis, globals);
+    const gpu = create([]);
+    if (!(await gpu.requestAdapter())) return null;
+    Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true });
+    return gpu;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * The kernels on tfjs operations: the same code on its webgpu, wasm and cpu backends. Gradients are written out by hand;
+ * nothing here uses the tape.
+ */
+import { type Backend, SwarmError } from '@starling/protocol';
+import * as tf from '@tensorflow/tfjs-core';
+import { type AttentionShape, type Kernels, NORM_EPSILON, type Tensor } from './kernels.ts';
+import { causalMask, quarterTurn, rotaryTables } from './tables.ts';
+
+const t = (tensor: Tensor) => tensor as tf.Tensor;
+const t2 = (tensor: Tensor) => tensor as tf.Tensor2D;
+const rows = (x: tf.Tensor) => x.shape[0]!;
+
+interface AttentionTables {
+  queryCos: tf.Tensor2D;
+  querySin: tf.Tensor2D;
+  keyCos: tf.Tensor2D;
+  keySin: tf.Tensor2D;
+  turn: tf.Tensor2D;
+  mask: tf.Tensor2D;
+}
+
+export class TfjsKernels implements Kernels {
+  readonly backend: Backend;
+  readonly adapter: string;
+  readonly lost: Promise<SwarmError>;
+  private readonly tables = new Map<string, AttentionTables>();
+  private readonly release: () => void;
+
+  constructor(backend: Backend, adapter: string, lost: Promise<SwarmError>, release: () => void) {
+    this.backend = backend;
+    this.adapter = adapter;
+    this.lost = lost;
+    this.release = release;
+  }
+
+  upload(data: Float32Array | Int32Array, shape: readonly number[]): Tensor {
+    if (shape.reduce((n, size) => n * size, 1) !== data.length) {
+      throw new SwarmError('TENSOR_SHAPE', `${data.length} elements do not fill the shape [${shape}].`);
+    }
+    // A copy: the cpu backend goes on using the memory it is given, and webgpu reads it at the first use only.
+    return tf.tensor(data.slice(), [...shape], data instanceof Float32Array ? 'float32' : 'int32');
+  }
+
+  async download(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
+    // A copy: on wasm and cpu tfjs hands out the memory it goes on using.
+    return new Float32Array(await t(tensor).data());
+  }
+
+  dispose(...tensors: Tensor[]): void {
+    for (const tensor of tensors) t(tensor).dispose();
+  }
+
+  scope<T>(work: () => T): T {
+    return tf.tidy(work as () => tf.TensorContainer) as T;
+  }
+
+  memory() {
+    const { numTensors, numBytes } = tf.memory();
+    return { tensors: numTensors, bytes: numBytes };
+  }
+
+  close(): void {
+    for (const table of this.tables.values()) tf.dispose({ ...table });
+    this.tables.clear();
+    this.release();
+  }
+
+  matmul(a: Tensor, b: Tensor, transposeA = false, transposeB = false): Tensor {
+    return this.product(t2(a), t2(b), transposeA, transposeB);
+  }
+
+  add(a: Tensor, b: Tensor): Tensor {
+    return tf.add(t(a), t(b));
+  }
+
+  rmsNorm(x: Tensor, gain: Tensor): ReturnType<Kernels['rmsNorm']> {
+    const inverse = tf.rsqrt(tf.add(rowMean(tf.square(t2(x))), NORM_EPSILON));
+    return { y: tf.mul(tf.mul(t(x), inverse), t(gain)), inverse };
+  }
+
+  rmsNormBackward(x: Tensor, gain: Tensor, inverse: Tensor, dy: Tensor): ReturnType<Kernels['rmsNormBackward']> {
+    const normalised = tf.mul(t2(x), t(inverse)) as tf.Tensor2D;
+    const dnormalised = tf.mul(t2(dy), t(gain)) as tf.Tensor2D;
+    const along = rowMean(tf.mul(normalised, dnormalised));
+    return {
+      dx: tf.mul(tf.sub(dnormalised, tf.mul(normalised, along)), t(inverse)),
+      dgain: columnSum(tf.mul(t2(dy), normalised)),
+    };
+  }
+
+  attention(query: Tensor, key: Tensor, value: Tensor, shape: AttentionShape): ReturnType<Kernels['attention']> {
+    const tables = this.tablesOf(shape);
+    const q = rotate(toHeads(t(query), shape, true), tables.queryCos, tables.querySin, tables.turn);
+    const k = rotate(toHeads(t(key), shape, false), tables.keyCos, tables.keySin, tables.turn);
+    const v = toHeads(t(value), shape, false);
+    const probabilities = tf.softmax(tf.add(this.product(q, k, false, true), tables.mask)) as tf.Tensor3D;
+    return { output: fromHeads(this.product(probabilities, v), shape, true), saved: [q, k, v, probabilities] };
+  }
+
+  attentionBackward(saved: readonly Tensor[], doutput: Tensor, shape: AttentionShape): ReturnType<Kernels['attentionBackward']> {
+    const [q, k, v, probabilities] = saved as unknown as tf.Tensor3D[] & { length: 4 };
+    const tables = this.tablesOf(shape);
+    const d = toHeads(t(doutput), shape, true);
+    const dprobabilities = this.product(d, v!, false, true);
+    const along = tf.sum(tf.mul(dprobabilities, probabilities!), -1, true);
+    const dscores = tf.mul(probabilities!, tf.sub(dprobabilities, along)) as tf.Tensor3D;
+    const dq = rotateBack(this.product(dscores, k!), tables.queryCos, tables.querySin, tables.turn);
+    const dk = rotateBack(this.product(dscores, q!, true, false), tables.keyCos, tables.keySin, tables.turn);
+    return {
+      dquery: fromHeads(dq, shape, true),
+      dkey: fromHeads(dk, shape, false),
+      dvalue: fromHeads(this.product(probabilities!, d, true, false), shape, false),
+    };
+  }
+
+  swiglu(gate: Tensor, up: Tensor): Tensor {
+    return tf.mul(tf.mul(t(gate), tf.sigmoid(t(gate))), t(up));
+  }
+
+  swigluBackward(gate: Tensor, up: Tensor, dy: Tensor): ReturnType<Kernels['swigluBackward']> {
+    const sigma = tf.sigmoid(t(gate));
+    const silu = tf.mul(t(gate), sigma);
+    // silu' = σ + silu·(1 − σ)
+    const slope = tf.add(sigma, tf.sub(silu, tf.mul(silu, sigma)));
+    return { dgate: tf.mul(tf.mul(t(dy), t(up)), slope), dup: tf.mul(t(dy), silu) };
+  }
+
+  embedding(tokens: Tensor, table: Tensor): Tensor {
+    return tf.gather(t(table), t(tokens) as tf.Tensor1D);
+  }
+
+  /** As a product with one-hot rows: no backend needs a scatter, and the sum has a fixed order. Right for byte vocabularies. */
+  embeddingBackward(tokens: Tensor, dy: Tensor, vocabulary: number): Tensor {
+    return this.product(oneHot(tokens, vocabulary), t2(dy), true, false);
+  }
+
+  crossEntropy(logits: Tensor, targets: Tensor): ReturnType<Kernels['crossEntropy']> {
+    const vocabulary = t(logits).shape[1]!;
+    const chosenOnly = oneHot(targets, vocabulary);
+    const shifted = tf.sub(t(logits), tf.max(t(logits), -1, true));
+    const exponentials = tf.exp(shifted);
+    const total = tf.sum(exponentials, -1, true);
+    const chosen = tf.sum(tf.mul(shifted, chosenOnly), -1, true);
+    return { lossSum: tf.sum(tf.sub(tf.log(total), chosen)), dlogits: tf.sub(tf.div(exponentials, total), chosenOnly) };
+  }
+
+  /** Matrices, or stacks of them. XNNPACK multiplies ten times slower when it has to transpose by itself. */
+  private product<T extends tf.Tensor>(a: T, b: T, transposeA = false, transposeB = false): T {
+    if (this.backend === 'webgpu') return tf.matMul(a, b, transposeA, transposeB);
+    return tf.matMul(transposeA ? transposed(a) : a, transposeB ? transposed(b) : b);
+  }
+
+  private tablesOf(shape: AttentionShape): AttentionTables {
+    const key = Object.values(shape).join();
+    const known = this.tables.get(key);
+    if (known) return known;
+    const { context, headWidth, heads, keyValueHeads } = shape;
+    const group = heads / keyValueHeads;
+    const query = rotaryTables(shape, group, 1 / Math.sqrt(headWidth)); // the scale of the scores goes with the queries
+    const keys = rotaryTables(shape, 1, 1);
+    const matrix = (data: Float32Array, height: number, width: number) => tf.keep(tf.tensor2d(data, [height, width]));
+    const tables: AttentionTables = {
+      queryCos: matrix(query.cos, group * context, headWidth),
+      querySin: matrix(query.sin, group * context, headWidth),
+      keyCos: matrix(keys.cos, context, headWidth),
+      keySin: matrix(keys.sin, context, headWidth),
+      turn: matrix(quarterTurn(headWidth), headWidth, headWidth),
+      mask: matrix(causalMask(shape, group), group * context, context),
+    };
+    this.tables.set(key, tables);
+    return tables;
+  }
+}
+
+/** Mean of each row as a product with a constant column: one operation, and a fixed order of summation. */
+function rowMean(x: tf.Tensor2D): tf.Tensor2D {
+  return tf.mean(x, 1, true);
+}
+
+function transposed<T extends tf.Tensor>(x: T): T {
+  return tf.transpose(x, x.rank === 2 ? [1, 0] : [0, 2, 1]);
+}
+
+/** `[n,V]`. Made as integers and converted: tfjs wasm writes integer bits whatever type is asked for. */
+function oneHot(tokens: Tensor, vocabulary: number): tf.Tensor2D {
+  return tf.cast(tf.oneHot(t(tokens) as tf.Tensor1D, vocabulary), 'float32') as tf.Tensor2D;
+}
+
+function columnSum(x: tf.Tensor): tf.Tensor {
+  return tf.sum(x, 0);
+}
+
+/**
+ * `[n, heads·D]` → `[sequences·keyValueHeads, group·T, D]`. The query heads that share a key head lie one after the
+ * other along the rows, so that keys and values need no copies.
+ */
+function toHeads(x: tf.Tensor, { sequences, context, heads, keyValueHeads, headWidth }: AttentionShape, isQuery: boolean): tf.Tensor3D {
+  const group = isQuery ? heads / keyValueHeads : 1;
+  const split = tf.reshape(x, [sequences, context, keyValueHeads, group, headWidth]);
+  const moved =
+    group === 1
+      ? tf.transpose(tf.reshape(split, [sequences, context, keyValueHeads, headWidth]), [0, 2, 1, 3])
+      : tf.transpose(split, [0, 2, 3, 1, 4]);
+  return tf.reshape(moved, [sequences * keyValueHeads, group * context, headWidth]);
+}
+
+/** The inverse of `toHeads`. */
+function fromHeads(x: tf.Tensor, { sequences, context, heads, keyValueHeads, headWidth }: AttentionShape, isQuery: boolean): tf.Tensor2D {
+  const group = isQuery ? heads / keyValueHeads : 1;
+  const moved =
+    group === 1
+      ? tf.transpose(tf.reshape(x, [sequences, keyValueHeads, context, headWidth]), [0, 2, 1, 3])
+      : tf.transpose(tf.reshape(x, [sequences, keyValueHeads, group, context, headWidth]), [0, 3, 1, 2, 4]);
+  return tf.reshape(moved, [sequences * context, keyValueHeads * group * headWidth]);
+}
+
+/** x·cos + (x·R)·sin, with R a quarter turn. */
+function rotate(x: tf.Tensor3D, cos: tf.Tensor2D, sin: tf.Tensor2D, turn: tf.Tensor2D): tf.Tensor3D {
+  const turned = tf.reshape(tf.matMul(tf.reshape(x, [-1, rows(turn)]) as tf.Tensor2D, turn), x.shape);
+  return tf.add(tf.mul(x, cos), tf.mul(turned, sin));
+}
+
+/** The transpose of `rotate`: dx = dy·cos + (dy·sin)·Rᵀ. */
+function rotateBack(dy: tf.Tensor3D, cos: tf.Tensor2D, sin: tf.Tensor2D, turn: tf.Tensor2D): tf.Tensor3D {
+  const scaled = tf.reshape(tf.mul(dy, sin), [-1, rows(turn)]) as tf.Tensor2D;
+  return tf.add(tf.mul(dy, cos), tf.reshape(tf.matMul(scaled, turn, false, true), dy.shape));
+}

@@ -1,0 +1,118 @@
+/**
+ * The socket to the orchestrator. A request is sent once the session is joined, and again after every reconnect until
+ * it is answered: all requests are idempotent. Commands are parsed before anybody sees them.
+ */
+import {
+  COMMANDS,
+  type CommandName,
+  type Commands,
+  type Hello,
+  type MinerToServer,
+  parseMessage,
+  type Replies,
+  type Reply,
+  type RequestName,
+  type Requests,
+  type ServerToMiner,
+  SwarmError,
+  type Welcome,
+} from '@starling/protocol';
+import { io, type Socket } from 'socket.io-client';
+
+interface Pending {
+  name: RequestName;
+  message: unknown;
+  settle: (reply: Reply<unknown>) => void;
+}
+
+export interface ConnectionEvents {
+  /** What to say first; asked again at every (re)connect. */
+  hello(): Hello;
+  welcome(welcome: Welcome): void;
+  command<K extends CommandName>(name: K, message: Commands[K]): void;
+  /** The server refused the hello: no use in trying again by itself. */
+  refused(error: SwarmError): void;
+  lost(reason: string): void;
+}
+
+export class Connection {
+  private readonly socket: Socket<ServerToMiner, MinerToServer>;
+  private readonly events: ConnectionEvents;
+  private readonly pending = new Set<Pending>();
+  private joined = false;
+
+  constructor(url: string, events: ConnectionEvents) {
+    this.events = events;
+    // WebSocket only: the long-polling start would need sticky sessions and doubles the first requests.
+    this.socket = io(url, { transports: ['websocket'], reconnectionDelay: 500, reconnectionDelayMax: 5_000, forceNew: true });
+    this.socket.on('connect', () => this.join());
+    this.socket.on('disconnect', (reason) => {
+      this.joined = false;
+      if (reason === 'io client disconnect') return; // by `leave`
+      // "io server disconnect" is the only reason after which the client would not try again by itself.
+      if (reason === 'io server disconnect') this.socket.connect();
+      this.events.lost(reason);
+    });
+    this.socket.on('connect_error', (error) => this.events.lost(error.message));
+    for (const name of Object.keys(COMMANDS) as CommandName[]) {
+      (this.socket as unknown as Socket).on(name as string, (message: unknown) => {
+        this.events.command(name, parseMessage(name, COMMANDS[name], message) as Commands[typeof name]);
+      });
+    }
+  }
+
+  /** Says hello (again): at every connect, and to ask for a fresh assignment. */
+  join(): void {
+    this.joined = false;
+    (this.socket as unknown as Socket).emit('hello', this.events.hello(), (reply: Reply<Welcome>) => {
+      if (!reply.ok) {
+        this.events.refused(SwarmError.fromWire(reply.error));
+        return;
+      }
+      this.joined = true;
+      this.events.welcome(reply.value);
+      for (const item of this.pending) this.emit(item);
+    });
+  }
+
+  /** Resolves with the server's answer; rejects with its `SwarmError`. Waits out any loss of connection. */
+  request<K extends RequestName>(name: K, message: Requests[K]): Promise<Replies[K]> {
+    return new Promise((resolve, reject) => {
+      const item: Pending = {
+        name,
+        message,
+        settle: (reply) => {
+          if (!this.pending.delete(item)) return; // answered before, on another connection
+          if (reply.ok) resolve(reply.value as Replies[K]);
+          else reject(SwarmError.fromWire(reply.error));
+        },
+      };
+      this.pending.add(item);
+      if (this.joined) this.emit(item);
+    });
+  }
+
+  /** For messages that are worth nothing later. */
+  tell<K extends RequestName>(name: K, message: Requests[K]): void {
+    if (this.joined) (this.socket as unknown as Socket).volatile.emit(name, message, () => {});
+  }
+
+  /** Sends `leave`, gives it a moment to arrive, and closes. Open requests are never answered. */
+  async leave(reason: string): Promise<void> {
+    const answered = this.joined ? this.socket.timeout(1_000).emitWithAck('leave', { reason }) : Promise.resolve();
+    await answered.catch(() => {}); // the server then notices by the closed socket
+    this.pending.clear();
+    this.socket.disconnect();
+  }
+
+  private emit(item: Pending): void {
+    (this.socket as unknown as Socket).emit(item.name, item.message, (reply: Reply<unknown>) => {
+      // The session ended meanwhile (the server restarted): hello comes first, then this again.
+      if (!reply.ok && reply.error.code === 'NOT_JOINED') {
+        if (this.joined) this.join();
+        return;
+      }
+      item.settle(reply);
+    });
+  }
+}

@@ -1,0 +1,121 @@
+/** The stage a miner holds at one version: its vectors on the host, its parameters on the device, its gradient so far. */
+import type { Kernels } from '@starling/kernels';
+import { applyAdamW, layoutOf, type ParameterLayout, Stage, type StageGradient } from '@starling/model';
+import {
+  decodeFrame,
+  type OptimizerNumbers,
+  type RunConfig,
+  type StageSpec,
+  SwarmError,
+  sha256Hex,
+  type TensorData,
+} from '@starling/protocol';
+
+type Vector = Float32Array<ArrayBuffer>;
+
+export interface StageVectors {
+  parameters: Vector;
+  firstMoment: Vector;
+  secondMoment: Vector;
+}
+
+/** Reads a stage vector `[n]` from its frame. Throws `TENSOR_SHAPE`. */
+export async function readVector(bytes: Uint8Array, size: number): Promise<Vector> {
+  const { data, shape } = await decodeFrame(bytes);
+  if (!(data instanceof Float32Array) || data.length !== size)
+    throw new SwarmError('TENSOR_SHAPE', `Expected a float32 vector [${size}], got [${shape}].`);
+  return data;
+}
+
+export class HeldStage {
+  readonly spec: StageSpec;
+  readonly layout: ParameterLayout;
+  version: number;
+  parameterHash = '';
+  /** Microbatches whose gradient is in the accumulator: accepted receipts since the last hand-in. */
+  accumulated: number[] = [];
+  /** Stage inputs kept from a forward for its backward, by microbatch. */
+  readonly inputs = new Map<number, TensorData>();
+  private readonly run: RunConfig;
+  private readonly vectors: StageVectors;
+  private readonly stage: Stage;
+  private disposed = false;
+
+  private constructor(kernels: Kernels, run: RunConfig, spec: StageSpec, version: number, vectors: StageVectors) {
+    this.run = run;
+    this.spec = spec;
+    this.version = version;
+    this.vectors = vectors;
+    this.layout = layoutOf(run.model, spec);
+    this.stage = new Stage(kernels, run.model, spec, { sequences: run.sequences });
+  }
+
+  static async load(kernels: Kernels, run: RunConfig, spec: StageSpec, version: number, vectors: StageVectors): Promise<HeldStage> {
+    const held = new HeldStage(kernels, run, spec, version, vectors);
+    await held.upload();
+    return held;
+  }
+
+  /** One forward and backward on zeros, so that shaders are compiled before a deadline runs. */
+  async warmUp(): Promise<void> {
+    const { sequences, model } = this.run;
+    const tokens = new Int32Array(sequences * model.context);
+    const activations = new Float32Array(tokens.length * model.width);
+    const input = this.spec.isFirst ? tokens : activations;
+    if (!this.spec.isLast) await this.stage.forward(input);
+    const { gradient } = await this.stage.backward(input, this.spec.isLast ? tokens : activations);
+    this.stage.discard(gradient);
+  }
+
+  forward(input: TensorData): Promise<Vector> {
+    return this.stage.forward(input);
+  }
+
+  loss(input: TensorData, targets: Int32Array<ArrayBuffer>): Promise<number> {
+    return this.stage.loss(input, targets);
+  }
+
+  backward(input: TensorData, outputGradient: TensorData) {
+    return this.stage.backward(input, outputGradient);
+  }
+
+  /** The receipt counts: the microbatch's gradient joins the sum. */
+  accept(microbatch: number, gradient: StageGradient): void {
+    if (this.disposed) {
+      this.stage.discard(gradient);
+    } else {
+      this.stage.accumulate(gradient);
+      this.accumulated.push(microbatch);
+    }
+  }
+
+  discard(gradient: StageGradient): void {
+    this.stage.discard(gradient);
+  }
+
+  /** The gradient sum so far `[n]` and the microbatches in it, ascending; the accumulator starts again at zero. */
+  async takeGradient(): Promise<{ sum: Vector; microbatches: number[] }> {
+    const microbatches = this.accumulated.sort((a, b) => a - b);
+    this.accumulated = [];
+    return { sum: await this.stage.takeGradient(), microbatches };
+  }
+
+  /** One AdamW update; afterwards this is `version + 1` with its new parameter hash. */
+  async apply(gradientSum: Vector, numbers: OptimizerNumbers): Promise<void> {
+    applyAdamW(this.vectors, gradientSum, numbers, this.layout);
+    this.version += 1;
+    this.inputs.clear();
+    await this.upload();
+  }
+
+  dispose(): void {
+    this.disposed = true;
+    this.inputs.clear();
+    this.stage.dispose();
+  }
+
+  private async upload(): Promise<void> {
+    this.stage.load(this.vectors.parameters);
+    this.parameterHash = await sha256Hex(this.vectors.parameters);
+  }
+}

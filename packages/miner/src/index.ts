@@ -1,0 +1,2 @@
+export { Miner, type MinerOptions, type MinerPorts } from './miner.ts';
+export type { MinerState } from './state.ts';

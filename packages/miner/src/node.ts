@@ -1,0 +1,52 @@
+/** A miner in a worker thread of Node: the same runtime as in a tab. For tests and benchmarks. */
+import { Worker } from 'node:worker_threads';
+import type { MinerState } from './state.ts';
+
+export interface NodeMinerOptions {
+  url: string;
+  name: string;
+  backend: 'webgpu' | 'wasm';
+}
+
+/** What the worker says; it is told only `stop`. */
+export type NodeMinerMessage = { type: 'state'; state: MinerState } | { type: 'stopped' };
+
+export interface NodeMiner {
+  /** The newest state, or null before the first. */
+  readonly state: MinerState | null;
+  onState(listener: (state: MinerState) => void): void;
+  /** Leaves politely. */
+  stop(): Promise<void>;
+  /** Ends the thread at once, as when a tab crashes. */
+  kill(): Promise<void>;
+}
+
+export function startNodeMiner(options: NodeMinerOptions): NodeMiner {
+  const worker = new Worker(new URL('./node-worker.ts', import.meta.url), { workerData: options });
+  const listeners = new Set<(state: MinerState) => void>();
+  let state: MinerState | null = null;
+  const stopped = new Promise<void>((resolve) => {
+    worker.on('exit', () => resolve());
+    worker.on('message', (message: NodeMinerMessage) => {
+      if (message.type === 'stopped') return resolve();
+      state = message.state;
+      for (const listener of listeners) listener(message.state);
+    });
+  });
+  return {
+    get state() {
+      return state;
+    },
+    onState: (listener) => {
+      listeners.add(listener);
+    },
+    stop: async () => {
+      worker.postMessage('stop');
+      await stopped;
+      await worker.terminate();
+    },
+    kill: async () => {
+      await worker.terminate();
+    },
+  };
+}

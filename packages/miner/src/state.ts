@@ -1,0 +1,37 @@
+import type { Activity, Backend, WireError } from '@starling/protocol';
+
+/** What a miner page shows. Replaced as a whole on every change; plain data, so it crosses `postMessage`. */
+export interface MinerState {
+  activity: Activity;
+  /** A sentence: why it waits, what it downloads, when it reconnects; null while it simply computes. */
+  reason: string | null;
+  /** Unix ms since when `activity` holds. */
+  since: number;
+  backend: Backend | null;
+  /** The GPU as the browser names it, or the CPU path in words; null before it is known. */
+  adapter: string | null;
+  /** Why WebGPU is not in use although it was asked for; null when it is (or was not wanted). */
+  fallback: WireError | null;
+  minerId: string | null;
+  name: string;
+  stage: number | null;
+  stages: number | null;
+  /** Layers held, inclusive. */
+  layers: [first: number, last: number] | null;
+  version: number | null;
+  /** SHA-256 of the parameters held, as proved to the server: equal in all replicas of a stage. */
+  parameterHash: string | null;
+  parameters: number | null;
+  /** Receipts accepted in this session. */
+  microbatches: number;
+  tokens: number;
+  /** Over the last 30 s. */
+  tokensPerSecond: number;
+  rejected: number;
+  /** Newest refusals first, at most 20. */
+  refusals: { time: number; error: WireError }[];
+  /** The failure that stopped or delays the miner; null when all is well. */
+  error: WireError | null;
+  /** Live tensors and their bytes on the backend: flat while mining. */
+  memory: { tensors: number; bytes: number };
+}

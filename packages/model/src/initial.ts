@@ -1,0 +1,55 @@
+/**
+ * Initial parameters from a seed, with the same bits in every engine: integer generators and exact arithmetic only,
+ * since `Math.log` and `Math.cos` (Box–Muller) may differ in the last place between engines.
+ */
+import type { ModelShape, StageSpec } from '@starling/protocol';
+import { layoutOf, type ParameterEntry } from './layout.ts';
+
+/** GPT-2's and Llama's usual standard deviation. */
+const DEVIATION = 0.02;
+
+/** FNV-1a, 32 bits: gives each parameter its own generator, so that a cut changes no value. */
+function hashOf(name: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}
+
+/** SplitMix32: 32-bit integers, each state once per period. */
+function generator(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x9e3779b9) >>> 0;
+    let z = state;
+    z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
+    z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
+    return (z ^ (z >>> 15)) >>> 0;
+  };
+}
+
+/** Sum of twelve uniforms less six: mean 0, variance 1, close to normal (Irwin–Hall). Exact in doubles. */
+function normal(next: () => number): number {
+  let sum = -6;
+  for (let i = 0; i < 12; i++) sum += next() / 2 ** 32;
+  return sum;
+}
+
+/** Norm gains are 1; what writes to the residual stream is scaled down by √(2·layers), as in GPT-2. */
+function fill(target: Float32Array, { name, shape }: ParameterEntry, { layers }: ModelShape, seed: number): void {
+  if (shape.length === 1) {
+    target.fill(1);
+    return;
+  }
+  const next = generator((hashOf(name) ^ Math.imul(seed, 0x9e3779b1)) >>> 0);
+  const writesResidual = name.endsWith('attention.output') || name.endsWith('feedForward.down');
+  const scale = writesResidual ? DEVIATION / Math.sqrt(2 * layers) : DEVIATION;
+  for (let i = 0; i < target.length; i++) target[i] = scale * normal(next);
+}
+
+/** The stage's flat vector `[n]` at version 0. */
+export function initialParameters(shape: ModelShape, stage: StageSpec, seed: number): Float32Array<ArrayBuffer> {
+  const layout = layoutOf(shape, stage);
+  const parameters = new Float32Array(layout.size);
+  for (const entry of layout.entries) fill(parameters.subarray(entry.offset, entry.offset + entry.size), entry, shape, seed);
+  return parameters;
+}

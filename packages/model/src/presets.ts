@@ -1,0 +1,66 @@
+/** Model sizes by name, with the batch and the optimizer that suit them, and how a model is cut into stages. */
+import { type ModelShape, type StageSpec, SwarmError } from '@starling/protocol';
+import type { OptimizerConfig } from './optimizer.ts';
+
+export interface Preset {
+  name: string;
+  shape: ModelShape;
+  /** Sequences in one microbatch. */
+  sequences: number;
+  microbatchesPerStep: number;
+  optimizer: OptimizerConfig;
+}
+
+/** nanoGPT's character-level settings, which these byte-level presets are compared with. */
+const OPTIMIZER: OptimizerConfig = {
+  peakLearningRate: 1e-3,
+  minimumLearningRate: 1e-4,
+  warmupSteps: 100,
+  decaySteps: 2000,
+  beta1: 0.9,
+  beta2: 0.99,
+  epsilon: 1e-8,
+  weightDecay: 0.1,
+  clipNorm: 1,
+};
+
+const PRESETS: readonly Preset[] = [
+  {
+    name: 'nano',
+    shape: { vocabulary: 256, width: 64, layers: 6, heads: 4, keyValueHeads: 2, hidden: 176, context: 64 },
+    sequences: 4,
+    microbatchesPerStep: 6,
+    // A small model learns fastest with a large rate; ten steps of warm-up are enough for AdamW's second moment.
+    optimizer: { ...OPTIMIZER, peakLearningRate: 4e-3, minimumLearningRate: 4e-4, warmupSteps: 10 },
+  },
+  {
+    name: 'shakespeare',
+    shape: { vocabulary: 256, width: 128, layers: 4, heads: 4, keyValueHeads: 4, hidden: 352, context: 64 },
+    sequences: 12,
+    microbatchesPerStep: 4,
+    optimizer: OPTIMIZER,
+  },
+];
+
+/** Throws `CONFIG_INVALID` with the names there are. */
+export function presetOf(name: string): Preset {
+  const preset = PRESETS.find((candidate) => candidate.name === name);
+  if (!preset) throw new SwarmError('CONFIG_INVALID', `There is no preset "${name}"; choose ${PRESETS.map((p) => p.name).join(' or ')}.`);
+  return preset;
+}
+
+/** Consecutive layers, as evenly as they go, the larger shares first. Throws `CONFIG_INVALID`. */
+export function cutStages(shape: ModelShape, stages: number): StageSpec[] {
+  if (!Number.isInteger(stages) || stages < 1 || stages > shape.layers) {
+    throw new SwarmError('CONFIG_INVALID', `A model of ${shape.layers} layers can be cut into 1 to ${shape.layers} stages, not ${stages}.`);
+  }
+  const share = Math.floor(shape.layers / stages);
+  const larger = shape.layers % stages;
+  return Array.from({ length: stages }, (_, index) => ({
+    index,
+    firstLayer: index * share + Math.min(index, larger),
+    layers: share + (index < larger ? 1 : 0),
+    isFirst: index === 0,
+    isLast: index === stages - 1,
+  }));
+}

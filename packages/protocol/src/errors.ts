@@ -1,0 +1,92 @@
+/**
+ * Every error the system can show, as a closed set. A code says *which*, `message` what happened this
+ * time, and `hint` what to do about it. Nothing else is ever sent to a user.
+ */
+
+/** Code → what to do about it. The hint is shown word for word. */
+export const ERROR_HINTS = {
+  // Handshake
+  PROTOCOL_UNSUPPORTED: 'Reload the page (or update the headless miner): it is older or newer than this server.',
+  NOT_JOINED: 'Send `hello` first; the connection was probably resumed after the server restarted.',
+  BAD_MESSAGE: 'The message does not fit the protocol; docs/protocol.md shows its fields. Nothing was changed.',
+  // Frames and blobs
+  FRAME_MALFORMED: 'The tensor frame could not be read; encode it again as docs/protocol.md describes.',
+  FRAME_HASH_MISMATCH: 'The bytes do not match their SHA-256: they were damaged on the way. Send them again.',
+  TENSOR_SHAPE: 'The tensor has another shape or type than this lease asks for. The lease stays open: send the right one.',
+  TENSOR_NOT_FINITE:
+    'The tensor holds NaN or infinity. Reload the page; if it happens again, this GPU computes wrongly: choose the wasm backend.',
+  BLOB_NOT_FOUND: 'The server does not hold these bytes (any more). Ask for a new assignment by reconnecting.',
+  BLOB_HASH_MISMATCH: 'The uploaded bytes do not match the SHA-256 in the address. Upload them again.',
+  BLOB_TOO_LARGE: 'The upload is larger than this run ever needs. Nothing was stored.',
+  UNAUTHORIZED: 'Send the token from `hello` as `Authorization: Bearer …`.',
+  BAD_REQUEST: 'The request body or address does not fit; docs/protocol.md shows the form. Nothing was changed.',
+  NOT_FOUND: 'Nothing lives at this address; docs/protocol.md lists what does.',
+  // Leases and receipts
+  LEASE_UNKNOWN: 'No such lease was granted to this miner. Nothing was credited; wait for the next lease.',
+  LEASE_NOT_YOURS: 'The lease belongs to another miner. Nothing was changed; send only receipts for your own leases.',
+  LEASE_EXPIRED: 'The deadline passed and the microbatch went to another miner. Nothing to do: the next lease comes by itself.',
+  RECEIPT_DUPLICATE: 'This receipt was already accepted and counts once. Nothing to do.',
+  RECEIPT_INPUT:
+    'The receipt names another input than this lease carried: input and output were mixed up. Nothing was credited; the lease stays open.',
+  // Merging
+  CONTRIBUTION_UNEXPECTED: 'No gradient is being collected from this miner now. Discard it; the next step asks again.',
+  CONTRIBUTION_MISMATCH:
+    'The gradient covers other microbatches than those accepted from this miner. Discard it and fetch the stage again.',
+  PARAMETERS_DIVERGED: 'This miner’s parameters differ from the swarm’s. It fetches the stage again by itself.',
+  // Miner side
+  WEBGPU_UNAVAILABLE:
+    'Use a browser with WebGPU (Chrome 113+, Edge, Safari 26+, Firefox 141+ on Windows) and switch hardware acceleration on; mining goes on with wasm meanwhile.',
+  DEVICE_LOST: 'The GPU was reset or taken away. The miner builds it anew and goes on; close other GPU-heavy tabs if it happens often.',
+  BACKEND_FAILED: 'This browser could not start the compute backend. Update the browser or its graphics driver.',
+  INSECURE_CONTEXT: 'Open the page over https:// or on localhost: browsers give WebGPU and SHA-256 to secure pages only.',
+  CONNECTION_LOST: 'The server cannot be reached. The miner tries again by itself and resumes where it was.',
+  HTTP_FAILED: 'A download or upload failed. The miner tries again by itself.',
+  // Operator
+  CHECKPOINT_FAILED:
+    'Free space (or fix permissions) in the data folder. Training goes on; the last good checkpoint is kept and the next one is tried at the next interval.',
+  CHECKPOINT_CORRUPT: 'This checkpoint does not match its manifest and is left alone. The newest whole one before it is used.',
+  CORPUS_UNUSABLE: 'Give --corpus a UTF-8 text file or a folder of them with at least a few thousand characters.',
+  CONFIG_INVALID: 'Correct the option; `--help` lists them all.',
+  PORT_IN_USE: 'Choose another port with --port, or stop the program that holds it.',
+  CHROMIUM_MISSING:
+    'Install Chromium (Debian: `apt-get install chromium`; elsewhere: `npx playwright install chromium`) or set CHROMIUM_PATH.',
+  INTERNAL: 'This is a fault in the server; its log holds the details. Nothing that was accepted is lost.',
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_HINTS;
+
+/** An error as it crosses the wire and as pages show it. */
+export interface WireError {
+  code: ErrorCode;
+  message: string;
+  hint: string;
+}
+
+/** The only error class that crosses a package border on purpose. */
+export class SwarmError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'SwarmError';
+    this.code = code;
+  }
+
+  get hint(): string {
+    return ERROR_HINTS[this.code];
+  }
+
+  toWire(): WireError {
+    return { code: this.code, message: this.message, hint: this.hint };
+  }
+
+  static fromWire(error: WireError): SwarmError {
+    return new SwarmError(error.code in ERROR_HINTS ? error.code : 'INTERNAL', error.message);
+  }
+
+  /** Anything thrown, as a `SwarmError`; an unknown one becomes `INTERNAL` with the original as its cause. */
+  static from(error: unknown, code: ErrorCode = 'INTERNAL'): SwarmError {
+    if (error instanceof SwarmError) return error;
+    return new SwarmError(code, error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}

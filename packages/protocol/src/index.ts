@@ -1,0 +1,7 @@
+export * from './errors.ts';
+export * from './frame.ts';
+export * from './hash.ts';
+export * from './messages.ts';
+export * from './rate.ts';
+export * from './run.ts';
+export * from './version.ts';

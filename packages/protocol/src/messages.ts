@@ -1,0 +1,171 @@
+/**
+ * All Socket.IO messages in one place. Nothing else crosses.
+ *
+ * Requests (miner → server) are acknowledged with a `Reply`; a request that is lost is sent again after a
+ * reconnect and is idempotent. Every incoming message is parsed with its schema before anything looks at it.
+ */
+import * as v from 'valibot';
+import { SwarmError, type WireError } from './errors.ts';
+import { ACTIVITIES, OptimizerNumbers, RunConfig, type RunEvent, type RunSnapshot, StageState, type StepPoint } from './run.ts';
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const sha = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'not a SHA-256 in hex'));
+const id = v.pipe(v.string(), v.minLength(1), v.maxLength(64));
+const duration = v.pipe(v.number(), v.finite(), v.minValue(0));
+
+/** Tensors up to this many bytes travel inside the message; larger ones over HTTP as a blob. */
+export const INLINE_LIMIT = 512 * 1024;
+
+const binary = v.pipe(
+  v.custom<Uint8Array | ArrayBuffer>((x) => x instanceof Uint8Array || x instanceof ArrayBuffer, 'not binary'),
+  v.transform((x) => (x instanceof Uint8Array ? x : new Uint8Array(x))),
+);
+/** A tensor frame, inline or named by the SHA-256 of its frame bytes at `/v1/blobs/:sha256`. */
+export const Payload = v.union([binary, v.object({ blob: sha })]);
+export type Payload = v.InferOutput<typeof Payload>;
+
+// ── miner → server ────────────────────────────────────────────────────────────────────────────────
+
+export const Hello = v.object({
+  protocol: count,
+  name: v.optional(v.pipe(v.string(), v.trim(), v.maxLength(40))),
+  /** Present when a miner comes back: it gets its identity and its counts again. */
+  session: v.optional(v.object({ minerId: id, token: v.pipe(v.string(), v.maxLength(128)) })),
+  /** What it still has loaded, so that a short break costs nothing; null after a reload. */
+  holding: v.nullable(v.object({ stage: count, version: count })),
+  backend: v.picklist(['webgpu', 'wasm', 'cpu']),
+  adapter: v.pipe(v.string(), v.maxLength(200)),
+});
+export type Hello = v.InferOutput<typeof Hello>;
+
+export const Welcome = v.object({ minerId: id, token: v.string(), run: RunConfig });
+export type Welcome = v.InferOutput<typeof Welcome>;
+
+/** Parameters are loaded and hashed: the miner takes leases from now on. */
+export const Ready = v.object({ stage: count, version: count, parameterHash: sha });
+export type Ready = v.InferOutput<typeof Ready>;
+
+export const Receipt = v.object({
+  leaseId: id,
+  inputHash: sha,
+  /** SHA-256 of the output tensor; null where a stage has none (first stage's backward, losses). */
+  outputHash: v.nullable(sha),
+  output: v.nullable(Payload),
+  /** Sum of the token losses in nats; last stage only. */
+  lossSum: v.nullable(v.number()),
+  computeMs: duration,
+});
+export type Receipt = v.InferOutput<typeof Receipt>;
+
+/** Answers `collect`: the miner's gradient sum over exactly `microbatches` is uploaded as blob `gradient`. */
+export const Contribution = v.object({ stage: count, version: count, gradient: sha, microbatches: v.array(count) });
+export type Contribution = v.InferOutput<typeof Contribution>;
+
+export const Applied = v.object({ stage: count, version: count, parameterHash: sha });
+export type Applied = v.InferOutput<typeof Applied>;
+
+export const Status = v.object({ activity: v.picklist(ACTIVITIES), reason: v.nullable(v.pipe(v.string(), v.maxLength(200))) });
+export type Status = v.InferOutput<typeof Status>;
+
+/** The miner goes on purpose: what it holds goes to others at once. */
+export const Leave = v.object({ reason: v.pipe(v.string(), v.maxLength(200)) });
+export type Leave = v.InferOutput<typeof Leave>;
+
+export const REQUESTS = {
+  hello: Hello,
+  ready: Ready,
+  receipt: Receipt,
+  contribution: Contribution,
+  applied: Applied,
+  status: Status,
+  leave: Leave,
+};
+export type Requests = { [K in keyof typeof REQUESTS]: v.InferOutput<(typeof REQUESTS)[K]> };
+export type RequestName = keyof Requests;
+export interface Replies {
+  hello: Welcome;
+  ready: null;
+  receipt: null;
+  contribution: null;
+  applied: null;
+  status: null;
+  leave: null;
+}
+export type Reply<T> = { ok: true; value: T } | { ok: false; error: WireError };
+
+// ── server → miner ────────────────────────────────────────────────────────────────────────────────
+
+/** Hold this stage at this version: fetch the state, load it, answer `ready`. Drops whatever was held before. */
+export const Assign = v.object({ stage: count, version: count, state: StageState, why: v.string() });
+export type Assign = v.InferOutput<typeof Assign>;
+
+export const LEASE_KINDS = ['forward', 'backward', 'evaluate'] as const;
+export type LeaseKind = (typeof LEASE_KINDS)[number];
+
+/**
+ * One piece of work. `input` is null only for a backward whose input this miner still holds.
+ * forward: input → output. backward: input and outputGradient (last stage: targets) → input gradient, loss.
+ * evaluate: input → output, last stage: input and targets → loss; nothing is kept.
+ */
+export const Lease = v.object({
+  id,
+  kind: v.picklist(LEASE_KINDS),
+  stage: count,
+  version: count,
+  microbatch: count,
+  /** Milliseconds from the grant until the lease goes to another miner. */
+  deadlineMs: duration,
+  input: v.nullable(Payload),
+  inputHash: sha,
+  outputGradient: v.nullable(Payload),
+  targets: v.nullable(Payload),
+});
+export type Lease = v.InferOutput<typeof Lease>;
+
+/** The lease went elsewhere: stop computing it if that is possible, and send no receipt. */
+export const Cancel = v.object({ leaseId: id });
+export type Cancel = v.InferOutput<typeof Cancel>;
+
+/** The step closes: upload the gradient sum over exactly these microbatches, then send `contribution`. */
+export const Collect = v.object({ stage: count, version: count, microbatches: v.array(count) });
+export type Collect = v.InferOutput<typeof Collect>;
+
+/** Apply this merged gradient: version − 1 becomes `version`, whose parameters hash to `parameterHash`. */
+export const Merge = v.object({ stage: count, version: count, gradient: sha, optimizer: OptimizerNumbers, parameterHash: sha });
+export type Merge = v.InferOutput<typeof Merge>;
+
+/** Why no lease comes now. Replaces the last one; a lease clears it. */
+export const Wait = v.object({ code: v.string(), message: v.string() });
+export type Wait = v.InferOutput<typeof Wait>;
+
+export const COMMANDS = { assign: Assign, lease: Lease, cancel: Cancel, collect: Collect, merge: Merge, wait: Wait };
+export type Commands = { [K in keyof typeof COMMANDS]: v.InferOutput<(typeof COMMANDS)[K]> };
+export type CommandName = keyof Commands;
+
+export type MinerToServer = { [K in RequestName]: (message: Requests[K], reply: (reply: Reply<Replies[K]>) => void) => void };
+export type ServerToMiner = { [K in CommandName]: (message: Commands[K]) => void };
+
+// ── server → spectator (namespace `/watch`) ───────────────────────────────────────────────────────
+
+/** First message on `/watch`, and again whenever a spectator missed an `update` (gap in `sequence`). */
+export interface WatchSnapshot {
+  sequence: number;
+  run: RunSnapshot;
+  points: StepPoint[];
+  events: RunEvent[];
+}
+/** At most four a second: the run as it is now and what was appended since the message before. */
+export type WatchUpdate = WatchSnapshot;
+export interface ServerToSpectator {
+  snapshot: (message: WatchSnapshot) => void;
+  update: (message: WatchUpdate) => void;
+}
+
+/** Parses an incoming message; throws `BAD_MESSAGE` naming the first field that does not fit. */
+export function parseMessage<S extends v.GenericSchema>(name: string, schema: S, message: unknown): v.InferOutput<S> {
+  const result = v.safeParse(schema, message);
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const path = v.getDotPath(issue) ?? '(message)';
+  throw new SwarmError('BAD_MESSAGE', `\`${name}\` does not fit the protocol at ${path}: ${issue.message}`);
+}

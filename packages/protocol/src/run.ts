@@ -1,0 +1,160 @@
+/** What a run is and how it looks from outside: shared by server, miners and pages. */
+import * as v from 'valibot';
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const positive = v.pipe(v.number(), v.integer(), v.minValue(1));
+const sha = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+
+/** Sizes of a Llama-style decoder. Head size is `width / heads`; keys and values have `keyValueHeads` heads. */
+export const ModelShape = v.object({
+  vocabulary: positive,
+  width: positive,
+  layers: positive,
+  heads: positive,
+  keyValueHeads: positive,
+  /** Inner width of the SwiGLU block. */
+  hidden: positive,
+  /** Tokens per sequence. */
+  context: positive,
+});
+export type ModelShape = v.InferOutput<typeof ModelShape>;
+
+/** The layers `[firstLayer, firstLayer + layers)` of a model; stage 0 also embeds, the last one holds norm, head and loss. */
+export const StageSpec = v.object({
+  index: count,
+  firstLayer: count,
+  layers: count,
+  isFirst: v.boolean(),
+  isLast: v.boolean(),
+});
+export type StageSpec = v.InferOutput<typeof StageSpec>;
+
+export const RunConfig = v.object({
+  runId: v.string(),
+  preset: v.string(),
+  model: ModelShape,
+  stages: v.array(StageSpec),
+  /** Sequences in one microbatch. */
+  sequences: positive,
+  microbatchesPerStep: positive,
+  /** Steps until the run is complete; 0 for no end. */
+  steps: count,
+  /** A validation loss is taken every so many steps. */
+  validateEvery: positive,
+  seed: count,
+});
+export type RunConfig = v.InferOutput<typeof RunConfig>;
+
+/** Names of the three blobs (tensor frames, `[n]` float32) that make up a stage at one version. */
+export const StageState = v.object({ parameters: sha, firstMoment: sha, secondMoment: sha });
+export type StageState = v.InferOutput<typeof StageState>;
+
+/**
+ * The numbers of one AdamW update, computed once by the orchestrator so that no replica calls `pow`.
+ * `gradientScale` turns the summed gradient into the clipped mean: clip factor ÷ tokens.
+ */
+export const OptimizerNumbers = v.object({
+  learningRate: v.number(),
+  beta1: v.number(),
+  beta2: v.number(),
+  epsilon: v.number(),
+  weightDecay: v.number(),
+  /** 1 − beta1^version */
+  biasCorrection1: v.number(),
+  /** 1 − beta2^version */
+  biasCorrection2: v.number(),
+  gradientScale: v.number(),
+});
+export type OptimizerNumbers = v.InferOutput<typeof OptimizerNumbers>;
+
+export type Backend = 'webgpu' | 'wasm' | 'cpu';
+
+/** What a miner is doing; `waiting` always comes with a reason. */
+export const ACTIVITIES = [
+  'connecting',
+  'downloading',
+  'warming-up',
+  'forward',
+  'backward',
+  'evaluate',
+  'uploading',
+  'applying',
+  'waiting',
+  'stopped',
+] as const;
+export type Activity = (typeof ACTIVITIES)[number];
+
+export interface MinerView {
+  id: string;
+  name: string;
+  stage: number | null;
+  backend: Backend;
+  adapter: string;
+  activity: Activity;
+  /** A sentence: why it waits, or null while it works. */
+  reason: string | null;
+  /** Parameter version it last proved by hash, or null before the first. */
+  version: number | null;
+  connected: boolean;
+  leases: number;
+  /** Accepted receipts since it joined. */
+  microbatches: number;
+  tokens: number;
+  /** Tokens of accepted receipts per second over the last 30 s. */
+  tokensPerSecond: number;
+  rejected: number;
+}
+
+export type StagePhase = 'training' | 'merging' | 'waiting' | 'complete';
+
+export interface StageView {
+  index: number;
+  layers: [first: number, last: number];
+  parameters: number;
+  version: number;
+  phase: StagePhase;
+  /** A sentence: what the stage waits for, or null while it trains. */
+  reason: string | null;
+  /** Microbatches of the present step whose backward was accepted here. */
+  done: number;
+  total: number;
+  parameterHash: string;
+  miners: MinerView[];
+}
+
+/** One closed step. Times are Unix milliseconds; losses are nats per token. */
+export interface StepPoint {
+  step: number;
+  tokens: number;
+  time: number;
+  loss: number;
+  validationLoss: number | null;
+  learningRate: number;
+  /** Norm of each stage's mean gradient before clipping. */
+  gradientNorms: number[];
+  tokensPerSecond: number;
+}
+
+export interface RunEvent {
+  time: number;
+  level: 'info' | 'warning' | 'error';
+  code: string;
+  message: string;
+}
+
+export interface RunSnapshot {
+  config: RunConfig;
+  phase: 'waiting' | 'training' | 'complete';
+  /** Why the run waits, or null. */
+  reason: string | null;
+  step: number;
+  tokens: number;
+  tokensPerSecond: number;
+  loss: number | null;
+  validationLoss: number | null;
+  parameters: number;
+  startedAt: number;
+  stages: StageView[];
+  /** Counts that should stay small: handed over, recomputed, rejected, resynchronised. */
+  counters: Record<string, number>;
+}

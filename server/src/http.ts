@@ -1,0 +1,88 @@
+/** HTTP: blobs, run state, health, and the built web app. */
+import { existsSync } from 'node:fs';
+import fastifyStatic from '@fastify/static';
+import { ERROR_HINTS, type ErrorCode, SwarmError } from '@starling/protocol';
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { Blobs } from './blobs.ts';
+import type { Identity } from './identity.ts';
+import type { Run } from './run.ts';
+
+const STATUS: Partial<Record<ErrorCode, number>> = {
+  UNAUTHORIZED: 401,
+  NOT_FOUND: 404,
+  BLOB_NOT_FOUND: 404,
+  BLOB_TOO_LARGE: 413,
+  INTERNAL: 500,
+};
+
+/** Fastify's own refusals, as ours. */
+function asSwarmError(error: unknown): SwarmError {
+  if (error instanceof SwarmError) return error;
+  const { statusCode, message } = error as { statusCode?: number; message: string };
+  if (statusCode === 413) return new SwarmError('BLOB_TOO_LARGE', 'The body is larger than anything this run needs.');
+  if (statusCode === 404) return new SwarmError('NOT_FOUND', message);
+  return SwarmError.from(error, statusCode && statusCode < 500 ? 'BAD_REQUEST' : 'INTERNAL');
+}
+
+export async function createHttp(
+  run: Run,
+  blobs: Blobs,
+  identity: Identity,
+  webRoot: string,
+  maxBlobBytes: number,
+): Promise<FastifyInstance> {
+  const http = Fastify({ bodyLimit: maxBlobBytes, forceCloseConnections: true });
+  http.setErrorHandler((error, _request, reply) => {
+    const fault = asSwarmError(error);
+    if (fault.code === 'INTERNAL') run.report('error', 'INTERNAL', fault.message);
+    return reply.code(STATUS[fault.code] ?? 400).send({ error: fault.toWire() });
+  });
+  http.removeAllContentTypeParsers();
+  http.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+
+  http.get('/healthz', async () => {
+    const { phase, step } = run.view.snapshot(Date.now());
+    return { ok: true, phase, step };
+  });
+  http.get('/v1/run', async () => run.view.snapshot(Date.now()));
+  http.get('/v1/run/points', async () => run.view.points);
+  http.get('/v1/run/events', async () => run.view.events);
+  http.get<{ Params: { id: string } }>('/v1/miners/:id', async ({ params }) => {
+    const miner = run.view.miner(params.id, Date.now());
+    if (!miner) throw new SwarmError('NOT_FOUND', `No miner ${params.id} has joined since the server started.`);
+    return miner;
+  });
+
+  const hashOf = (params: { hash: string }) => {
+    if (!/^[0-9a-f]{64}$/.test(params.hash)) throw new SwarmError('BAD_REQUEST', 'A blob’s name is 64 hex digits.');
+    return params.hash;
+  };
+  http.get<{ Params: { hash: string } }>('/v1/blobs/:hash', async ({ params }, reply) => {
+    const bytes = blobs.get(hashOf(params));
+    return reply
+      .type('application/octet-stream')
+      .header('cache-control', 'public, max-age=31536000, immutable')
+      .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  });
+  http.put<{ Params: { hash: string } }>(
+    '/v1/blobs/:hash',
+    // Before the body is read, so that nobody without a token makes the server take bytes.
+    { onRequest: async (request) => void identity.fromHeader(request.headers.authorization) },
+    async ({ params, headers, body }, reply) => {
+      if (!Buffer.isBuffer(body)) throw new SwarmError('BAD_REQUEST', 'The body must be the blob’s bytes.');
+      await blobs.upload(identity.fromHeader(headers.authorization), hashOf(params), body);
+      return reply.code(201).send({ ok: true });
+    },
+  );
+
+  const hasApp = existsSync(webRoot);
+  if (hasApp) await http.register(fastifyStatic, { root: webRoot, maxAge: 0 });
+  http.setNotFoundHandler((request, reply) => {
+    // Pages are routes of the app; everything else that is not there is an error with a code.
+    const isPage = request.method === 'GET' && !request.url.startsWith('/v1/') && request.headers.accept?.includes('text/html');
+    if (isPage && hasApp) return reply.sendFile('index.html');
+    const what = isPage ? 'The web app is not built; run `npm run build`.' : `${request.method} ${request.url.split('?')[0]} is not here.`;
+    return reply.code(404).send({ error: { code: 'NOT_FOUND', message: what, hint: ERROR_HINTS.NOT_FOUND } });
+  });
+  return http;
+}

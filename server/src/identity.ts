@@ -1,0 +1,51 @@
+/** Session tokens: the server's secret signs the miner's id, so that a resumed server knows its miners without a table. */
+import { createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SwarmError } from '@starling/protocol';
+
+export class Identity {
+  private readonly secret: Buffer;
+
+  private constructor(secret: Buffer) {
+    this.secret = secret;
+  }
+
+  /** Reads the secret of this data folder, or makes one. */
+  static async open(dataDir: string): Promise<Identity> {
+    const path = join(dataDir, 'secret');
+    await mkdir(dataDir, { recursive: true });
+    try {
+      return new Identity(await readFile(path));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+    const secret = randomBytes(32);
+    await writeFile(path, secret, { mode: 0o600 });
+    return new Identity(secret);
+  }
+
+  newMiner(): { minerId: string; token: string } {
+    const minerId = `m-${randomUUID().slice(0, 13)}`;
+    return { minerId, token: this.token(minerId) };
+  }
+
+  /** True when the token is the one this server gave to `minerId`. */
+  knows(minerId: string, token: string): boolean {
+    const expected = Buffer.from(this.token(minerId));
+    const given = Buffer.from(token);
+    return expected.length === given.length && timingSafeEqual(expected, given);
+  }
+
+  /** The miner named by `Authorization: Bearer <minerId>.<token>`. Throws `UNAUTHORIZED`. */
+  fromHeader(header: string | undefined): string {
+    const [, minerId, token] = /^Bearer (m-[0-9a-f-]+)\.([0-9a-f]+)$/.exec(header ?? '') ?? [];
+    if (!minerId || !token || !this.knows(minerId, token))
+      throw new SwarmError('UNAUTHORIZED', 'This upload carries no valid miner token.');
+    return minerId;
+  }
+
+  private token(minerId: string): string {
+    return createHmac('sha256', this.secret).update(minerId).digest('hex');
+  }
+}

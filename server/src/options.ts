@@ -1,0 +1,118 @@
+/** What a server can be told: the type, the defaults, the command line, and its help text. */
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { SwarmError } from '@starling/protocol';
+
+export interface ServerOptions {
+  /** 0 takes any free port. */
+  port: number;
+  /** Address to listen on; `0.0.0.0` lets other machines in. */
+  host: string;
+  /** Folder of the run: checkpoints and log. An existing run in it is resumed. */
+  dataDir: string;
+  /** UTF-8 text file or folder of them; absent: the Markdown files of the installed packages. */
+  corpus?: string;
+  preset: string;
+  /** Pipeline stages the model is cut into. */
+  stages: number;
+  /** Sequences in one microbatch; absent: what the preset suggests. */
+  sequences?: number;
+  /** Absent: what the preset suggests. */
+  microbatchesPerStep?: number;
+  /** Steps until the run is complete; 0 for no end. */
+  steps: number;
+  seed: number;
+  /** A validation loss is taken every so many steps. */
+  validateEvery: number;
+  /** A checkpoint is written every so many steps. */
+  checkpointEvery: number;
+  /** Folder of the built web app. */
+  webRoot: string;
+  /** Training starts when every stage has this many miners. */
+  minMinersPerStage: number;
+  /** Gets one line of text for every event worth telling the operator. */
+  log: (line: string) => void;
+}
+
+export const DEFAULT_OPTIONS: ServerOptions = {
+  port: 8650,
+  host: '127.0.0.1',
+  dataDir: 'data',
+  preset: 'nano',
+  stages: 3,
+  steps: 0,
+  seed: 1,
+  validateEvery: 10,
+  checkpointEvery: 10,
+  webRoot: resolve(import.meta.dirname, '../../apps/web/dist'),
+  minMinersPerStage: 1,
+  log: (line) => console.log(line),
+};
+
+export const SERVER_HELP = `Usage: npm start -- [options]
+
+Serves one training run: the orchestrator, its storage, and the web page where people mine.
+
+  --port N                 port, 0 for any free one (${DEFAULT_OPTIONS.port})
+  --host ADDRESS           address to listen on; 0.0.0.0 lets other machines in (${DEFAULT_OPTIONS.host})
+  --data DIR               folder of the run; a run found there is resumed (${DEFAULT_OPTIONS.dataDir})
+  --corpus PATH            UTF-8 text file or folder (the installed packages' Markdown files)
+  --preset NAME            model (${DEFAULT_OPTIONS.preset})
+  --stages N               pipeline stages (${DEFAULT_OPTIONS.stages})
+  --sequences N            sequences per microbatch (the preset's)
+  --microbatches N         microbatches per step (the preset's)
+  --steps N                steps until the run is complete, 0 for no end (${DEFAULT_OPTIONS.steps})
+  --seed N                 seed of the first parameters and of the data order (${DEFAULT_OPTIONS.seed})
+  --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
+  --checkpoint-every N     steps between checkpoints (${DEFAULT_OPTIONS.checkpointEvery})
+  --min-miners N           miners every stage needs before training starts (${DEFAULT_OPTIONS.minMinersPerStage})
+  --help                   this text
+`;
+
+/** Reads a whole number in [min, max]. Throws `CONFIG_INVALID` naming the option. */
+export function wholeNumber(option: string, text: string, min: number, max = Number.MAX_SAFE_INTEGER): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < min || value > max) {
+    const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
+    throw new SwarmError('CONFIG_INVALID', `--${option} needs a whole number ${range}, not "${text}".`);
+  }
+  return value;
+}
+
+const NUMBERS = {
+  port: { key: 'port', min: 0, max: 65535 },
+  stages: { key: 'stages', min: 1 },
+  sequences: { key: 'sequences', min: 1 },
+  microbatches: { key: 'microbatchesPerStep', min: 1 },
+  steps: { key: 'steps', min: 0 },
+  seed: { key: 'seed', min: 0, max: 2 ** 32 - 1 },
+  'validate-every': { key: 'validateEvery', min: 1 },
+  'checkpoint-every': { key: 'checkpointEvery', min: 1 },
+  'min-miners': { key: 'minMinersPerStage', min: 1 },
+} as const satisfies Record<string, { key: keyof ServerOptions; min: number; max?: number }>;
+
+const TEXTS = { host: 'host', data: 'dataDir', corpus: 'corpus', preset: 'preset' } as const;
+
+/** The options on a command line over the defaults, or `'help'`. Throws `CONFIG_INVALID`. */
+export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
+  const string = { type: 'string' } as const;
+  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS)];
+  let values: Record<string, string | boolean | undefined>;
+  try {
+    const options = { ...Object.fromEntries(names.map((name) => [name, string])), help: { type: 'boolean' } as const };
+    ({ values } = parseArgs({ args: argv, options }));
+  } catch (error) {
+    throw SwarmError.from(error, 'CONFIG_INVALID');
+  }
+  if (values.help) return 'help';
+  const options: ServerOptions = { ...DEFAULT_OPTIONS };
+  for (const [name, { key, min, ...rest }] of Object.entries(NUMBERS)) {
+    const text = values[name];
+    if (typeof text === 'string') options[key] = wholeNumber(name, text, min, 'max' in rest ? rest.max : undefined);
+  }
+  for (const [name, key] of Object.entries(TEXTS)) {
+    const text = values[name];
+    if (typeof text === 'string') options[key] = text;
+  }
+  return options;
+}

@@ -1,0 +1,157 @@
+/** Bad input over real sockets and HTTP: a code for each, and the run goes on as if nothing had come. */
+import * as fs from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startNodeMiner } from '@starling/miner/node';
+import { decodeFrame, encodeFrame, type Lease, PROTOCOL_VERSION, type Reply, sha256Hex, type Welcome } from '@starling/protocol';
+import { io, type Socket } from 'socket.io-client';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type RunningServer, startServer } from './index.ts';
+
+let dataDir: string;
+let server: RunningServer;
+const sockets: Socket[] = [];
+const log: string[] = [];
+
+beforeAll(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'starling-refusals-'));
+  server = await startServer({
+    port: 0,
+    dataDir,
+    stages: 2,
+    sequences: 1,
+    microbatchesPerStep: 2,
+    validateEvery: 100,
+    log: (line) => log.push(line),
+  });
+});
+afterAll(async () => {
+  for (const socket of sockets) socket.disconnect();
+  await server.close();
+  await rm(dataDir, { recursive: true, force: true });
+});
+
+function connect(): Socket {
+  const socket = io(server.url, { transports: ['websocket'], forceNew: true });
+  sockets.push(socket);
+  return socket;
+}
+const ask = <T>(socket: Socket, name: string, message: unknown) => socket.emitWithAck(name, message) as Promise<Reply<T>>;
+const code = (reply: Reply<unknown>) => (reply.ok ? 'OK' : reply.error.code);
+const hello = { protocol: PROTOCOL_VERSION, holding: null, backend: 'wasm', adapter: 'test' };
+
+/** A miner made by hand that holds its stage and collects its leases. */
+async function miner() {
+  const socket = connect();
+  const leases: Lease[] = [];
+  socket.on('lease', (lease: Lease) => leases.push(lease));
+  const assigned = new Promise<{ stage: number; version: number }>((resolve) => socket.once('assign', resolve));
+  const welcome = await ask<Welcome>(socket, 'hello', hello);
+  if (!welcome.ok) throw new Error(welcome.error.message);
+  const { stage, version } = await assigned;
+  const parameterHash = server.snapshot().stages[stage]!.parameterHash;
+  expect(code(await ask(socket, 'ready', { stage, version, parameterHash }))).toBe('OK');
+  return { socket, leases, stage, ...welcome.value };
+}
+
+it('refuses a miner of another protocol version politely', async () => {
+  const reply = await ask(connect(), 'hello', { ...hello, protocol: PROTOCOL_VERSION + 1 });
+  expect(reply).toMatchObject({ ok: false, error: { code: 'PROTOCOL_UNSUPPORTED', hint: expect.stringContaining('Reload') } });
+});
+
+it('refuses messages that do not fit, and requests before hello', async () => {
+  const socket = connect();
+  expect(code(await ask(socket, 'hello', { protocol: 'one' }))).toBe('BAD_MESSAGE');
+  expect(code(await ask(socket, 'hello', null))).toBe('BAD_MESSAGE');
+  expect(code(await ask(socket, 'ready', { stage: 0, version: 0, parameterHash: '0'.repeat(64) }))).toBe('NOT_JOINED');
+});
+
+it('refuses every receipt that cannot count, keeps the lease open, and takes the right one once', async () => {
+  const [first, other] = [await miner(), await miner()];
+  expect([first.stage, other.stage]).toEqual([0, 1]);
+  await expect.poll(() => first.leases.length).toBeGreaterThan(0);
+  const lease = first.leases[0]!;
+  const { context, width } = server.snapshot().config.model;
+  const good = new Float32Array(context * width).fill(0.5);
+  const frame = await encodeFrame(good, [1, context, width]);
+  const receipt = {
+    leaseId: lease.id,
+    inputHash: lease.inputHash,
+    outputHash: (await decodeFrame(frame)).hash,
+    output: frame,
+    lossSum: null,
+    computeMs: 1,
+  };
+
+  const small = new Float32Array(4);
+  const wrongShape = { ...receipt, output: await encodeFrame(small, [4]), outputHash: await sha256Hex(small) };
+  expect(code(await ask(first.socket, 'receipt', wrongShape))).toBe('TENSOR_SHAPE');
+  const damaged = frame.slice();
+  damaged[damaged.length - 1] ^= 1;
+  expect(code(await ask(first.socket, 'receipt', { ...receipt, output: damaged }))).toBe('FRAME_HASH_MISMATCH');
+  expect(code(await ask(first.socket, 'receipt', { ...receipt, output: new Uint8Array(7) }))).toBe('FRAME_MALFORMED');
+  expect(code(await ask(first.socket, 'receipt', { ...receipt, inputHash: '0'.repeat(64) }))).toBe('RECEIPT_INPUT');
+  expect(code(await ask(other.socket, 'receipt', receipt))).toBe('LEASE_NOT_YOURS');
+  expect(code(await ask(first.socket, 'receipt', { ...receipt, leaseId: 'nothing' }))).toBe('LEASE_UNKNOWN');
+  expect(code(await ask(first.socket, 'receipt', receipt))).toBe('OK');
+  expect(code(await ask(first.socket, 'receipt', receipt))).toBe('RECEIPT_DUPLICATE');
+
+  const nan = good.slice().fill(Number.NaN);
+  const spoiled = first.leases[1]!;
+  const bad = {
+    ...receipt,
+    leaseId: spoiled.id,
+    inputHash: spoiled.inputHash,
+    output: await encodeFrame(nan, [1, context, width]),
+    outputHash: await sha256Hex(nan),
+  };
+  expect(code(await ask(first.socket, 'receipt', bad))).toBe('TENSOR_NOT_FINITE');
+  expect(code(await ask(first.socket, 'contribution', { stage: 0, version: 0, gradient: '0'.repeat(64), microbatches: [0] }))).toBe(
+    'CONTRIBUTION_UNEXPECTED',
+  );
+  const mine = server.snapshot().stages[0]!.miners.find((view) => view.id === first.minerId)!;
+  expect(mine.microbatches).toBe(1);
+});
+
+it('answers bad HTTP with coded errors', async () => {
+  const url = `${server.url}/v1/blobs/${'0'.repeat(64)}`;
+  const error = async (response: Response) => [response.status, ((await response.json()) as { error: { code: string } }).error.code];
+  const { minerId, token } = await miner();
+  const authorization = `Bearer ${minerId}.${token}`;
+  expect(await error(await fetch(url))).toEqual([404, 'BLOB_NOT_FOUND']);
+  expect(await error(await fetch(url, { method: 'PUT', body: 'x' }))).toEqual([401, 'UNAUTHORIZED']);
+  expect(await error(await fetch(url, { method: 'PUT', body: 'garbage', headers: { authorization } }))).toEqual([
+    400,
+    'BLOB_HASH_MISMATCH',
+  ]);
+  expect(await error(await fetch(`${server.url}/v1/blobs/xyz`, { method: 'PUT', body: 'x', headers: { authorization } }))).toEqual([
+    400,
+    'BAD_REQUEST',
+  ]);
+  const large = new Uint8Array(8 * 1024 * 1024);
+  expect(await error(await fetch(url, { method: 'PUT', body: large, headers: { authorization } }))).toEqual([413, 'BLOB_TOO_LARGE']);
+  expect(await error(await fetch(`${server.url}/v1/nothing`))).toEqual([404, 'NOT_FOUND']);
+});
+
+it('goes on training when the disk is full at a checkpoint, and says so', async () => {
+  const lines: string[] = [];
+  const noSpace = () => Promise.reject(Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }));
+  const full = { ...fs, open: (path: string, flags: 'r' | 'w') => (flags === 'w' ? noSpace() : fs.open(path, flags)) };
+  const options = {
+    port: 0,
+    dataDir: join(dataDir, 'full'),
+    stages: 1,
+    steps: 2,
+    sequences: 1,
+    microbatchesPerStep: 1,
+    checkpointEvery: 1,
+  };
+  const crowded = await startServer({ ...options, log: (line) => lines.push(line) }, full);
+  const worker = startNodeMiner({ url: crowded.url, name: 'n', backend: 'wasm' });
+  await crowded.completed;
+  expect(crowded.snapshot().step).toBe(2);
+  await worker.stop();
+  await crowded.close();
+  expect(lines.filter((line) => line.includes('CHECKPOINT_FAILED')).length).toBeGreaterThan(0);
+});

@@ -1,0 +1,56 @@
+/** What a checkpoint holds beside the vectors, and how vectors become blobs and back. */
+import { decodeFrame, encodeFrame, RunConfig, type StepPoint, SwarmError, sha256Hex } from '@starling/protocol';
+import * as v from 'valibot';
+import type { Checkpoint, StageBlobs, StoredBlob } from './checkpoints.ts';
+import type { StageVersion } from './stage-states.ts';
+
+const Saved = v.object({
+  config: RunConfig,
+  corpusHash: v.string(),
+  startedAt: v.number(),
+  tokens: v.number(),
+  points: v.array(v.custom<StepPoint>((point) => typeof (point as StepPoint)?.step === 'number')),
+});
+export type SavedRun = v.InferOutput<typeof Saved>;
+
+async function blobOf(vector: Float32Array<ArrayBuffer>): Promise<StoredBlob> {
+  const bytes = await encodeFrame(vector, [vector.length]);
+  return { sha256: await sha256Hex(bytes), bytes };
+}
+
+export async function encodeVectors({ parameters, firstMoment, secondMoment }: StageVersion): Promise<StageBlobs> {
+  return { parameters: await blobOf(parameters), firstMoment: await blobOf(firstMoment), secondMoment: await blobOf(secondMoment) };
+}
+
+async function vectorOf({ bytes }: StoredBlob): Promise<Float32Array<ArrayBuffer>> {
+  const { data } = await decodeFrame(bytes);
+  if (!(data instanceof Float32Array)) throw new SwarmError('CHECKPOINT_CORRUPT', 'A stage vector in the checkpoint is not float32.');
+  return data;
+}
+
+export async function readCheckpoint(checkpoint: Checkpoint) {
+  const parsed = v.safeParse(Saved, checkpoint.run);
+  if (!parsed.success)
+    throw new SwarmError('CHECKPOINT_CORRUPT', `The checkpoint of version ${checkpoint.version} was written by another release.`);
+  const vectors = await Promise.all(
+    checkpoint.stages.map(async ({ parameters, firstMoment, secondMoment }) => ({
+      parameters: await vectorOf(parameters),
+      firstMoment: await vectorOf(firstMoment),
+      secondMoment: await vectorOf(secondMoment),
+    })),
+  );
+  return { saved: parsed.output, version: checkpoint.version, vectors };
+}
+
+/** A data folder holds one run. Throws `CONFIG_INVALID` naming the first thing in which the wanted run differs. */
+export function assertSameRun(saved: SavedRun, wanted: RunConfig, corpusHash: string): void {
+  const differs = (['preset', 'sequences', 'microbatchesPerStep', 'seed'] as const).find((key) => saved.config[key] !== wanted[key]);
+  const why = differs
+    ? `${differs} ${saved.config[differs]}, not ${wanted[differs]}`
+    : saved.config.stages.length !== wanted.stages.length
+      ? `${saved.config.stages.length} stages, not ${wanted.stages.length}`
+      : saved.corpusHash !== corpusHash
+        ? 'another corpus'
+        : null;
+  if (why) throw new SwarmError('CONFIG_INVALID', `The data folder holds another run (${why}). Use another --data, or the same options.`);
+}

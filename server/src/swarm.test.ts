@@ -1,0 +1,61 @@
+/** The real server, real sockets and real miners (Node threads on wasm): what one process would compute, a swarm computes. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createKernels } from '@starling/kernels';
+import { nodeWasmPath } from '@starling/kernels/node';
+import { startNodeMiner } from '@starling/miner/node';
+import { cutStages, presetOf, SoloTrainer } from '@starling/model';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { loadCorpus, Sampler } from './corpus.ts';
+import { startServer } from './index.ts';
+
+const STEPS = 50;
+const STAGES = 3;
+const SEED = 7;
+/** Its slow warm-up keeps rounding differences from growing: at nano's rate they double every few steps. */
+const PRESET = 'shakespeare';
+const BATCH = { sequences: 2, microbatchesPerStep: 4 };
+
+let dataDir: string;
+beforeAll(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'starling-swarm-'));
+});
+afterAll(() => rm(dataDir, { recursive: true, force: true }));
+
+it('three stages of two replicas give the loss curve of one process, and equal bits in all replicas', { timeout: 300_000 }, async () => {
+  const server = await startServer({
+    port: 0,
+    dataDir,
+    preset: PRESET,
+    stages: STAGES,
+    steps: STEPS,
+    seed: SEED,
+    validateEvery: 25,
+    log: () => {},
+    ...BATCH,
+  });
+  const miners = Array.from({ length: 2 * STAGES }, (_, i) => startNodeMiner({ url: server.url, name: `n${i}`, backend: 'wasm' }));
+  await server.completed;
+  const { stages } = server.snapshot();
+  await expect.poll(() => miners.every((miner) => miner.state?.version === STEPS), { timeout: 30_000 }).toBe(true);
+  for (const { state } of miners) expect(state!.parameterHash).toBe(stages[state!.stage!]!.parameterHash);
+  const swarm = server.points();
+  await Promise.all(miners.map((miner) => miner.stop()));
+  await server.close();
+
+  const { shape, optimizer } = presetOf(PRESET);
+  const kernels = await createKernels({ backend: 'wasm', wasmPaths: nodeWasmPath() });
+  const sampler = new Sampler(await loadCorpus(), { sequences: BATCH.sequences, context: shape.context, seed: SEED });
+  const solo = new SoloTrainer(kernels, { shape, sequences: BATCH.sequences, seed: SEED, optimizer, clipGroups: cutStages(shape, STAGES) });
+  for (let step = 0; step < STEPS; step++) {
+    const microbatches = Array.from({ length: BATCH.microbatchesPerStep }, (_, i) => sampler.train(step * BATCH.microbatchesPerStep + i));
+    const loss = await solo.step(microbatches);
+    expect(Math.abs(swarm[step]!.loss - loss) / loss, `step ${step + 1}: swarm ${swarm[step]!.loss}, one process ${loss}`).toBeLessThan(
+      1e-4,
+    );
+  }
+  expect(swarm[0]!.loss - swarm.at(-1)!.loss).toBeGreaterThan(1);
+  solo.dispose();
+  kernels.close();
+});
