@@ -28,8 +28,6 @@ export interface ServerOptions {
   checkpointEvery: number;
   /** Folder of the built web app. */
   webRoot: string;
-  /** Training starts when every stage has this many miners. */
-  minMinersPerStage: number;
   /** Gets one line of text for every event worth telling the operator. */
   log: (line: string) => void;
 }
@@ -45,7 +43,6 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   validateEvery: 10,
   checkpointEvery: 10,
   webRoot: resolve(import.meta.dirname, '../../apps/web/dist'),
-  minMinersPerStage: 1,
   log: (line) => console.log(line),
 };
 
@@ -65,7 +62,6 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --seed N                 seed of the first parameters and of the data order (${DEFAULT_OPTIONS.seed})
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
   --checkpoint-every N     steps between checkpoints (${DEFAULT_OPTIONS.checkpointEvery})
-  --min-miners N           miners every stage needs before training starts (${DEFAULT_OPTIONS.minMinersPerStage})
   --help                   this text
 `;
 
@@ -88,7 +84,6 @@ const NUMBERS = {
   seed: { key: 'seed', min: 0, max: 2 ** 32 - 1 },
   'validate-every': { key: 'validateEvery', min: 1 },
   'checkpoint-every': { key: 'checkpointEvery', min: 1 },
-  'min-miners': { key: 'minMinersPerStage', min: 1 },
 } as const satisfies Record<string, { key: keyof ServerOptions; min: number; max?: number }>;
 
 const TEXTS = { host: 'host', data: 'dataDir', corpus: 'corpus', preset: 'preset' } as const;
