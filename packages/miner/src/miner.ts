@@ -28,7 +28,7 @@ import {
 import { BlobClient } from './blob-client.ts';
 import { Connection } from './connection.ts';
 import { HeldStage, readVector } from './held-stage.ts';
-import type { MinerState } from './state.ts';
+import type { MinerState, Phase } from './state.ts';
 
 export interface MinerOptions {
   url: string;
@@ -56,6 +56,18 @@ interface Term {
 const REFUSALS_SHOWN = 20;
 /** Progress is told to the server at most this often; it only feeds pages. */
 const STATUS_MS = 250;
+const PHASE_OF: Record<Activity, Phase> = {
+  connecting: 'wait',
+  downloading: 'wire',
+  'warming-up': 'compute',
+  forward: 'compute',
+  backward: 'compute',
+  evaluate: 'compute',
+  uploading: 'merge',
+  applying: 'merge',
+  waiting: 'wait',
+  stopped: 'wait',
+};
 const LONGEST_REBUILD_PAUSE_MS = 60_000;
 const IDLE = 'Waiting for the next lease.';
 
@@ -63,6 +75,7 @@ export class Miner {
   readonly options: MinerOptions;
   private readonly ports: MinerPorts;
   private readonly blobs: BlobClient;
+  private meter: { phase: Phase; since: number } = { phase: 'wait', since: performance.now() };
   private readonly listeners = new Set<(state: MinerState) => void>();
   private readonly rate = new Rate();
   private connection: Connection | null = null;
@@ -404,8 +417,13 @@ export class Miner {
   }
 
   private async read(term: Term, payload: Payload): Promise<TensorData> {
-    const bytes = payload instanceof Uint8Array ? payload : await this.blobs.get(payload.blob, term.abort.signal);
-    return (await decodeFrame(bytes)).data;
+    const phase = this.enter('wire');
+    try {
+      const bytes = payload instanceof Uint8Array ? payload : await this.blobs.get(payload.blob, term.abort.signal);
+      return (await decodeFrame(bytes)).data;
+    } finally {
+      this.enter(phase);
+    }
   }
 
   private async payload(term: Term, data: Float32Array<ArrayBuffer>, shape: number[]): Promise<Payload> {
@@ -427,12 +445,22 @@ export class Miner {
 
   private act(activity: Activity, reason: string | null): void {
     if (activity !== 'waiting') this.waitReason = IDLE;
+    this.enter(PHASE_OF[activity]);
     this.update({ activity, reason });
     // Leading edge would tell of every lease twice; a page that lags by a quarter second loses nothing.
     this.statusTimer ??= setTimeout(() => {
       this.statusTimer = null;
       this.connection?.tell('status', { activity: this.current.activity, reason: this.current.reason?.slice(0, 200) ?? null });
     }, STATUS_MS);
+  }
+
+  /** Books the time since the last change on the phase that ends; returns that phase. */
+  private enter(phase: Phase): Phase {
+    const { phase: ended, since } = this.meter;
+    const now = performance.now();
+    this.current = { ...this.current, spent: { ...this.current.spent, [ended]: this.current.spent[ended] + now - since } };
+    this.meter = { phase, since: now };
+    return ended;
   }
 
   private update(change: Partial<MinerState>): void {
@@ -468,6 +496,7 @@ function initialState(name: string): MinerState {
     tokens: 0,
     tokensPerSecond: 0,
     rejected: 0,
+    spent: { compute: 0, wire: 0, merge: 0, wait: 0 },
     refusals: [],
     error: null,
     memory: { tensors: 0, bytes: 0 },

@@ -1,5 +1,8 @@
 import type { Activity, Backend, WireError } from '@starling/protocol';
 
+/** Where a miner's time goes; sending receipts overlaps with the next lease and is in none of them. */
+export type Phase = 'compute' | 'wire' | 'merge' | 'wait';
+
 /** What a miner page shows. Replaced as a whole on every change; plain data, so it crosses `postMessage`. */
 export interface MinerState {
   activity: Activity;
@@ -28,6 +31,8 @@ export interface MinerState {
   /** Over the last 30 s. */
   tokensPerSecond: number;
   rejected: number;
+  /** Milliseconds spent so far in each phase, to the last change of phase. */
+  spent: Record<Phase, number>;
   /** Newest refusals first, at most 20. */
   refusals: { time: number; error: WireError }[];
   /** The failure that stopped or delays the miner; null when all is well. */

@@ -96,6 +96,7 @@ const connecting = (name: string): MinerState => ({
   tokens: 0,
   tokensPerSecond: 0,
   rejected: 0,
+  spent: { compute: 0, wire: 0, merge: 0, wait: 0 },
   refusals: [],
   error: null,
   memory: { tensors: 0, bytes: 0 },
