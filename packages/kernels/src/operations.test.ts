@@ -3,8 +3,8 @@
  * backend), and gradients against central differences of the operation itself.
  */
 import { describe, expect, it } from 'vitest';
-import { differentiate, tf } from './autodiff.ts';
-import { type AttentionShape, type Kernels, NORM_EPSILON, ROTARY_BASE, type Tensor } from './kernels.ts';
+import type { AttentionShape, Kernels, Tensor } from './kernels.ts';
+import { differentiate, plainAttention, plainCrossEntropy, plainNorm, plainSwiglu, tf } from './reference.ts';
 import { dot, expectClose, onEachBackend, randomNumbers, randomTokens } from './testing.ts';
 
 /** float32 sums of at most a few hundred terms, in another order than the reference. */
@@ -23,42 +23,6 @@ interface Case {
 }
 
 const elements = (shape: readonly number[]) => shape.reduce((n, size) => n * size, 1);
-
-function rotated(x: tf.Tensor, context: number): tf.Tensor {
-  const width = x.shape[3]!;
-  const half = width / 2;
-  const angle = tf.tensor(
-    Array.from({ length: context * half }, (_, i) => Math.floor(i / half) / ROTARY_BASE ** ((2 * (i % half)) / width)),
-    [1, context, 1, half],
-  );
-  const [first, second] = tf.split(x, 2, 3);
-  return tf.concat(
-    [
-      tf.sub(tf.mul(first!, tf.cos(angle)), tf.mul(second!, tf.sin(angle))),
-      tf.add(tf.mul(second!, tf.cos(angle)), tf.mul(first!, tf.sin(angle))),
-    ],
-    3,
-  );
-}
-
-function plainAttention(shape: AttentionShape) {
-  const { sequences, context, heads, keyValueHeads, headWidth } = shape;
-  return (query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) => {
-    const split = (x: tf.Tensor, count: number) => tf.reshape(x, [sequences, context, count, headWidth]);
-    // Keys and values are repeated for their group, the obvious way.
-    const owners = Array.from({ length: heads }, (_, head) => Math.floor((head * keyValueHeads) / heads));
-    const repeat = (x: tf.Tensor) => tf.transpose(tf.gather(x, tf.tensor1d(owners, 'int32'), 2), [0, 2, 1, 3]);
-    const q = tf.transpose(rotated(split(query, heads), context), [0, 2, 1, 3]);
-    const k = repeat(rotated(split(key, keyValueHeads), context));
-    const v = repeat(split(value, keyValueHeads));
-    const seen = tf.tensor(
-      Array.from({ length: context * context }, (_, i) => (i % context <= Math.floor(i / context) ? 0 : -1e9)),
-      [1, 1, context, context],
-    );
-    const scores = tf.add(tf.div(tf.matMul(q, k, false, true), Math.sqrt(headWidth)), seen);
-    return tf.reshape(tf.transpose(tf.matMul(tf.softmax(scores), v), [0, 2, 1, 3]), [sequences * context, heads * headWidth]);
-  };
-}
 
 function attentionCase(shape: AttentionShape): Case {
   const { sequences, context, heads, keyValueHeads, headWidth } = shape;
@@ -89,7 +53,7 @@ function normCase(rows: number, width: number): Case {
       const { dx, dgain } = k.rmsNormBackward(x, gain, k.rmsNorm(x, gain).inverse, dy);
       return [dx, dgain];
     },
-    reference: (x, gain) => tf.mul(tf.div(x, tf.sqrt(tf.add(tf.mean(tf.square(x), 1, true), NORM_EPSILON))), gain),
+    reference: plainNorm,
   };
 }
 
@@ -105,7 +69,7 @@ function swigluCase(rows: number, width: number): Case {
       const { dgate, dup } = k.swigluBackward(gate, up, dy);
       return [dgate, dup];
     },
-    reference: (gate, up) => tf.mul(tf.div(gate, tf.add(1, tf.exp(tf.neg(gate)))), up),
+    reference: plainSwiglu,
   };
 }
 
@@ -141,10 +105,7 @@ function crossEntropyCase(rows: number, vocabulary: number): Case {
     forward: (k, [logits]) => k.crossEntropy(logits, k.upload(targets, [rows])).lossSum,
     // The loss is where a backward begins, so its upstream gradient is 1.
     backward: (k, [logits]) => [k.crossEntropy(logits, k.upload(targets, [rows])).dlogits],
-    reference: (logits) => {
-      const likelihood = tf.mul(tf.logSoftmax(logits as tf.Tensor2D), tf.oneHot(tf.tensor1d(targets, 'int32'), vocabulary));
-      return tf.neg(tf.sum(likelihood));
-    },
+    reference: (logits) => plainCrossEntropy(logits, targets),
   };
 }
 
