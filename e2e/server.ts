@@ -8,6 +8,8 @@ export interface ServerProcess {
   url: string;
   port: number;
   kill(): Promise<void>;
+  /** SIGTERM; resolves with the exit status. */
+  terminate(): Promise<number | null>;
 }
 
 /** Starts `server/src/main.ts` with these options and waits until it says where it listens. */
@@ -28,6 +30,11 @@ export async function startServerProcess(args: string[]): Promise<ServerProcess>
   return {
     url,
     port: Number(new URL(url).port),
+    terminate: async () => {
+      child.kill('SIGTERM');
+      await exited;
+      return child.exitCode;
+    },
     kill: async () => {
       child.kill('SIGKILL');
       await exited;

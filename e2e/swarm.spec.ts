@@ -104,6 +104,7 @@ test('a swarm of tabs trains on WebGPU, over a killed tab and a killed server', 
         ).toBeLessThanOrEqual(0);
       }
     }
+    expect(await server.terminate(), 'status after SIGTERM with open tabs').toBe(0);
   } finally {
     await server.kill();
   }

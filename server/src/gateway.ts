@@ -51,7 +51,8 @@ export class Gateway {
 
   close(): void {
     clearInterval(this.feed);
-    this.io.disconnectSockets(true);
+    // The engine, not a namespace: a page that only watches holds a connection too.
+    this.io.engine.close();
   }
 
   // ── spectators ────────────────────────────────────────────────────────────────────────────────

@@ -96,8 +96,9 @@ export async function startServer(given: Partial<ServerOptions> = {}, fs?: FileS
     completed: run.completed,
     close: async () => {
       gateway.close();
-      await http.close();
+      // The checkpoint first: it must not wait for the last connection to end.
       await run.close();
+      await http.close();
     },
   };
 }

@@ -88,7 +88,7 @@ export class Coordinator {
         this.disconnect(input, now);
         break;
       case 'leave':
-        this.remove(input.minerId);
+        this.leave(input);
         break;
       case 'ready':
         this.ready(input);
@@ -128,6 +128,7 @@ export class Coordinator {
       const miner = newMiner(minerId, stage.index, busyUntil);
       this.miners.set(minerId, miner);
       this.assign(miner, 'joined');
+      this.inform('MINER_JOINED', `Miner ${minerId} joined at stage ${stage.index}.`);
       return;
     }
     known.connected = true;
@@ -151,6 +152,12 @@ export class Coordinator {
     if (!miner) return;
     miner.connected = false;
     miner.goneAt = now + LIMITS.reconnectGrace;
+  }
+
+  private leave({ minerId }: Of<'leave'>): void {
+    if (!this.miners.has(minerId)) return;
+    this.remove(minerId);
+    this.inform('MINER_LEFT', `Miner ${minerId} left; what it held went to others.`);
   }
 
   private remove(minerId: string): void {
@@ -241,7 +248,7 @@ export class Coordinator {
     mover.stage = to.index;
     this.counters.moved += 1;
     this.assign(mover, `stage ${to.index} had nobody left`);
-    this.effects.push({ type: 'event', level: 'info', code: 'MINER_MOVED', message });
+    this.inform('MINER_MOVED', message);
   }
 
   // ── work ──────────────────────────────────────────────────────────────────────────────────────
@@ -479,12 +486,7 @@ export class Coordinator {
     for (const miner of [...this.miners.values()]) {
       if (!miner.connected && miner.goneAt <= now) {
         this.remove(miner.id);
-        this.effects.push({
-          type: 'event',
-          level: 'info',
-          code: 'MINER_GONE',
-          message: `Miner ${miner.id} is gone; what it held went to others.`,
-        });
+        this.inform('MINER_GONE', `Miner ${miner.id} is gone; what it held went to others.`);
       }
     }
     for (const lease of this.leases.values())
@@ -521,10 +523,14 @@ export class Coordinator {
     const message =
       `Microbatch ${lease.flow.microbatch} at stage ${lease.stage} goes from miner ${miner.id} to another: ${why}` +
       (pause ? ` No leases for it for ${pause / 1000} s.` : '');
-    this.effects.push({ type: 'event', level: 'info', code: 'LEASE_HANDED_OVER', message });
+    this.inform('LEASE_HANDED_OVER', message);
   }
 
   // ── reasons and views ─────────────────────────────────────────────────────────────────────────
+
+  private inform(code: string, message: string): void {
+    this.effects.push({ type: 'event', level: 'info', code, message });
+  }
 
   private refuse(minerId: string, code: ErrorCode, message: string): void {
     this.counters.rejected += 1;
