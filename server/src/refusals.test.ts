@@ -4,7 +4,17 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startNodeMiner } from '@starling/miner/node';
-import { decodeFrame, encodeFrame, type Lease, PROTOCOL_VERSION, type Reply, sha256Hex, type Welcome } from '@starling/protocol';
+import { cutStages, layoutOf, presetOf } from '@starling/model';
+import {
+  type Collect,
+  decodeFrame,
+  encodeFrame,
+  type Lease,
+  PROTOCOL_VERSION,
+  type Reply,
+  sha256Hex,
+  type Welcome,
+} from '@starling/protocol';
 import { io, type Socket } from 'socket.io-client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type RunningServer, startServer } from './index.ts';
@@ -32,8 +42,8 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true, force: true });
 });
 
-function connect(): Socket {
-  const socket = io(server.url, { transports: ['websocket'], forceNew: true });
+function connect(to: RunningServer = server): Socket {
+  const socket = io(to.url, { transports: ['websocket'], forceNew: true });
   sockets.push(socket);
   return socket;
 }
@@ -42,15 +52,15 @@ const code = (reply: Reply<unknown>) => (reply.ok ? 'OK' : reply.error.code);
 const hello = { protocol: PROTOCOL_VERSION, holding: null, backend: 'wasm', adapter: 'test' };
 
 /** A miner made by hand that holds its stage and collects its leases. */
-async function miner() {
-  const socket = connect();
+async function miner(to: RunningServer = server) {
+  const socket = connect(to);
   const leases: Lease[] = [];
   socket.on('lease', (lease: Lease) => leases.push(lease));
   const assigned = new Promise<{ stage: number; version: number }>((resolve) => socket.once('assign', resolve));
   const welcome = await ask<Welcome>(socket, 'hello', hello);
   if (!welcome.ok) throw new Error(welcome.error.message);
   const { stage, version } = await assigned;
-  const parameterHash = server.snapshot().stages[stage]!.parameterHash;
+  const parameterHash = to.snapshot().stages[stage]!.parameterHash;
   expect(code(await ask(socket, 'ready', { stage, version, parameterHash }))).toBe('OK');
   return { socket, leases, stage, ...welcome.value };
 }
@@ -154,4 +164,60 @@ it('goes on training when the disk is full at a checkpoint, and says so', async 
   await worker.stop();
   await crowded.close();
   expect(lines.filter((line) => line.includes('CHECKPOINT_FAILED')).length).toBeGreaterThan(0);
+});
+
+/** Elements of nano's whole vector. */
+const NANO = layoutOf(presetOf('nano').shape, cutStages(presetOf('nano').shape, 1)[0]!).size;
+
+it.each([
+  ['holds a NaN', 'TENSOR_NOT_FINITE', () => encodeFrame(new Float32Array(NANO).fill(Number.NaN, 7, 8), [NANO])],
+  ['holds an infinity', 'TENSOR_NOT_FINITE', () => encodeFrame(new Float32Array(NANO).fill(Number.NEGATIVE_INFINITY, 0, 1), [NANO])],
+  ['has another shape', 'TENSOR_SHAPE', () => encodeFrame(new Float32Array(NANO), [2, NANO / 2])],
+  ['has another length', 'TENSOR_SHAPE', () => encodeFrame(new Float32Array(NANO - 1), [NANO - 1])],
+  ['holds integers', 'TENSOR_SHAPE', () => encodeFrame(new Int32Array(NANO), [NANO])],
+  ['is no frame', 'FRAME_MALFORMED', async () => new Uint8Array(100)],
+  [
+    'was damaged',
+    'FRAME_HASH_MISMATCH',
+    async () => {
+      const frame = await encodeFrame(new Float32Array(NANO), [NANO]);
+      frame[frame.length - 1]! ^= 1;
+      return frame;
+    },
+  ],
+])('leaves out a gradient that %s, has its microbatches redone, and closes the step', async (_, expected, gradient) => {
+  const options = { port: 0, stages: 1, steps: 1, sequences: 1, microbatchesPerStep: 2, log: () => {} };
+  const own = await startServer({ ...options, dataDir: await mkdtemp(join(dataDir, 'gradient-')) });
+  const [liar, other] = [await miner(own), await miner(own)];
+  const collected = new Promise<Collect>((resolve) => liar.socket.once('collect', resolve));
+  // Leases are granted on acknowledgement, one at a time, to either of the two; the first gets all of its own done.
+  for (const { socket, leases } of [liar, other]) {
+    const settle = async (lease: Lease) => {
+      const receipt = { leaseId: lease.id, inputHash: lease.inputHash, outputHash: null, output: null, lossSum: 5, computeMs: 1 };
+      expect(code(await ask(socket, 'receipt', receipt))).toBe('OK');
+    };
+    socket.on('lease', settle);
+    for (const lease of leases) void settle(lease);
+  }
+  const { stage, version, microbatches } = await collected;
+  const bytes = await gradient();
+  const name = await sha256Hex(bytes);
+  const contribution = { stage, version, microbatches, gradient: name };
+
+  expect(code(await ask(liar.socket, 'contribution', contribution))).toBe('BLOB_NOT_FOUND');
+  const headers = { authorization: `Bearer ${liar.minerId}.${liar.token}` };
+  expect((await fetch(`${own.url}/v1/blobs/${name}`, { method: 'PUT', body: bytes, headers })).ok).toBe(true);
+  expect(code(await ask(liar.socket, 'contribution', { ...contribution, version: version + 1 }))).toBe('CONTRIBUTION_UNEXPECTED');
+  const assigned = new Promise<{ why: string }>((resolve) => liar.socket.once('assign', resolve));
+  expect(code(await ask(liar.socket, 'contribution', contribution))).toBe(expected);
+  expect((await assigned).why).toContain('gradient');
+  expect(own.snapshot().stages[0]!.miners.find(({ id }) => id === liar.minerId)!.rejected).toBeGreaterThan(0);
+  // Both made-up miners go; an honest one does all there is to do.
+  for (const { socket } of [liar, other]) await ask(socket, 'leave', { reason: 'test' });
+  const honest = startNodeMiner({ url: own.url, name: 'honest', backend: 'wasm' });
+  await own.completed;
+  expect(own.points().map(({ step }) => step)).toEqual([1]);
+  expect(own.points()[0]!.loss).toBeCloseTo(Math.log(256), 1);
+  await honest.stop();
+  await own.close();
 });

@@ -120,7 +120,7 @@ export class Run {
   async readGradient(stage: number, bytes: Uint8Array): Promise<Float32Array<ArrayBuffer>> {
     const frame = await decodeFrame(bytes);
     const size = this.parts.states.layouts[stage]?.size;
-    if (!(frame.data instanceof Float32Array) || frame.data.length !== size) {
+    if (!(frame.data instanceof Float32Array) || frame.shape.join() !== `${size}`) {
       throw new SwarmError('TENSOR_SHAPE', `The gradient of stage ${stage} is [${size}] float32, not [${frame.shape}] ${frame.dtype}.`);
     }
     if (!isFiniteTensor(frame.data)) throw new SwarmError('TENSOR_NOT_FINITE', `The gradient of stage ${stage} holds NaN or infinity.`);

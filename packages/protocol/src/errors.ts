@@ -81,7 +81,7 @@ export class SwarmError extends Error {
   }
 
   static fromWire(error: WireError): SwarmError {
-    return new SwarmError(error.code in ERROR_HINTS ? error.code : 'INTERNAL', error.message);
+    return new SwarmError(Object.hasOwn(ERROR_HINTS, error.code) ? error.code : 'INTERNAL', error.message);
   }
 
   /** Anything thrown, as a `SwarmError`; an unknown one becomes `INTERNAL` with the original as its cause. */

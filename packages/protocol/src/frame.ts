@@ -34,7 +34,8 @@ const product = (shape: readonly number[]) => shape.reduce((n, size) => n * size
 
 /** Encodes `data` (row-major, `shape`) as a frame. Throws `TENSOR_SHAPE` when the two do not fit. */
 export async function encodeFrame(data: TensorData, shape: readonly number[]): Promise<Uint8Array<ArrayBuffer>> {
-  if (shape.length < 1 || shape.length > MAX_RANK || product(shape) !== data.length) {
+  const whole = shape.every((size) => Number.isInteger(size) && size >= 1);
+  if (!whole || shape.length < 1 || shape.length > MAX_RANK || product(shape) !== data.length) {
     throw new SwarmError('TENSOR_SHAPE', `A tensor of ${data.length} elements cannot have the shape [${shape}].`);
   }
   const frame = new Uint8Array(HEADER + 4 * shape.length + data.byteLength);

@@ -74,10 +74,7 @@ function Miner({ miner, own, behind }: { miner: MinerView; own: boolean; behind:
         <span className="miner-rate">{compact(miner.tokensPerSecond)} tok/s</span>
       </div>
       <div className="miner-line miner-detail">
-        <span className="miner-does">
-          {miner.connected ? ACTIVITY_WORDS[miner.activity] : 'disconnected'}
-          {miner.connected && miner.reason && `: ${miner.reason}`}
-        </span>
+        <span className="miner-does">{miner.connected ? miner.reason || ACTIVITY_WORDS[miner.activity] : 'disconnected'}</span>
         {miner.rejected > 0 && <span className="miner-rejected">{miner.rejected} refused</span>}
         <span className={behind ? 'behind' : ''}>v{count(miner.version)}</span>
       </div>
