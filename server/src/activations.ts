@@ -7,6 +7,7 @@ import type { Blobs } from './blobs.ts';
 
 export interface StoredTensor {
   payload: Payload;
+  frame: Uint8Array;
   /** SHA-256 of the tensor's bytes, as receipts name it. */
   hash: string;
 }
@@ -22,14 +23,13 @@ export class Activations {
     this.blobs = blobs;
   }
 
-  /** Prepares a tensor for sending: small ones travel in the message, large ones as a blob. */
-  async store(frame: Uint8Array, hash: string): Promise<StoredTensor> {
-    if (frame.byteLength <= INLINE_LIMIT) return { payload: frame, hash };
-    return { payload: { blob: await this.blobs.put(frame) }, hash };
+  /** Prepares a tensor for sending: small ones travel in the message, large ones as a blob. `put` then keeps it. */
+  async prepare(frame: Uint8Array, hash: string): Promise<StoredTensor> {
+    return { payload: frame.byteLength <= INLINE_LIMIT ? frame : { blob: await sha256Hex(frame) }, frame, hash };
   }
 
   async encode(data: TensorData, shape: readonly number[]): Promise<StoredTensor> {
-    return this.store(await encodeFrame(data, shape), await sha256Hex(data));
+    return this.prepare(await encodeFrame(data, shape), await sha256Hex(data));
   }
 
   put(stage: number, version: number, purpose: Purpose, microbatch: number, slot: Slot, tensor: StoredTensor): void {
@@ -37,6 +37,7 @@ export class Activations {
     const step = this.steps.get(key) ?? new Map<string, StoredTensor>();
     step.set(`${purpose} ${microbatch} ${slot}`, tensor);
     this.steps.set(key, step);
+    if ('blob' in tensor.payload) this.blobs.add(tensor.payload.blob, tensor.frame, `activations ${key}`);
   }
 
   get(stage: number, version: number, purpose: Purpose, microbatch: number, slot: Slot): StoredTensor | undefined {
@@ -45,9 +46,7 @@ export class Activations {
 
   release(stage: number, version: number): void {
     const key = `${stage}@${version}`;
-    for (const { payload } of this.steps.get(key)?.values() ?? []) {
-      if (!(payload instanceof Uint8Array)) this.blobs.remove(payload.blob);
-    }
+    this.blobs.release(`activations ${key}`);
     this.steps.delete(key);
   }
 }

@@ -5,44 +5,42 @@ import { SwarmError, sha256Hex } from '@starling/protocol';
 const UNCLAIMED_PER_MINER = 4;
 
 export class Blobs {
-  private readonly served = new Map<string, Uint8Array>();
-  /** Which stage and version keep a blob alive. */
-  private readonly kept = new Map<string, { stage: number; version: number }[]>();
+  /** A blob lives while it has an owner; equal bytes of two owners are one blob. */
+  private readonly served = new Map<string, { bytes: Uint8Array; owners: Set<string> }>();
+  private readonly owned = new Map<string, Set<string>>();
   private readonly uploads = new Map<string, Map<string, Uint8Array>>();
 
-  /** Serves these bytes until `remove` or, once kept, until the last `release`. */
-  async put(bytes: Uint8Array): Promise<string> {
+  /** Serves these bytes until `owner` is released. */
+  async put(bytes: Uint8Array, owner: string): Promise<string> {
     const hash = await sha256Hex(bytes);
-    this.served.set(hash, bytes);
+    this.add(hash, bytes, owner);
     return hash;
+  }
+
+  /** As `put`, for bytes whose hash is known. */
+  add(hash: string, bytes: Uint8Array, owner: string): void {
+    const blob = this.served.get(hash) ?? { bytes, owners: new Set() };
+    this.served.set(hash, blob);
+    blob.owners.add(owner);
+    const hashes = this.owned.get(owner) ?? new Set();
+    this.owned.set(owner, hashes.add(hash));
   }
 
   /** Throws `BLOB_NOT_FOUND`. */
   get(hash: string): Uint8Array {
-    const bytes = this.served.get(hash);
-    if (!bytes) throw new SwarmError('BLOB_NOT_FOUND', `No blob ${hash.slice(0, 12)}… here.`);
-    return bytes;
+    const blob = this.served.get(hash);
+    if (!blob) throw new SwarmError('BLOB_NOT_FOUND', `No blob ${hash.slice(0, 12)}… here.`);
+    return blob.bytes;
   }
 
-  remove(hash: string): void {
-    this.served.delete(hash);
-  }
-
-  keep(hash: string, stage: number, version: number): void {
-    this.kept.set(hash, [...(this.kept.get(hash) ?? []), { stage, version }]);
-  }
-
-  /** Forgets what only versions of `stage` before `version` needed. Equal bytes of two stages are one blob. */
-  release(stage: number, version: number): void {
-    for (const [hash, keepers] of this.kept) {
-      const left = keepers.filter((keeper) => keeper.stage !== stage || keeper.version >= version);
-      if (left.length > 0) {
-        this.kept.set(hash, left);
-      } else {
-        this.kept.delete(hash);
-        this.served.delete(hash);
-      }
+  /** Forgets what only this owner kept. */
+  release(owner: string): void {
+    for (const hash of this.owned.get(owner) ?? []) {
+      const { owners } = this.served.get(hash)!;
+      owners.delete(owner);
+      if (owners.size === 0) this.served.delete(hash);
     }
+    this.owned.delete(owner);
   }
 
   /** Stores an upload until a message of the same miner claims it. Throws `BLOB_HASH_MISMATCH`. */
@@ -68,9 +66,5 @@ export class Blobs {
   /** Drops what a miner uploaded and never named. */
   forget(minerId: string): void {
     this.uploads.delete(minerId);
-  }
-
-  get size(): number {
-    return this.served.size;
   }
 }

@@ -2,6 +2,7 @@
 import type { Server as HttpServer } from 'node:http';
 import {
   decodeFrame,
+  type ErrorCode,
   type Frame,
   INLINE_LIMIT,
   isFiniteTensor,
@@ -23,6 +24,8 @@ import type { Blobs } from './blobs.ts';
 import type { Identity } from './identity.ts';
 import type { Run } from './run.ts';
 
+/** Why a gradient that was uploaded cannot be summed. */
+const USELESS: ReadonlySet<ErrorCode> = new Set(['FRAME_MALFORMED', 'FRAME_HASH_MISMATCH', 'TENSOR_SHAPE', 'TENSOR_NOT_FINITE']);
 /** Inline payloads plus the message around them; anything larger is a mistake, and engine.io closes the socket on it. */
 const MAX_MESSAGE_BYTES = 4 * INLINE_LIMIT;
 /** Spectators get at most four updates a second. */
@@ -111,6 +114,9 @@ export class Gateway {
     };
 
     on('hello', (hello) => {
+      // A miner asks anew for its assignment on the same connection; it does not become another one.
+      if (minerId !== null && hello.session?.minerId !== minerId)
+        throw new SwarmError('BAD_MESSAGE', `This connection is miner ${minerId}'s; \`hello\` must bring its session.`);
       const welcome = this.hello(hello, socket);
       minerId = welcome.minerId;
       return welcome;
@@ -213,19 +219,21 @@ export class Gateway {
     if (frame.hash !== outputHash)
       throw new SwarmError('FRAME_HASH_MISMATCH', `The receipt of lease ${leaseId} names another output hash than its tensor has.`);
     if (!isFiniteTensor(frame.data)) throw new SwarmError('TENSOR_NOT_FINITE', `The output of lease ${leaseId} holds NaN or infinity.`);
-    return this.run.activations.store(bytes, frame.hash);
+    return this.run.activations.prepare(bytes, frame.hash);
   }
 
   private async contribution(minerId: string, { stage, version, gradient, microbatches }: Requests['contribution']): Promise<null> {
     const settled = { type: 'contribution', minerId, stage, version, microbatches, gradient } as const;
     if (!this.run.coordinator.collectsFrom(minerId, stage, version)) return this.settle(settled);
     try {
-      this.run.addGradient(gradient, await this.run.readGradient(stage, this.blobs.claim(minerId, gradient)));
+      const sum = await this.run.readGradient(stage, this.blobs.claim(minerId, gradient));
+      this.settle(settled);
+      this.run.addGradient(stage, version, microbatches, sum);
+      return null;
     } catch (error) {
       const fault = SwarmError.from(error);
-      if (fault.code === 'BLOB_NOT_FOUND') throw fault; // not uploaded yet: it may still come
+      if (!USELESS.has(fault.code)) throw fault; // not uploaded yet, or not awaited any more
       return this.settle({ type: 'spoiled', minerId, stage, version, code: fault.code, message: fault.message });
     }
-    return this.settle(settled);
   }
 }

@@ -67,7 +67,12 @@ export async function createHttp(
   http.put<{ Params: { hash: string } }>(
     '/v1/blobs/:hash',
     // Before the body is read, so that nobody without a token makes the server take bytes.
-    { onRequest: async (request) => void identity.fromHeader(request.headers.authorization) },
+    {
+      onRequest: async ({ headers }) => {
+        const minerId = identity.fromHeader(headers.authorization);
+        if (!run.coordinator.miner(minerId)) throw new SwarmError('UNAUTHORIZED', `Miner ${minerId} is not part of the run (any more).`);
+      },
+    },
     async ({ params, headers, body }, reply) => {
       if (!Buffer.isBuffer(body)) throw new SwarmError('BAD_REQUEST', 'The body must be the blob’s bytes.');
       await blobs.upload(identity.fromHeader(headers.authorization), hashOf(params), body);

@@ -4,6 +4,8 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SwarmError } from '@starling/protocol';
 
+const SECRET_BYTES = 32;
+
 export class Identity {
   private readonly secret: Buffer;
 
@@ -15,12 +17,13 @@ export class Identity {
   static async open(dataDir: string): Promise<Identity> {
     const path = join(dataDir, 'secret');
     await mkdir(dataDir, { recursive: true });
-    try {
-      return new Identity(await readFile(path));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    }
-    const secret = randomBytes(32);
+    const stored = await readFile(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+      return null;
+    });
+    // One cut short by a crash or a full disk would make tokens anybody can guess; the miners of before just join anew.
+    if (stored?.length === SECRET_BYTES) return new Identity(stored);
+    const secret = randomBytes(SECRET_BYTES);
     await writeFile(path, secret, { mode: 0o600 });
     return new Identity(secret);
   }

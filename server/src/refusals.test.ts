@@ -77,6 +77,19 @@ it('refuses messages that do not fit, and requests before hello', async () => {
   expect(code(await ask(socket, 'ready', { stage: 0, version: 0, parameterHash: '0'.repeat(64) }))).toBe('NOT_JOINED');
 });
 
+it('lets a connection be one miner only, and uploads to miners of the run only', async () => {
+  const { socket, minerId, token } = await miner();
+  expect(code(await ask(socket, 'hello', hello))).toBe('BAD_MESSAGE');
+  expect(code(await ask(socket, 'hello', { ...hello, session: { minerId: 'm-else', token } }))).toBe('BAD_MESSAGE');
+  const again = await ask<Welcome>(socket, 'hello', { ...hello, session: { minerId, token } });
+  expect(again).toMatchObject({ ok: true, value: { minerId } });
+  expect(code(await ask(socket, 'leave', { reason: 'test' }))).toBe('OK');
+  const body = new Uint8Array(3);
+  const headers = { authorization: `Bearer ${minerId}.${token}` };
+  const put = await fetch(`${server.url}/v1/blobs/${await sha256Hex(body)}`, { method: 'PUT', body, headers });
+  expect([put.status, ((await put.json()) as { error: { code: string } }).error.code]).toEqual([401, 'UNAUTHORIZED']);
+});
+
 it('refuses every receipt that cannot count, keeps the lease open, and takes the right one once', async () => {
   const [first, other] = [await miner(), await miner()];
   expect([first.stage, other.stage]).toEqual([0, 1]);
@@ -172,6 +185,7 @@ const NANO = layoutOf(presetOf('nano').shape, cutStages(presetOf('nano').shape, 
 it.each([
   ['holds a NaN', 'TENSOR_NOT_FINITE', () => encodeFrame(new Float32Array(NANO).fill(Number.NaN, 7, 8), [NANO])],
   ['holds an infinity', 'TENSOR_NOT_FINITE', () => encodeFrame(new Float32Array(NANO).fill(Number.NEGATIVE_INFINITY, 0, 1), [NANO])],
+  ['overflows in a sum', 'TENSOR_NOT_FINITE', () => encodeFrame(new Float32Array(NANO).fill(3e38, 5, 6), [NANO])],
   ['has another shape', 'TENSOR_SHAPE', () => encodeFrame(new Float32Array(NANO), [2, NANO / 2])],
   ['has another length', 'TENSOR_SHAPE', () => encodeFrame(new Float32Array(NANO - 1), [NANO - 1])],
   ['holds integers', 'TENSOR_SHAPE', () => encodeFrame(new Int32Array(NANO), [NANO])],

@@ -42,6 +42,11 @@ export interface RunParts {
 /** Coordinator time-outs are seconds long; four looks a second are enough. */
 const TICK_MS = 250;
 
+const LARGEST_FLOAT32 = (2 - 2 ** -23) * 2 ** 127;
+
+/** A microbatch is in one gradient of a stage's step, and miners may well send equal gradients (zeros, say). */
+const gradientKey = (stage: number, version: number, microbatches: readonly number[]) => `${stage}@${version} ${Math.min(...microbatches)}`;
+
 export class Run {
   readonly coordinator: Coordinator;
   readonly view: RunView;
@@ -111,19 +116,24 @@ export class Run {
     return refusal ? new SwarmError(refusal.code, refusal.message) : null;
   }
 
-  /** Keeps a checked gradient sum until its stage merges. */
-  addGradient(blob: string, gradient: Float32Array<ArrayBuffer>): void {
-    this.gradients.set(blob, gradient);
+  /** Keeps a checked gradient sum that was accepted until its stage merges. */
+  addGradient(stage: number, version: number, microbatches: readonly number[], gradient: Float32Array<ArrayBuffer>): void {
+    this.gradients.set(gradientKey(stage, version, microbatches), gradient);
   }
 
-  /** Checks a gradient upload: frame, size and finiteness. Throws the code that says what is wrong. */
+  /**
+   * Checks a gradient upload: frame, size, and that the sum of a step's gradients cannot overflow float32.
+   * Throws the code that says what is wrong.
+   */
   async readGradient(stage: number, bytes: Uint8Array): Promise<Float32Array<ArrayBuffer>> {
     const frame = await decodeFrame(bytes);
     const size = this.parts.states.layouts[stage]?.size;
     if (!(frame.data instanceof Float32Array) || frame.shape.join() !== `${size}`) {
       throw new SwarmError('TENSOR_SHAPE', `The gradient of stage ${stage} is [${size}] float32, not [${frame.shape}] ${frame.dtype}.`);
     }
-    if (!isFiniteTensor(frame.data)) throw new SwarmError('TENSOR_NOT_FINITE', `The gradient of stage ${stage} holds NaN or infinity.`);
+    if (!isFiniteTensor(frame.data, LARGEST_FLOAT32 / this.parts.config.microbatchesPerStep)) {
+      throw new SwarmError('TENSOR_NOT_FINITE', `The gradient of stage ${stage} holds NaN, infinity, or a number too large to be summed.`);
+    }
     return frame.data;
   }
 
@@ -220,6 +230,7 @@ export class Run {
     const shape = [config.sequences, config.model.context];
     for (const slot of missing) {
       const tensor = await this.activations.encode(slot === 'input' ? tokens : targets, shape);
+      if (states.at(stage).version !== version) return; // merged meanwhile
       this.activations.put(stage, version, purpose, microbatch, slot, tensor);
     }
   }
@@ -231,14 +242,11 @@ export class Run {
     this.tell(minerId, 'merge', { stage, version, gradient: merge.gradient, optimizer: merge.optimizer, parameterHash });
   }
 
-  private async reduce({ stage, tokens, contributions }: Of<'reduce'>): Promise<void> {
-    const blobs = contributions.map(({ gradient }) => gradient);
-    const { version, parameterHash } = await this.parts.states.merge(
-      stage,
-      blobs.map((blob) => this.gradients.get(blob)!),
-      tokens,
-    );
-    for (const blob of blobs) this.gradients.delete(blob);
+  private async reduce({ stage, version: before, tokens, contributions }: Of<'reduce'>): Promise<void> {
+    const keys = contributions.map(({ microbatches }) => gradientKey(stage, before, microbatches));
+    const gradients = keys.map((key) => this.gradients.get(key)!);
+    const { version, parameterHash } = await this.parts.states.merge(stage, gradients, tokens);
+    for (const key of keys) this.gradients.delete(key);
     this.handle({ type: 'merged', stage, version, parameterHash });
   }
 

@@ -100,11 +100,9 @@ export class StageStates {
 
   private async publish(stage: number, { version, parameters, firstMoment, secondMoment }: StageVersion): Promise<StageState> {
     const [p, m, v] = await Promise.all(
-      [parameters, firstMoment, secondMoment].map(async (vector) => {
-        const blob = await this.blobs.put(await encodeFrame(vector, [vector.length]));
-        this.blobs.keep(blob, stage, version);
-        return blob;
-      }),
+      [parameters, firstMoment, secondMoment].map(async (vector) =>
+        this.blobs.put(await encodeFrame(vector, [vector.length]), `stage ${stage}@${version}`),
+      ),
     );
     return { parameters: p!, firstMoment: m!, secondMoment: v! };
   }
@@ -125,13 +123,12 @@ export class StageStates {
       secondMoment: before.secondMoment.slice(),
     };
     applyAdamW(after, sum, numbers, this.layouts[stage]!);
-    const gradient = await this.blobs.put(await encodeFrame(sum, [sum.length]));
-    this.blobs.keep(gradient, stage, version);
+    const gradient = await this.blobs.put(await encodeFrame(sum, [sum.length]), `stage ${stage}@${version}`);
     const next: StageVersion = { version, ...after, parameterHash: await sha256Hex(after.parameters) };
     this.current[stage] = next;
     this.merges[stage] = { version, gradient, optimizer: numbers, norm };
     // Someone may still be fetching the version before this one; older ones are of no use to anybody.
-    this.blobs.release(stage, version - 1);
+    this.blobs.release(`stage ${stage}@${version - 2}`);
     this.served.delete(`${stage}@${version - 2}`);
     return next;
   }

@@ -17,6 +17,8 @@ export const LIMITS = {
   recentTimes: 64,
   /** A miner that computed a step must upload its gradient within this time or its microbatches are redone elsewhere. */
   collectDeadline: 60_000,
+  /** Fetching a stage or applying a merge must end within this time: an idle page must not hold a stage others could fill. */
+  phaseDeadline: 300_000,
   /** Late this often in a row: no leases for a while. Once can be chance. */
   lateBeforeTimeout: 2,
   /** First time-out; doubles with every further one (Petals uses the same base). Ignored when the stage has nobody else. */

@@ -52,6 +52,24 @@ describe('placement', () => {
   });
 });
 
+describe('a miner that never gets ready', () => {
+  it('loses its place after the deadline, so that another fills its stage', () => {
+    const { coordinator, send } = ready(['a', 'b', 'c']);
+    send({ type: 'leave', minerId: 'b' });
+    const moved = coordinator.view()[1]!.miners[0]!.id;
+    send({ type: 'join', minerId: 'd', holding: null }, 1);
+    expect(coordinator.miner(moved)!.phase).toBe('loading');
+    const effects = send({ type: 'tick' }, LIMITS.phaseDeadline + 1);
+    expect(effects).toContainEqual(expect.objectContaining({ type: 'event', code: 'MINER_STALLED' }));
+    expect(coordinator.miner(moved)).toBeUndefined();
+    expect(refusal(send({ type: 'ready', minerId: moved, stage: 1, version: 0, parameterHash: 'p1@0' }, LIMITS.phaseDeadline + 2))).toBe(
+      'NOT_JOINED',
+    );
+    send({ type: 'join', minerId: moved, holding: null }, LIMITS.phaseDeadline + 3);
+    expect(coordinator.miner(moved)!.phase).toBe('loading');
+  });
+});
+
 describe('leases and receipts', () => {
   it('refuses a receipt for someone else’s lease, an unknown lease and a second receipt, and changes nothing', () => {
     const { coordinator, grants, receipt } = ready(['a', 'b']);

@@ -11,7 +11,7 @@
 import { type ErrorCode, type LeaseKind, SwarmError } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
 import { type Flow, newFlow, nextTask, reopen, type Task } from './flow.ts';
-import { countLate, learnSpeed, type MinerRecord, newMiner } from './miner.ts';
+import { countLate, enterPhase, learnSpeed, type MinerRecord, newMiner } from './miner.ts';
 import { chooseMiner, chooseMover, expectedLeaseMs, placeNewcomer, type Staffed } from './policy.ts';
 import { minerReason, type Reason, stageReason } from './reasons.ts';
 import { allSettled, newStage, progressOf, type StageRecord, uncontributed } from './stage.ts';
@@ -48,6 +48,7 @@ export class Coordinator {
   private readonly flows = new Map<number, Flow[]>();
   private leaseCount = 0;
   private effects: Effect[] = [];
+  private now = 0;
 
   constructor(config: CoordinatorConfig) {
     this.config = config;
@@ -61,6 +62,7 @@ export class Coordinator {
   /** Applies one input. An input that does not fit yields one `refuse` effect and changes nothing but the count of refusals. */
   handle(input: Input, now: number): Effect[] {
     this.effects = [];
+    this.now = now;
     try {
       this.apply(input, now);
     } catch (error) {
@@ -190,7 +192,7 @@ export class Coordinator {
 
   private assign(miner: MinerRecord, why: string): void {
     const stage = this.stages[miner.stage]!;
-    miner.phase = 'loading';
+    enterPhase(miner, 'loading', this.now);
     miner.version = -1;
     miner.waitingFor = null;
     this.effects.push({ type: 'assign', minerId: miner.id, stage: stage.index, version: stage.version, why });
@@ -206,12 +208,12 @@ export class Coordinator {
     }
     miner.version = version;
     if (version === stage.version - 1) {
-      miner.phase = 'applying';
+      enterPhase(miner, 'applying', this.now);
       this.effects.push({ type: 'distribute', minerId, stage: index, version: stage.version });
     } else if (parameterHash !== stage.parameterHash) {
       this.diverged(miner, stage);
     } else {
-      miner.phase = 'ready';
+      enterPhase(miner, 'ready', this.now);
     }
   }
 
@@ -221,7 +223,7 @@ export class Coordinator {
     if (stage.index !== index || miner.phase !== 'applying' || version !== stage.version) return;
     if (parameterHash === stage.parameterHash) {
       miner.version = version;
-      miner.phase = 'ready';
+      enterPhase(miner, 'ready', this.now);
     } else {
       this.diverged(miner, stage);
     }
@@ -454,7 +456,7 @@ export class Coordinator {
     for (const [id, lease] of this.leases) if (lease.stage === index && lease.version < version - 1) this.leases.delete(id);
     for (const miner of this.membersOf(stage)) {
       if (miner.phase === 'ready') {
-        miner.phase = 'applying';
+        enterPhase(miner, 'applying', this.now);
         this.effects.push({ type: 'distribute', minerId: miner.id, stage: index, version });
       } else if (miner.phase === 'applying') {
         this.assign(miner, 'it fell a whole step behind');
@@ -487,6 +489,13 @@ export class Coordinator {
       if (!miner.connected && miner.goneAt <= now) {
         this.remove(miner.id);
         this.inform('MINER_GONE', `Miner ${miner.id} is gone; what it held went to others.`);
+      } else if (miner.phase !== 'ready' && miner.phaseSince + LIMITS.phaseDeadline <= now) {
+        // Its place is given up; when it speaks again it is told that it is not part of the run, and joins anew.
+        this.remove(miner.id);
+        this.inform(
+          'MINER_STALLED',
+          `Miner ${miner.id} was ${miner.phase} for ${LIMITS.phaseDeadline / 60_000} minutes; its place went to others.`,
+        );
       }
     }
     for (const lease of this.leases.values())

@@ -11,6 +11,7 @@ export interface MinerRecord {
   id: string;
   stage: number;
   phase: MinerPhase;
+  phaseSince: number;
   /** The version it proved last; −1 before the first. */
   version: number;
   connected: boolean;
@@ -36,6 +37,7 @@ export function newMiner(id: string, stage: number, busyUntil: number): MinerRec
     id,
     stage,
     phase: 'loading',
+    phaseSince: 0,
     version: -1,
     connected: true,
     goneAt: 0,
@@ -50,6 +52,10 @@ export function newMiner(id: string, stage: number, busyUntil: number): MinerRec
     rejected: 0,
     waitingFor: null,
   };
+}
+
+export function enterPhase(miner: MinerRecord, phase: MinerPhase, now: number): void {
+  Object.assign(miner, { phase, phaseSince: now } satisfies Partial<MinerRecord>);
 }
 
 /** Bias-corrected exponential average, as SWARM's queue uses it. */

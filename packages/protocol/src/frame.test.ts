@@ -114,6 +114,11 @@ describe('a frame', () => {
   });
 });
 
+it('isFiniteTensor takes the limit itself and nothing above it', () => {
+  expect(isFiniteTensor(Float32Array.of(-8, 8), 8)).toBe(true);
+  expect(isFiniteTensor(Float32Array.of(0, -8.5), 8)).toBe(false);
+});
+
 it('isFiniteTensor finds a NaN or an infinity anywhere', () => {
   expect(isFiniteTensor(new Float32Array(9))).toBe(true);
   for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {

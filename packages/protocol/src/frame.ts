@@ -80,10 +80,10 @@ export async function decodeFrame(bytes: Uint8Array): Promise<Frame> {
   return { dtype: dtype === 1 ? 'float32' : 'int32', shape, data, hash };
 }
 
-/** True when every element is finite. */
-export function isFiniteTensor(data: Float32Array): boolean {
+/** True when every element is finite and no larger in magnitude than `largest`. */
+export function isFiniteTensor(data: Float32Array, largest = Number.MAX_VALUE): boolean {
   for (let i = 0; i < data.length; i++) {
-    if (!Number.isFinite(data[i])) return false;
+    if (!(Math.abs(data[i]!) <= largest)) return false;
   }
   return true;
 }
