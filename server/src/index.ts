@@ -5,6 +5,7 @@ import { type RunConfig, type RunSnapshot, type StepPoint, SwarmError } from '@s
 import { Blobs } from './blobs.ts';
 import { type FileSystem, openCheckpoints } from './checkpoints.ts';
 import { loadCorpus, Sampler } from './corpus.ts';
+import { lockData } from './data-lock.ts';
 import { Gateway } from './gateway.ts';
 import { createHttp } from './http.ts';
 import { Identity } from './identity.ts';
@@ -27,9 +28,20 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Throws `CONFIG_INVALID`, `CORPUS_UNUSABLE`, `CHECKPOINT_FAILED` or `PORT_IN_USE`. `fs` is for tests of failing disks. */
+/** Throws `CONFIG_INVALID`, `CORPUS_UNUSABLE`, `CHECKPOINT_FAILED`, `DATA_IN_USE` or `PORT_IN_USE`. `fs` is for tests of failing disks. */
 export async function startServer(given: Partial<ServerOptions> = {}, fs?: FileSystem): Promise<RunningServer> {
   const options = { ...DEFAULT_OPTIONS, ...given };
+  const unlock = lockData(options.dataDir);
+  try {
+    const server = await start(options, fs);
+    return { ...server, close: () => server.close().finally(unlock) };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningServer> {
   const { log, dataDir } = options;
   const preset = presetOf(options.preset);
   const sequences = options.sequences ?? preset.sequences;

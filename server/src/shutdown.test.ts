@@ -19,6 +19,7 @@ it('checkpoints and closes over a miner, a spectator and half a request, and the
   const server = await startServer(options);
   const miner = startNodeMiner({ url: server.url, name: 'n', backend: 'wasm' });
   const spectator = io(`${server.url}/watch`, { transports: ['websocket'], forceNew: true, reconnection: false });
+  await expect(startServer(options)).rejects.toEqual(expect.objectContaining({ code: 'DATA_IN_USE' }));
   const half = connect(server.port, '127.0.0.1', () => half.write('POST /v1/blobs/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf'));
   half.on('error', () => {});
   await new Promise((resolve) => spectator.once('snapshot', resolve));

@@ -47,6 +47,7 @@ export const ERROR_HINTS = {
   CHECKPOINT_CORRUPT: 'This checkpoint does not match its manifest and is left alone. The newest whole one before it is used.',
   CORPUS_UNUSABLE: 'Give --corpus a UTF-8 text file or a folder of them with at least a few thousand characters.',
   CONFIG_INVALID: 'Correct the option; `--help` lists them all.',
+  DATA_IN_USE: 'Stop the other server, or give this one a folder of its own with --data.',
   PORT_IN_USE: 'Choose another port with --port, or stop the program that holds it.',
   CHROMIUM_MISSING:
     'Install Chromium (Debian: `apt-get install chromium`; elsewhere: `npx playwright install chromium`) or set CHROMIUM_PATH.',
