@@ -7,16 +7,19 @@ import { SwarmError } from '@starling/protocol';
 /** SQLite's primary result code for a database somebody else has locked. */
 const SQLITE_BUSY = 5;
 
-/** Holds `dataDir` until the returned function is called. Throws `DATA_IN_USE`, or what the disk says. */
+/** Holds `dataDir` until the returned function is called. Throws `DATA_IN_USE`, or `CONFIG_INVALID` for a folder that cannot be written. */
 export function lockData(dataDir: string): () => void {
-  mkdirSync(dataDir, { recursive: true });
-  const database = new DatabaseSync(join(dataDir, 'lock'));
+  let database: DatabaseSync | undefined;
   try {
+    mkdirSync(dataDir, { recursive: true });
+    database = new DatabaseSync(join(dataDir, 'lock'));
     database.exec('BEGIN EXCLUSIVE');
   } catch (error) {
-    database.close();
-    const busy = (error as { errcode?: number }).errcode === SQLITE_BUSY;
-    throw busy ? new SwarmError('DATA_IN_USE', `Another server uses the folder ${dataDir}.`) : error;
+    database?.close();
+    if ((error as { errcode?: number }).errcode === SQLITE_BUSY) {
+      throw new SwarmError('DATA_IN_USE', `Another server uses the folder ${dataDir}.`);
+    }
+    throw new SwarmError('CONFIG_INVALID', `--data ${dataDir} cannot be used: ${(error as Error).message}.`, { cause: error });
   }
   return () => database.close();
 }

@@ -96,7 +96,9 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   } catch (error) {
     await run.close();
     const busy = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-    throw busy ? new SwarmError('PORT_IN_USE', `Port ${options.port} is taken.`) : error;
+    if (busy) throw new SwarmError('PORT_IN_USE', `Port ${options.port} is taken.`);
+    const address = `--host ${options.host} --port ${options.port}`;
+    throw new SwarmError('CONFIG_INVALID', `${address} cannot be listened on: ${(error as Error).message}.`, { cause: error });
   }
   const { port } = http.server.address() as { port: number };
   return {
