@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import fastifyStatic from '@fastify/static';
 import { ERROR_HINTS, type ErrorCode, SwarmError } from '@starling/protocol';
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Blobs } from './blobs.ts';
 import type { Identity } from './identity.ts';
 import type { Run } from './run.ts';
@@ -31,12 +31,14 @@ export async function createHttp(
   webRoot: string,
   maxBlobBytes: number,
 ): Promise<FastifyInstance> {
-  const http = Fastify({ bodyLimit: maxBlobBytes, forceCloseConnections: true });
-  http.setErrorHandler((error, _request, reply) => {
+  const refuse = (error: unknown, _request: FastifyRequest, reply: FastifyReply) => {
     const fault = asSwarmError(error);
     if (fault.code === 'INTERNAL') run.report('error', 'INTERNAL', fault.message);
     return reply.code(STATUS[fault.code] ?? 400).send({ error: fault.toWire() });
-  });
+  };
+  // `frameworkErrors` is for addresses that cannot be read, which no route and no handler ever sees.
+  const http = Fastify({ bodyLimit: maxBlobBytes, forceCloseConnections: true, frameworkErrors: refuse });
+  http.setErrorHandler(refuse);
   http.removeAllContentTypeParsers();
   http.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 

@@ -154,6 +154,7 @@ it('answers bad HTTP with coded errors', async () => {
   ]);
   const large = new Uint8Array(8 * 1024 * 1024);
   expect(await error(await fetch(url, { method: 'PUT', body: large, headers: { authorization } }))).toEqual([413, 'BLOB_TOO_LARGE']);
+  expect(await error(await fetch(`${server.url}/v1/run%`))).toEqual([400, 'BAD_REQUEST']);
   expect(await error(await fetch(`${server.url}/v1/nothing`))).toEqual([404, 'NOT_FOUND']);
 });
 
