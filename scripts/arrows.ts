@@ -13,7 +13,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   'apps/web': ['kernels', 'miner', 'model', 'protocol'],
   'apps/headless': ['protocol'],
   'apps/demo': ['headless', 'protocol', 'server'],
-  bench: ['kernels', 'miner', 'model', 'server'],
+  bench: ['coordinator', 'kernels', 'miner', 'model', 'server'],
 };
 
 const IMPORT = /(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g;

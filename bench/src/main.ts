@@ -1,8 +1,9 @@
 /** `npm run bench -- NAME [--json]`. */
+import { coordinator } from './coordinator.ts';
 import { print, type Report } from './report.ts';
 import { swarm } from './swarm.ts';
 
-const BENCHMARKS: Record<string, () => Promise<Report>> = { swarm };
+const BENCHMARKS: Record<string, () => Promise<Report>> = { coordinator, swarm };
 
 const names = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
 const name = names[0] ?? '';

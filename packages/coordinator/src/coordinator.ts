@@ -43,6 +43,10 @@ export class Coordinator {
   readonly counters = { handedOver: 0, recomputed: 0, rejected: 0, resynchronised: 0, moved: 0 };
   private readonly stages: StageRecord[];
   private readonly miners = new Map<string, MinerRecord>();
+  /** The miners of each stage. */
+  private readonly teams: Map<string, MinerRecord>[];
+  /** Stages where this input changed what can be granted or closed. */
+  private readonly touched = new Set<number>();
   private readonly leases = new Map<string, LeaseRecord>();
   /** Flows by step; at most two steps are alive, since no stage can be two ahead of another. */
   private readonly flows = new Map<number, Flow[]>();
@@ -53,6 +57,7 @@ export class Coordinator {
   constructor(config: CoordinatorConfig) {
     this.config = config;
     this.stages = config.parameterHashes.map((hash, index) => newStage(index, config.version, hash));
+    this.teams = this.stages.map(() => new Map());
     for (const stage of this.stages) this.completeAtEnd(stage);
     if (config.parameterHashes.length !== config.stages) {
       throw new SwarmError('INTERNAL', `${config.parameterHashes.length} parameter hashes for ${config.stages} stages.`);
@@ -72,11 +77,13 @@ export class Coordinator {
     }
     this.fillEmptyStage();
     this.openStep();
-    for (const stage of this.stages) {
-      this.closeStep(stage, now);
-      this.dispatch(stage, now);
+    for (const index of [...this.touched].sort((a, b) => a - b)) {
+      this.closeStep(this.stages[index]!, now);
+      this.dispatch(this.stages[index]!, now);
     }
-    this.explainWaits(now);
+    this.touched.clear();
+    // Reasons are for people: with the clock, not with every input.
+    if (input.type === 'tick') this.explainWaits(now);
     return this.effects;
   }
 
@@ -126,15 +133,17 @@ export class Coordinator {
     if (!known) {
       const { stage, members } = placeNewcomer(this.staff());
       // At the back of the queue, not at its head: an unknown miner must not draw everything (SWARM did that).
-      const busyUntil = Math.max(now, ...members.map((miner) => miner.busyUntil));
+      const busyUntil = Math.max(now, ...[...members.values()].map((miner) => miner.busyUntil));
       const miner = newMiner(minerId, stage.index, busyUntil);
       this.miners.set(minerId, miner);
+      this.teams[stage.index]!.set(minerId, miner);
       this.assign(miner, 'joined');
       this.inform('MINER_JOINED', `Miner ${minerId} joined at stage ${stage.index}.`);
       return;
     }
     known.connected = true;
     known.waitingFor = null;
+    this.touched.add(known.stage);
     const stage = this.stages[known.stage]!;
     const kept =
       holding !== null && holding.stage === known.stage && (holding.version === known.version || holding.version === stage.version);
@@ -167,11 +176,13 @@ export class Coordinator {
     if (!miner) return;
     this.dropWork(miner);
     this.miners.delete(minerId);
+    this.teams[miner.stage]!.delete(minerId);
   }
 
   /** Gives back everything that exists only with this miner: its leases, and gradients it has not handed in. */
   private dropWork(miner: MinerRecord): void {
     const stage = this.stages[miner.stage]!;
+    this.touched.add(stage.index);
     for (const id of miner.leases) {
       const lease = this.leases.get(id)!;
       reopen(taskOf(lease));
@@ -200,6 +211,7 @@ export class Coordinator {
 
   private ready({ minerId, stage: index, version, parameterHash }: Of<'ready'>): void {
     const miner = this.known(minerId);
+    this.touched.add(miner.stage);
     if (miner.stage !== index || miner.phase !== 'loading') return; // answers an assignment that was replaced meanwhile
     const stage = this.stages[index]!;
     if (version < stage.version - 1) {
@@ -221,6 +233,7 @@ export class Coordinator {
     const miner = this.known(minerId);
     const stage = this.stages[miner.stage]!;
     if (stage.index !== index || miner.phase !== 'applying' || version !== stage.version) return;
+    this.touched.add(index);
     if (parameterHash === stage.parameterHash) {
       miner.version = version;
       enterPhase(miner, 'ready', this.now);
@@ -239,6 +252,7 @@ export class Coordinator {
   }
 
   private fillEmptyStage(): void {
+    if (!this.stages.some((stage) => stage.phase !== 'complete' && this.teams[stage.index]!.size === 0)) return;
     const choice = chooseMover(this.staff(), (miner) => {
       const flows = this.flowsOf(this.stages[miner.stage]!);
       return miner.leases.size + uncontributed(flows, miner.stage, miner.id).length;
@@ -247,6 +261,8 @@ export class Coordinator {
     const { mover, to } = choice;
     const message = `Miner ${mover.id} moved from stage ${mover.stage} to stage ${to.index}, which had nobody left.`;
     this.dropWork(mover);
+    this.teams[mover.stage]!.delete(mover.id);
+    this.teams[to.index]!.set(mover.id, mover);
     mover.stage = to.index;
     this.counters.moved += 1;
     this.assign(mover, `stage ${to.index} had nobody left`);
@@ -294,8 +310,12 @@ export class Coordinator {
       miner.backwards += 1;
     }
     if (lease.stage === this.stages.length - 1) flow.lossSum = input.lossSum;
+    this.touched.add(lease.stage);
     const next = nextTask(flow, lease.stage, kind === 'backward' ? 'backward' : 'forward');
-    if (next?.state === 'blocked') next.state = 'ready';
+    if (next?.state === 'blocked') {
+      next.state = 'ready';
+      this.touched.add(kind === 'backward' ? lease.stage - 1 : lease.stage + 1);
+    }
   }
 
   private forfeit({ minerId, leaseId, code, message }: Of<'forfeit'>, now: number): void {
@@ -310,6 +330,7 @@ export class Coordinator {
     const lease = this.leases.get(leaseId);
     if (!lease) return;
     this.miners.get(lease.minerId)?.leases.delete(leaseId);
+    this.touched.add(lease.stage);
     this.effects.push({ type: 'cancel', minerId: lease.minerId, leaseId });
   }
 
@@ -322,7 +343,7 @@ export class Coordinator {
         const cell = flow.cells[stage.index]!;
         const task = cell[kind];
         if (task?.state !== 'ready') continue;
-        const miner = chooseMiner({ stage, members: this.membersOf(stage) }, cell, kind, now);
+        const miner = chooseMiner({ stage, members: this.teams[stage.index]! }, cell, kind, now);
         if (miner) this.grant(stage, flow, kind, miner, now);
       }
     }
@@ -371,6 +392,7 @@ export class Coordinator {
     const step = first.version;
     if (first.phase !== 'training' || this.flows.has(step)) return;
     const validate = validationMicrobatches > 0 && (step % validateEvery === 0 || step === steps - 1);
+    this.touched.add(0);
     this.flows.set(step, [
       ...Array.from({ length: size }, (_, i) => newFlow(step, 'train', step * size + i, stages)),
       ...Array.from({ length: validate ? validationMicrobatches : 0 }, (_, i) => newFlow(step, 'validate', i, stages)),
@@ -407,6 +429,7 @@ export class Coordinator {
       return;
     }
     stage.collecting.delete(minerId);
+    this.touched.add(index);
     for (const { flow, cell } of uncontributed(this.flowsOf(stage), index, minerId)) {
       if (expected.includes(flow.microbatch)) cell.contributed = true;
     }
@@ -450,11 +473,12 @@ export class Coordinator {
   private merged({ stage: index, version, parameterHash }: Of<'merged'>): void {
     const stage = this.stages[index]!;
     if (version !== stage.version + 1) return;
+    this.touched.add(index);
     this.effects.push({ type: 'release', stage: index, version: stage.version });
     Object.assign(stage, { version, parameterHash, phase: 'training', contributions: [] } satisfies Partial<StageRecord>);
     this.completeAtEnd(stage);
     for (const [id, lease] of this.leases) if (lease.stage === index && lease.version < version - 1) this.leases.delete(id);
-    for (const miner of this.membersOf(stage)) {
+    for (const miner of this.teams[index]!.values()) {
       if (miner.phase === 'ready') {
         enterPhase(miner, 'applying', this.now);
         this.effects.push({ type: 'distribute', minerId: miner.id, stage: index, version });
@@ -485,6 +509,7 @@ export class Coordinator {
   // ── time ──────────────────────────────────────────────────────────────────────────────────────
 
   private tick(now: number): void {
+    for (const stage of this.stages) this.touched.add(stage.index); // time-outs end by the clock
     for (const miner of [...this.miners.values()]) {
       if (!miner.connected && miner.goneAt <= now) {
         this.remove(miner.id);
@@ -521,6 +546,7 @@ export class Coordinator {
   private handOver(lease: LeaseRecord, now: number, why: string): void {
     const task = taskOf(lease);
     const miner = this.miners.get(lease.minerId)!;
+    this.touched.add(lease.stage);
     lease.state = 'late';
     miner.leases.delete(lease.id);
     if (task.leaseId !== lease.id) return; // it was cancelled when somebody else finished first
@@ -560,7 +586,7 @@ export class Coordinator {
   }
 
   private reasonOf(stage: StageRecord): Reason | null {
-    const empty = this.stages.filter((other) => this.membersOf(other).length === 0);
+    const empty = this.stages.filter((other) => this.teams[other.index]!.size === 0);
     return stageReason(stage, this.stages, this.flowsOf(stage), empty);
   }
 
@@ -569,11 +595,11 @@ export class Coordinator {
   }
 
   private membersOf(stage: StageRecord): MinerRecord[] {
-    return [...this.miners.values()].filter((miner) => miner.stage === stage.index);
+    return [...this.teams[stage.index]!.values()];
   }
 
   private staff(): Staffed[] {
-    return this.stages.map((stage) => ({ stage, members: this.membersOf(stage) }));
+    return this.stages.map((stage) => ({ stage, members: this.teams[stage.index]! }));
   }
 
   private known(minerId: string): MinerRecord {

@@ -9,12 +9,12 @@ const UNKNOWN_MS = 1_000;
 
 export interface Staffed {
   stage: StageRecord;
-  members: readonly MinerRecord[];
+  members: ReadonlyMap<string, MinerRecord>;
 }
 
 /** Where a newcomer goes: the stage with the fewest miners, the lowest of equals. */
 export function placeNewcomer(staff: readonly Staffed[]): Staffed {
-  return staff.reduce((best, other) => (other.members.length < best.members.length ? other : best));
+  return staff.reduce((best, other) => (other.members.size < best.members.size ? other : best));
 }
 
 /**
@@ -25,9 +25,9 @@ export function chooseMover(
   staff: readonly Staffed[],
   burden: (miner: MinerRecord) => number,
 ): { mover: MinerRecord; to: StageRecord } | null {
-  const empty = staff.find(({ stage, members }) => stage.phase !== 'complete' && members.length === 0);
+  const empty = staff.find(({ stage, members }) => stage.phase !== 'complete' && members.size === 0);
   if (!empty) return null;
-  const present = staff.map(({ members }) => members.filter((miner) => miner.connected));
+  const present = staff.map(({ members }) => [...members.values()].filter((miner) => miner.connected));
   const richest = present.reduce((best, members) => (members.length > best.length ? members : best));
   if (richest.length < 2) return null;
   const mover = richest.reduce((best, miner) => (burden(miner) < burden(best) ? miner : best));
@@ -41,23 +41,28 @@ export function expectedLeaseMs(miner: MinerRecord, stage: StageRecord, kind: 'f
 /**
  * The miner expected to finish this task first, among those that hold the version, are here and have a lease free.
  * A backward goes to whoever still has its input, and waits for that miner while it can work at all.
- * Time-outs are ignored when nobody else is there.
+ * Whoever is timed out, or was late with this very task, comes last and not never: it may be all there is.
  */
 export function chooseMiner({ stage, members }: Staffed, cell: Cell, kind: 'forward' | 'backward', now: number): MinerRecord | null {
-  const present = members.filter((miner) => miner.connected && miner.phase === 'ready' && miner.version === stage.version);
-  const punctual = present.filter((miner) => miner.timedOutUntil <= now);
-  const candidates = punctual.length > 0 ? punctual : present;
-  const others = candidates.filter((miner) => miner.id !== cell[kind]?.avoid);
-  const able = others.length > 0 ? others : candidates;
-  const free = able.filter((miner) => miner.leases.size < LIMITS.leasesPerMiner);
-  if (kind === 'backward' && able.some((miner) => miner.id === cell.holder)) {
-    return free.find((miner) => miner.id === cell.holder) ?? null;
-  }
+  const able = (miner: MinerRecord) => miner.connected && miner.phase === 'ready' && miner.version === stage.version;
+  const avoid = cell[kind]?.avoid ?? null;
+  const rank = (miner: MinerRecord) => (miner.timedOutUntil > now ? 2 : 0) + (miner.id === avoid ? 1 : 0);
+  const holder = kind === 'backward' && cell.holder !== null ? members.get(cell.holder) : undefined;
+  if (holder && able(holder) && rank(holder) === 0) return holder.leases.size < LIMITS.leasesPerMiner ? holder : null;
+
+  let lowest = Number.POSITIVE_INFINITY;
   let best: MinerRecord | null = null;
   let earliest = Number.POSITIVE_INFINITY;
-  for (const miner of free) {
+  for (const miner of members.values()) {
+    if (!able(miner)) continue;
+    const own = rank(miner);
+    if (own > lowest) continue;
+    // Somebody better placed with no lease free is waited for: it will be free soon.
+    if (own < lowest) [lowest, best, earliest] = [own, null, Number.POSITIVE_INFINITY];
+    if (miner.leases.size >= LIMITS.leasesPerMiner) continue;
     const finish = Math.max(now, miner.busyUntil) + expectedLeaseMs(miner, stage, kind);
     if (finish < earliest) [best, earliest] = [miner, finish];
   }
+  if (holder && able(holder) && rank(holder) === lowest) return holder.leases.size < LIMITS.leasesPerMiner ? holder : null;
   return best;
 }

@@ -1,0 +1,78 @@
+/** The coordinator alone, in memory: how many inputs a second it handles, and how that changes with the number of miners. */
+import { Coordinator, type Effect, type Input } from '@starling/coordinator';
+import { environment, type Report, type Row } from './report.ts';
+
+const STAGES = 16;
+/** Inputs handled before the clock starts, and then while it runs. */
+const WARM_UP = 20_000;
+const MEASURED = 50_000;
+
+/** A run whose miners do at once whatever they are told, in the order they were told. */
+class Loop {
+  private readonly coordinator: Coordinator;
+  private readonly inputs: Input[] = [];
+  private next = 0;
+  private now = 0;
+
+  constructor(miners: number) {
+    this.coordinator = new Coordinator({
+      stages: STAGES,
+      microbatchesPerStep: Math.max(32, Math.ceil((4 * miners) / STAGES)),
+      validationMicrobatches: 0,
+      validateEvery: 1,
+      steps: 0,
+      tokensPerMicrobatch: 1,
+      version: 0,
+      parameterHashes: Array.from({ length: STAGES }, () => 'p0'),
+      leasePrefix: 'b',
+    });
+    for (let i = 0; i < miners; i++) this.inputs.push({ type: 'join', minerId: `m${i}`, holding: null });
+  }
+
+  /** Handles this many inputs; returns the seconds it took. */
+  run(count: number): number {
+    const started = performance.now();
+    for (let i = 0; i < count; i++) {
+      const input = this.inputs[this.next++];
+      if (!input) throw new Error('The run stands still.');
+      this.now += 0.01;
+      for (const effect of this.coordinator.handle(input, this.now)) this.answer(effect);
+    }
+    this.inputs.splice(0, this.next);
+    this.next = 0;
+    return (performance.now() - started) / 1000;
+  }
+
+  private answer(effect: Effect): void {
+    if (effect.type === 'assign') {
+      const { minerId, stage, version } = effect;
+      this.inputs.push({ type: 'ready', minerId, stage, version, parameterHash: `p${version}` });
+    } else if (effect.type === 'grant') {
+      const { minerId, lease } = effect;
+      this.inputs.push({ type: 'receipt', minerId, leaseId: lease.id, outputHash: 'h', lossSum: 1, computeMs: 5 });
+    } else if (effect.type === 'collect') {
+      const { minerId, stage, version, microbatches } = effect;
+      this.inputs.push({ type: 'contribution', minerId, stage, version, microbatches, gradient: 'g' });
+    } else if (effect.type === 'reduce') {
+      const version = effect.version + 1;
+      this.inputs.push({ type: 'merged', stage: effect.stage, version, parameterHash: `p${version}` });
+    } else if (effect.type === 'distribute') {
+      const { minerId, stage, version } = effect;
+      this.inputs.push({ type: 'applied', minerId, stage, version, parameterHash: `p${version}` });
+    }
+  }
+}
+
+export async function coordinator(): Promise<Report> {
+  const rates = [100, 2_000].map((miners) => {
+    const loop = new Loop(miners);
+    loop.run(Math.min(WARM_UP, 4 * miners));
+    return { miners, rate: MEASURED / loop.run(MEASURED) };
+  });
+  const [few] = rates;
+  const rows = rates.map(({ miners, rate }): Row => {
+    const row = { metric: `${miners} miners`, value: rate, unit: 'inputs/s' };
+    return miners === few!.miners ? row : { ...row, against: `${few!.miners} miners`, ratio: rate / few!.rate };
+  });
+  return { name: `Coordinator, ${STAGES} stages`, environment: environment(), rows };
+}
