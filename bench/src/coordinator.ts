@@ -64,7 +64,7 @@ class Loop {
 }
 
 export async function coordinator(): Promise<Report> {
-  const rates = [100, 2_000].map((miners) => {
+  const rates = [100, 1_000, 2_000, 10_000].map((miners) => {
     const loop = new Loop(miners);
     loop.run(Math.min(WARM_UP, 4 * miners));
     return { miners, rate: MEASURED / loop.run(MEASURED) };

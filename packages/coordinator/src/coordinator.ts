@@ -10,11 +10,12 @@
  */
 import { type ErrorCode, type LeaseKind, SwarmError } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
-import { type Flow, newFlow, nextTask, reopen, type Task } from './flow.ts';
+import { type Flow, newFlow, nextTask, type Slot, type Task, taskOf } from './flow.ts';
 import { countLate, enterPhase, learnSpeed, type MinerRecord, newMiner } from './miner.ts';
 import { chooseMiner, chooseMover, expectedLeaseMs, placeNewcomer, type Staffed } from './policy.ts';
 import { minerReason, type Reason, stageReason } from './reasons.ts';
-import { allSettled, newStage, progressOf, type StageRecord, uncontributed } from './stage.ts';
+import { newStage, progressOf, type StageRecord, uncontributed } from './stage.ts';
+import { Step } from './step.ts';
 import type { CoordinatorConfig, Effect, Input } from './types.ts';
 
 interface LeaseRecord {
@@ -33,10 +34,8 @@ interface LeaseRecord {
 
 type Of<T extends Input['type']> = Extract<Input, { type: T }>;
 
-const taskOf = (lease: LeaseRecord): Task => {
-  const cell = lease.flow.cells[lease.stage]!;
-  return (lease.kind === 'backward' ? cell.backward : cell.forward)!;
-};
+const slotOf = (lease: LeaseRecord): Slot => (lease.kind === 'backward' ? 'backward' : 'forward');
+const leasedTask = (lease: LeaseRecord): Task => taskOf(lease.flow, lease.stage, slotOf(lease));
 
 export class Coordinator {
   readonly config: CoordinatorConfig;
@@ -48,8 +47,8 @@ export class Coordinator {
   /** Stages where this input changed what can be granted or closed. */
   private readonly touched = new Set<number>();
   private readonly leases = new Map<string, LeaseRecord>();
-  /** Flows by step; at most two steps are alive, since no stage can be two ahead of another. */
-  private readonly flows = new Map<number, Flow[]>();
+  /** At most two are alive, since no stage can be two ahead of another. */
+  private readonly steps = new Map<number, Step>();
   private leaseCount = 0;
   private effects: Effect[] = [];
   private now = 0;
@@ -184,14 +183,13 @@ export class Coordinator {
     const stage = this.stages[miner.stage]!;
     this.touched.add(stage.index);
     for (const id of miner.leases) {
-      const lease = this.leases.get(id)!;
-      reopen(taskOf(lease));
+      this.reopen(this.leases.get(id)!);
       this.counters.handedOver += 1;
     }
     for (const [id, lease] of this.leases) if (lease.minerId === miner.id) this.leases.delete(id);
     miner.leases.clear();
-    for (const { cell } of uncontributed(this.flowsOf(stage), stage.index, miner.id)) {
-      reopen(cell.backward!);
+    for (const { flow } of uncontributed(this.flowsOf(stage), stage.index, miner.id)) {
+      this.steps.get(stage.version)!.reopen(flow, stage.index, 'backward');
       this.counters.handedOver += 1;
     }
     for (const flow of this.flowsOf(stage)) {
@@ -277,7 +275,7 @@ export class Coordinator {
     if (!lease) throw new SwarmError('LEASE_UNKNOWN', `Lease ${leaseId} is not known (any more).`);
     if (lease.minerId !== minerId) throw new SwarmError('LEASE_NOT_YOURS', `Lease ${leaseId} was granted to another miner.`);
     if (lease.state === 'accepted') throw new SwarmError('RECEIPT_DUPLICATE', `Lease ${leaseId} was already settled.`);
-    if (taskOf(lease).state === 'done') {
+    if (leasedTask(lease).state === 'done') {
       throw new SwarmError(
         'LEASE_EXPIRED',
         `Lease ${leaseId} was late, and another miner has finished microbatch ${lease.flow.microbatch}.`,
@@ -291,10 +289,11 @@ export class Coordinator {
     const miner = this.known(minerId);
     const lease = this.unsettled(minerId, leaseId);
     const { flow, kind } = lease;
-    const task = taskOf(lease);
+    const { leaseId: current } = leasedTask(lease);
     const stage = this.stages[lease.stage]!;
-    if (task.leaseId !== null && task.leaseId !== leaseId) this.cancel(task.leaseId);
-    Object.assign(task, { state: 'done', leaseId, minerId } satisfies Partial<Task>);
+    const step = this.steps.get(flow.step)!;
+    if (current !== null && current !== leaseId) this.cancel(current);
+    step.settle(flow, lease.stage, slotOf(lease), { leaseId, minerId });
     miner.leases.delete(leaseId);
     if (lease.state === 'open') miner.late = 0;
     lease.state = 'accepted';
@@ -311,11 +310,10 @@ export class Coordinator {
     }
     if (lease.stage === this.stages.length - 1) flow.lossSum = input.lossSum;
     this.touched.add(lease.stage);
-    const next = nextTask(flow, lease.stage, kind === 'backward' ? 'backward' : 'forward');
-    if (next?.state === 'blocked') {
-      next.state = 'ready';
-      this.touched.add(kind === 'backward' ? lease.stage - 1 : lease.stage + 1);
-    }
+    const next = nextTask(flow, lease.stage, slotOf(lease));
+    if (!next) return;
+    step.unblock(flow, next.stage, next.slot);
+    this.touched.add(next.stage);
   }
 
   private forfeit({ minerId, leaseId, code, message }: Of<'forfeit'>, now: number): void {
@@ -323,6 +321,10 @@ export class Coordinator {
     const lease = this.unsettled(minerId, leaseId);
     this.refuse(minerId, code, message);
     if (lease.state === 'open') this.handOver(lease, now, message);
+  }
+
+  private reopen(lease: LeaseRecord, avoid: string | null = null): void {
+    this.steps.get(lease.flow.step)!.reopen(lease.flow, lease.stage, slotOf(lease), avoid);
   }
 
   /** Somebody else was faster: this lease is void. */
@@ -336,20 +338,24 @@ export class Coordinator {
 
   private dispatch(stage: StageRecord, now: number): void {
     if (stage.phase !== 'training') return;
-    const flows = this.flowsOf(stage);
+    const members = this.teams[stage.index]!;
     // Backward first (1F1B): it frees memory and lets the stage below go on.
-    for (const kind of ['backward', 'forward'] as const) {
-      for (const flow of flows) {
+    for (const slot of ['backward', 'forward'] as const) {
+      this.steps.get(stage.version)?.offer(stage.index, slot, (flow) => {
         const cell = flow.cells[stage.index]!;
-        const task = cell[kind];
-        if (task?.state !== 'ready') continue;
-        const miner = chooseMiner({ stage, members: this.teams[stage.index]! }, cell, kind, now);
-        if (miner) this.grant(stage, flow, kind, miner, now);
-      }
+        const miner = chooseMiner({ stage, members }, cell, slot, now);
+        if (miner) {
+          this.grant(stage, flow, slot, miner, now);
+          return 'granted';
+        }
+        // Whoever has no wish as to its miner and gets none: nobody has a lease free.
+        const wishes = cell[slot]!.avoid !== null || (slot === 'backward' && cell.holder !== null);
+        return wishes ? 'later' : 'stop';
+      });
     }
   }
 
-  private grant(stage: StageRecord, flow: Flow, slot: 'forward' | 'backward', miner: MinerRecord, now: number): void {
+  private grant(stage: StageRecord, flow: Flow, slot: Slot, miner: MinerRecord, now: number): void {
     const cell = flow.cells[stage.index]!;
     const kind: LeaseKind = flow.purpose === 'validate' ? 'evaluate' : slot;
     const held = slot === 'backward' && cell.holder === miner.id;
@@ -390,23 +396,23 @@ export class Coordinator {
     const { microbatchesPerStep: size, validationMicrobatches, validateEvery, steps, stages } = this.config;
     const first = this.stages[0]!;
     const step = first.version;
-    if (first.phase !== 'training' || this.flows.has(step)) return;
+    if (first.phase !== 'training' || this.steps.has(step)) return;
     const validate = validationMicrobatches > 0 && (step % validateEvery === 0 || step === steps - 1);
     this.touched.add(0);
-    this.flows.set(step, [
+    const flows = [
       ...Array.from({ length: size }, (_, i) => newFlow(step, 'train', step * size + i, stages)),
       ...Array.from({ length: validate ? validationMicrobatches : 0 }, (_, i) => newFlow(step, 'validate', i, stages)),
-    ]);
+    ];
+    this.steps.set(step, new Step(flows, stages));
   }
 
   private closeStep(stage: StageRecord, now: number): void {
     // Gradients asked for before a contributor was lost come in first; what was redone is collected after them.
     if (stage.phase !== 'training' || stage.collecting.size > 0) return;
-    const flows = this.flowsOf(stage);
-    if (!allSettled(flows, stage.index)) return;
+    if (!this.steps.get(stage.version)?.settledAt(stage.index)) return;
     stage.phase = 'merging';
     stage.collectDeadline = now + LIMITS.collectDeadline;
-    for (const { flow, cell } of uncontributed(flows, stage.index)) {
+    for (const { flow, cell } of uncontributed(this.flowsOf(stage), stage.index)) {
       const minerId = cell.backward!.minerId!;
       const known = stage.collecting.get(minerId);
       if (known) known.push(flow.microbatch);
@@ -496,14 +502,14 @@ export class Coordinator {
   private reportClosed(version: number): void {
     if (this.stages.some((stage) => stage.version < version)) return;
     const step = version - 1;
-    const flows = this.flows.get(step)!;
+    const { flows } = this.steps.get(step)!;
     const sum = (purpose: Flow['purpose']) => {
       const chosen = flows.filter((flow) => flow.purpose === purpose);
       return { lossSum: chosen.reduce((total, flow) => total + flow.lossSum!, 0), tokens: chosen.length * this.config.tokensPerMicrobatch };
     };
     const validation = sum('validate');
     this.effects.push({ type: 'closed', step, ...sum('train'), validation: validation.tokens > 0 ? validation : null });
-    this.flows.delete(step);
+    this.steps.delete(step);
   }
 
   // ── time ──────────────────────────────────────────────────────────────────────────────────────
@@ -544,13 +550,12 @@ export class Coordinator {
 
   /** Takes the lease from its miner, which counts as late, and opens the task for another. */
   private handOver(lease: LeaseRecord, now: number, why: string): void {
-    const task = taskOf(lease);
     const miner = this.miners.get(lease.minerId)!;
     this.touched.add(lease.stage);
     lease.state = 'late';
     miner.leases.delete(lease.id);
-    if (task.leaseId !== lease.id) return; // it was cancelled when somebody else finished first
-    reopen(task, miner.id);
+    if (leasedTask(lease).leaseId !== lease.id) return; // it was cancelled when somebody else finished first
+    this.reopen(lease, miner.id);
     this.counters.handedOver += 1;
     const cell = lease.flow.cells[lease.stage]!;
     if (cell.holder === miner.id) cell.holder = null;
@@ -590,8 +595,8 @@ export class Coordinator {
     return stageReason(stage, this.stages, this.flowsOf(stage), empty);
   }
 
-  private flowsOf(stage: StageRecord): Flow[] {
-    return this.flows.get(stage.version) ?? [];
+  private flowsOf(stage: StageRecord): readonly Flow[] {
+    return this.steps.get(stage.version)?.flows ?? [];
   }
 
   private membersOf(stage: StageRecord): MinerRecord[] {

@@ -5,6 +5,8 @@
 
 export type TaskState = 'blocked' | 'ready' | 'leased' | 'done';
 
+export type Slot = 'forward' | 'backward';
+
 export interface Task {
   state: TaskState;
   /** The lease that runs it, or the one whose receipt was accepted. */
@@ -45,28 +47,17 @@ export function newFlow(step: number, purpose: Flow['purpose'], microbatch: numb
       contributed: false,
     };
   });
-  const flow: Flow = { step, purpose, microbatch, cells, lossSum: null };
-  (cells[0]!.forward ?? cells[0]!.backward)!.state = 'ready';
-  return flow;
+  return { step, purpose, microbatch, cells, lossSum: null };
 }
 
-/** The task that `stage`'s finished `kind` makes possible, or null at the end of the way. */
-export function nextTask(flow: Flow, stage: number, kind: 'forward' | 'backward'): Task | null {
-  if (kind === 'backward') return flow.cells[stage - 1]?.backward ?? null;
+/** The cell's task; it must have one of that kind. */
+export function taskOf(flow: Flow, stage: number, slot: Slot): Task {
+  return flow.cells[stage]![slot]!;
+}
+
+/** Where the flow goes after `stage` finished `slot`; null at the end of the way. */
+export function nextTask(flow: Flow, stage: number, slot: Slot): { stage: number; slot: Slot } | null {
+  if (slot === 'backward') return stage > 0 ? { stage: stage - 1, slot } : null;
   const above = flow.cells[stage + 1];
-  return above ? (above.forward ?? above.backward) : null;
-}
-
-/** Makes a task runnable again after its miner was lost. */
-export function reopen(task: Task, avoid: string | null = null): void {
-  task.state = 'ready';
-  task.avoid = avoid;
-  task.leaseId = null;
-  task.minerId = null;
-}
-
-/** True when nothing of this flow is left to do at `stage` but the merge. */
-export function settledAt(flow: Flow, stage: number): boolean {
-  const { forward, backward } = flow.cells[stage]!;
-  return (forward?.state ?? 'done') === 'done' && (backward?.state ?? 'done') === 'done';
+  return above ? { stage: stage + 1, slot: above.forward ? 'forward' : 'backward' } : null;
 }

@@ -29,6 +29,8 @@ interface VirtualMiner {
   online: boolean;
   stage: number;
   version: number;
+  /** Assignments so far: a merge it was told of under an earlier one is not applied any more. */
+  term: number;
   /** Accepted backwards that are not handed in yet. */
   gradient: number[];
   /** The last gradient it uploaded: sent again when the server asks again. */
@@ -101,6 +103,7 @@ export function simulate(
       online: true,
       stage: -1,
       version: -1,
+      term: 0,
       gradient: [],
       handedIn: [],
       outbox: [],
@@ -123,7 +126,7 @@ export function simulate(
     switch (effect.type) {
       case 'assign': {
         const { stage, version } = effect;
-        Object.assign(miner, { stage, version, gradient: [], handedIn: [] });
+        Object.assign(miner, { stage, version, term: miner.term + 1, gradient: [], handedIn: [] });
         later(delayOf(), () => send(miner, { type: 'ready', minerId, stage, version, parameterHash: `p${stage}@${version}` }));
         break;
       }
@@ -152,7 +155,9 @@ export function simulate(
       }
       case 'distribute': {
         const { stage, version } = effect;
+        const { term } = miner;
         later(delayOf(), () => {
+          if (miner.term !== term) return;
           miner.version = version;
           const parameterHash = chance(schedule.diverge) ? 'wrong' : `p${stage}@${version}`;
           send(miner, { type: 'applied', minerId, stage, version, parameterHash });

@@ -1,5 +1,5 @@
 import type { StagePhase } from '@starling/protocol';
-import { type Cell, type Flow, settledAt } from './flow.ts';
+import type { Cell, Flow } from './flow.ts';
 import { LeaseTimes } from './times.ts';
 import type { Contributed } from './types.ts';
 
@@ -37,10 +37,6 @@ export function uncontributed(flows: readonly Flow[], stage: number, minerId?: s
     .map((flow) => ({ flow, cell: flow.cells[stage]! }))
     .filter(({ cell }) => cell.backward?.state === 'done' && !cell.contributed)
     .filter(({ cell }) => minerId === undefined || cell.backward?.minerId === minerId);
-}
-
-export function allSettled(flows: readonly Flow[], stage: number): boolean {
-  return flows.length > 0 && flows.every((flow) => settledAt(flow, stage));
 }
 
 /** Backward passes accepted at `stage`, of how many. */
