@@ -214,22 +214,22 @@ describe('reasons', () => {
 
 describe('under random faults', () => {
   const schedule: Schedule = {
-    crash: 0.01,
-    drop: 0.02,
-    leave: 0.005,
-    join: 0.03,
-    stall: 0.02,
-    spoil: 0.01,
-    diverge: 0.01,
+    crash: 0.02,
+    drop: 0.03,
+    leave: 0.01,
+    join: 0.05,
+    stall: 0.04,
+    spoil: 0.02,
+    diverge: 0.02,
     duplicate: 0.05,
   };
 
   it('finishes every run, counts each microbatch once per step and stage, and keeps replicas equal', () => {
-    for (let seed = 1; seed <= 300; seed++) {
+    for (let seed = 1; seed <= 1000; seed++) {
       const stages = 1 + (seed % 4);
       const result = simulate(
         seed,
-        config({ stages, steps: 4, microbatchesPerStep: 3 + (seed % 3), validationMicrobatches: 2, validateEvery: 2 }),
+        config({ stages, steps: 4, microbatchesPerStep: 1 + (seed % 5), validationMicrobatches: seed % 3, validateEvery: 2 }),
         schedule,
       );
       expect(result.problem, `seed ${seed}`).toBeNull();
