@@ -14,6 +14,8 @@ import {
 
 const POINTS_KEPT = 5_000;
 const EVENTS_KEPT = 300;
+/** Miners remembered, beyond those that are here. */
+const MINERS_KEPT = 5_000;
 
 interface MinerFacts {
   name: string;
@@ -57,6 +59,12 @@ export class RunView {
   joined(minerId: string, facts: Pick<MinerFacts, 'name' | 'backend' | 'adapter'>): void {
     const known = this.facts.get(minerId);
     this.facts.set(minerId, { activity: 'downloading', reason: null, tokens: 0, rate: new Rate(), ...known, ...facts });
+    if (this.facts.size <= MINERS_KEPT) return;
+    for (const id of this.facts.keys()) {
+      if (id === minerId || this.coordinator.miner(id)) continue;
+      this.facts.delete(id);
+      break;
+    }
   }
 
   status(minerId: string, activity: Activity, reason: string | null): void {
