@@ -1,5 +1,6 @@
 /** The sockets: parses and checks what miners send, hands it to the run, and sends commands and the live feed. */
 import type { Server as HttpServer } from 'node:http';
+import { LIMITS } from '@starling/coordinator';
 import {
   decodeFrame,
   type ErrorCode,
@@ -8,9 +9,7 @@ import {
   isFiniteTensor,
   type MinerToServer,
   type Payload,
-  PROTOCOL_VERSION,
-  parseMessage,
-  REQUESTS,
+  parseRequest,
   type Replies,
   type Reply,
   type RequestName,
@@ -26,6 +25,8 @@ import type { Run } from './run.ts';
 
 /** Why a gradient that was uploaded cannot be summed. */
 const USELESS: ReadonlySet<ErrorCode> = new Set(['FRAME_MALFORMED', 'FRAME_HASH_MISMATCH', 'TENSOR_SHAPE', 'TENSOR_NOT_FINITE']);
+/** Computing it once more would give the same. */
+const HOPELESS: ReadonlySet<ErrorCode> = new Set(['TENSOR_NOT_FINITE', 'LOSS_IMPLAUSIBLE']);
 /** Inline payloads plus the message around them; anything larger is a mistake, and engine.io closes the socket on it. */
 const MAX_MESSAGE_BYTES = 4 * INLINE_LIMIT;
 /** Spectators get at most four updates a second. */
@@ -103,7 +104,7 @@ export class Gateway {
       const listener = async (message: unknown, reply: unknown) => {
         const answer = (value: Reply<Replies[K]>) => typeof reply === 'function' && reply(value);
         try {
-          answer({ ok: true, value: await handle(parseMessage(name, REQUESTS[name], message) as Requests[K]) });
+          answer({ ok: true, value: await handle(parseRequest(name, message)) });
         } catch (error) {
           const fault = SwarmError.from(error);
           if (fault.code === 'INTERNAL') this.run.report('error', 'INTERNAL', `${name}: ${fault.message}`);
@@ -143,10 +144,7 @@ export class Gateway {
     });
   }
 
-  private hello({ protocol, session, name, backend, adapter, holding }: Requests['hello'], socket: MinerSocket): Replies['hello'] {
-    if (protocol !== PROTOCOL_VERSION) {
-      throw new SwarmError('PROTOCOL_UNSUPPORTED', `This server speaks protocol ${PROTOCOL_VERSION}, the miner ${protocol}.`);
-    }
+  private hello({ session, name, backend, adapter, holding }: Requests['hello'], socket: MinerSocket): Replies['hello'] {
     const known = session !== undefined && this.identity.knows(session.minerId, session.token);
     const welcome = known ? session : this.identity.newMiner();
     const { minerId } = welcome;
@@ -192,8 +190,7 @@ export class Gateway {
     const neighbour = kind === 'backward' ? stage - 1 : stage + 1;
     const wantsOutput = kind === 'backward' ? stage > 0 : !last;
     try {
-      if (last && (lossSum === null || !Number.isFinite(lossSum)))
-        throw new SwarmError('TENSOR_NOT_FINITE', `The loss of lease ${leaseId} is ${lossSum}.`);
+      if (last) this.checkLoss(leaseId, lossSum);
       const output = wantsOutput ? await this.output(minerId, receipt) : null;
       this.settle(settled);
       if (output && run.coordinator.versionOf(neighbour) <= version) {
@@ -202,11 +199,17 @@ export class Gateway {
       if (kind === 'backward') run.view.worked(minerId, run.tokensPerMicrobatch, Date.now());
     } catch (error) {
       // A result that is no number will be none the next time either: another miner gets the lease now.
-      if (!(error instanceof SwarmError) || error.code !== 'TENSOR_NOT_FINITE') throw error;
+      if (!(error instanceof SwarmError) || !HOPELESS.has(error.code)) throw error;
       run.handle({ type: 'forfeit', minerId, leaseId, code: error.code, message: error.message });
       throw error;
     }
     return null;
+  }
+
+  private checkLoss(leaseId: string, lossSum: number | null): void {
+    const tokens = this.run.tokensPerMicrobatch;
+    if (lossSum !== null && lossSum >= 0 && lossSum <= tokens * LIMITS.maximumTokenLoss) return;
+    throw new SwarmError('LOSS_IMPLAUSIBLE', `Lease ${leaseId} reports a loss of ${lossSum} nats over ${tokens} tokens.`);
   }
 
   private async output(minerId: string, { output, outputHash, leaseId }: Requests['receipt']) {

@@ -1,7 +1,7 @@
 /** What a server can be told: the type, the defaults, the command line, and its help text. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { SwarmError } from '@starling/protocol';
+import { LONGEST_STEP, SwarmError } from '@starling/protocol';
 
 export interface ServerOptions {
   /** 0 takes any free port. */
@@ -79,7 +79,7 @@ const NUMBERS = {
   port: { key: 'port', min: 0, max: 65535 },
   stages: { key: 'stages', min: 1 },
   sequences: { key: 'sequences', min: 1 },
-  microbatches: { key: 'microbatchesPerStep', min: 1 },
+  microbatches: { key: 'microbatchesPerStep', min: 1, max: LONGEST_STEP },
   steps: { key: 'steps', min: 0 },
   seed: { key: 'seed', min: 0, max: 2 ** 32 - 1 },
   'validate-every': { key: 'validateEvery', min: 1 },

@@ -135,6 +135,15 @@ it('refuses every receipt that cannot count, keeps the lease open, and takes the
   );
   const mine = server.snapshot().stages[0]!.miners.find((view) => view.id === first.minerId)!;
   expect(mine.microbatches).toBe(1);
+
+  // The last stage's miner is alone there, so a lease that it forfeits comes back to it under a new name.
+  for (const [given, lossSum] of [null, -1, 1e300, Number.NaN].entries()) {
+    await expect.poll(() => other.leases.length).toBe(given + 1);
+    const { id, inputHash } = other.leases[given]!;
+    const report = { ...receipt, leaseId: id, inputHash, lossSum };
+    expect(code(await ask(other.socket, 'receipt', report)), `${lossSum}`).toBe('LOSS_IMPLAUSIBLE');
+  }
+  expect(server.snapshot().stages[1]!.miners[0]!.microbatches).toBe(0);
 });
 
 it('answers bad HTTP with coded errors', async () => {

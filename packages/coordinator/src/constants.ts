@@ -24,6 +24,8 @@ export const LIMITS = {
   /** First time-out; doubles with every further one (Petals uses the same base). Ignored when the stage has nobody else. */
   timeoutBase: 15_000,
   timeoutMaximum: 15 * 60_000,
+  /** Nats per token: a uniform guess over 128,000 tokens is 12, so more than this is no loss but a fault or a lie. */
+  maximumTokenLoss: 1_000,
   /** Weight of the newest sample in a miner's moving average of seconds per lease (SWARM). */
   speedAlpha: 0.1,
 } as const;

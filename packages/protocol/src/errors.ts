@@ -15,6 +15,8 @@ export const ERROR_HINTS = {
   TENSOR_SHAPE: 'The tensor has another shape or type than this lease asks for. The lease stays open: send the right one.',
   TENSOR_NOT_FINITE:
     'The tensor holds NaN or infinity. Reload the page; if it happens again, this GPU computes wrongly: choose the wasm backend.',
+  LOSS_IMPLAUSIBLE:
+    'The loss is no number a model can have. Reload the page; if it happens again, this GPU computes wrongly: choose the wasm backend.',
   BLOB_NOT_FOUND: 'The server does not hold these bytes (any more). Ask for a new assignment by reconnecting.',
   BLOB_HASH_MISMATCH: 'The uploaded bytes do not match the SHA-256 in the address. Upload them again.',
   BLOB_TOO_LARGE: 'The upload is larger than this run ever needs. Nothing was stored.',

@@ -7,6 +7,7 @@
 import * as v from 'valibot';
 import { SwarmError, type WireError } from './errors.ts';
 import { ACTIVITIES, OptimizerNumbers, RunConfig, type RunEvent, type RunSnapshot, StageState, type StepPoint } from './run.ts';
+import { PROTOCOL_VERSION } from './version.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const sha = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'not a SHA-256 in hex'));
@@ -17,11 +18,12 @@ const duration = v.pipe(v.number(), v.finite(), v.minValue(0));
 export const INLINE_LIMIT = 512 * 1024;
 
 const binary = v.pipe(
-  v.custom<Uint8Array | ArrayBuffer>((x) => x instanceof Uint8Array || x instanceof ArrayBuffer, 'not binary'),
+  v.custom<Uint8Array | ArrayBuffer>((x) => x instanceof Uint8Array || x instanceof ArrayBuffer, 'neither bytes nor `{ blob }`'),
   v.transform((x) => (x instanceof Uint8Array ? x : new Uint8Array(x))),
 );
+const named = v.object({ blob: sha });
 /** A tensor frame, inline or named by the SHA-256 of its frame bytes at `/v1/blobs/:sha256`. */
-export const Payload = v.union([binary, v.object({ blob: sha })]);
+export const Payload = v.lazy((x) => (typeof x === 'object' && x !== null && 'blob' in x ? named : binary));
 export type Payload = v.InferOutput<typeof Payload>;
 
 // ── miner → server ────────────────────────────────────────────────────────────────────────────────
@@ -57,8 +59,15 @@ export const Receipt = v.object({
 });
 export type Receipt = v.InferOutput<typeof Receipt>;
 
+/** Microbatches of one step, at most: a longer list is refused before it is looked through. */
+export const LONGEST_STEP = 65_536;
+
 /** Answers `collect`: the miner's gradient sum over exactly `microbatches` is uploaded as blob `gradient`. */
-export const Contribution = v.object({ stage: count, version: count, gradient: sha, microbatches: v.array(count) });
+const microbatches = v.pipe(
+  v.custom<number[]>((x) => Array.isArray(x) && x.length <= LONGEST_STEP, `not a list of at most ${LONGEST_STEP}`),
+  v.array(count),
+);
+export const Contribution = v.object({ stage: count, version: count, gradient: sha, microbatches });
 export type Contribution = v.InferOutput<typeof Contribution>;
 
 export const Applied = v.object({ stage: count, version: count, parameterHash: sha });
@@ -161,11 +170,30 @@ export interface ServerToSpectator {
   update: (message: WatchUpdate) => void;
 }
 
+/** What was wrong is told in so many characters: a field that came too long is not sent back whole. */
+const LONGEST_COMPLAINT = 240;
+
 /** Parses an incoming message; throws `BAD_MESSAGE` naming the first field that does not fit. */
 export function parseMessage<S extends v.GenericSchema>(name: string, schema: S, message: unknown): v.InferOutput<S> {
-  const result = v.safeParse(schema, message);
+  // At the first: a message may hold a million fields that do not fit.
+  const result = v.safeParse(schema, message, { abortEarly: true });
   if (result.success) return result.output;
   const [issue] = result.issues;
   const path = v.getDotPath(issue) ?? '(message)';
-  throw new SwarmError('BAD_MESSAGE', `\`${name}\` does not fit the protocol at ${path}: ${issue.message}`);
+  const complaint = issue.message.length > LONGEST_COMPLAINT ? `${issue.message.slice(0, LONGEST_COMPLAINT)}…` : issue.message;
+  throw new SwarmError('BAD_MESSAGE', `\`${name}\` does not fit the protocol at ${path}: ${complaint}`);
+}
+
+/**
+ * Parses a request of a miner; throws `BAD_MESSAGE`. A `hello` of another version gets `PROTOCOL_UNSUPPORTED` before
+ * its other fields are looked at: that version may well have changed them.
+ */
+export function parseRequest<K extends RequestName>(name: K, message: unknown): Requests[K] {
+  if (name === 'hello') {
+    const { protocol } = parseMessage(name, v.pick(Hello, ['protocol']), message);
+    if (protocol !== PROTOCOL_VERSION) {
+      throw new SwarmError('PROTOCOL_UNSUPPORTED', `This server speaks protocol ${PROTOCOL_VERSION}, the miner ${protocol}.`);
+    }
+  }
+  return parseMessage(name, REQUESTS[name], message) as Requests[K];
 }
