@@ -24,6 +24,7 @@ export const ERROR_HINTS = {
   BAD_REQUEST: 'The request body or address does not fit; docs/protocol.md shows the form. Nothing was changed.',
   NOT_FOUND: 'Nothing lives at this address; docs/protocol.md lists what does.',
   // Leases and receipts
+  BUSY: 'Nothing is wrong and nothing was lost: the other side has its hands full. It is tried again by itself after the time given.',
   LEASE_UNKNOWN: 'No such lease was granted to this miner. Nothing was credited; wait for the next lease.',
   LEASE_NOT_YOURS: 'The lease belongs to another miner. Nothing was changed; send only receipts for your own leases.',
   LEASE_EXPIRED: 'The deadline passed and the microbatch went to another miner. Nothing to do: the next lease comes by itself.',
@@ -32,6 +33,8 @@ export const ERROR_HINTS = {
     'The receipt names another input than this lease carried: input and output were mixed up. Nothing was credited; the lease stays open.',
   // Merging
   CONTRIBUTION_UNEXPECTED: 'No gradient is being collected from this miner now. Discard it; the next step asks again.',
+  CONTRIBUTION_LATE:
+    'The gradient came after others had computed its microbatches again. Discard it; keep the tab in the foreground and the computer awake so that it comes sooner.',
   CONTRIBUTION_MISMATCH:
     'The gradient covers other microbatches than those accepted from this miner. Discard it and fetch the stage again.',
   PARAMETERS_DIVERGED: 'This miner’s parameters differ from the swarm’s. It fetches the stage again by itself.',
@@ -47,6 +50,10 @@ export const ERROR_HINTS = {
   CHECKPOINT_FAILED:
     'Free space (or fix permissions) in the data folder. Training goes on; the last good checkpoint is kept and the next one is tried at the next interval.',
   CHECKPOINT_CORRUPT: 'This checkpoint does not match its manifest and is left alone. The newest whole one before it is used.',
+  STORE_FAILED:
+    'The log of the run cannot be written: free space in the data folder, or bring the database back. Nothing was acknowledged that is not stored; the server goes on by itself as soon as writing works.',
+  STORE_CONFLICT: 'Another server wrote to this run’s log. Stop one of the two; the one that goes on is restarted and reads the log anew.',
+  LOG_UNREADABLE: 'The log of this run does not fit this release or is damaged. Use the release that wrote it, or another --data.',
   CORPUS_UNUSABLE: 'Give --corpus a UTF-8 text file or a folder of them with at least a few thousand characters.',
   CONFIG_INVALID: 'Correct the option; `--help` lists them all.',
   DATA_IN_USE: 'Stop the other server, or give this one a folder of its own with --data.',
