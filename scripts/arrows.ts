@@ -8,12 +8,13 @@ const ALLOWED: Record<string, readonly string[]> = {
   'packages/kernels': ['protocol'],
   'packages/model': ['kernels', 'protocol'],
   'packages/coordinator': ['protocol'],
+  'packages/store': ['protocol'],
   'packages/miner': ['kernels', 'model', 'protocol'],
-  server: ['coordinator', 'model', 'protocol'],
+  server: ['coordinator', 'model', 'protocol', 'store'],
   'apps/web': ['kernels', 'miner', 'model', 'protocol'],
   'apps/headless': ['protocol'],
   'apps/demo': ['headless', 'protocol', 'server'],
-  bench: ['coordinator', 'kernels', 'miner', 'model', 'server'],
+  bench: ['coordinator', 'kernels', 'miner', 'model', 'server', 'store'],
 };
 
 const IMPORT = /(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g;

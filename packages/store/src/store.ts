@@ -10,7 +10,7 @@
 export interface Entry {
   /** 1, 2, 3 … without gaps. */
   seq: number;
-  /** Unix ms at which it was handled; never falls. */
+  /** Unix ms at which it was handled, fractions allowed. Never falls, which is the writer's duty: no store checks it. */
   at: number;
   body: string;
 }
@@ -35,19 +35,20 @@ export interface StoredRow extends Row {
 export interface StoredTensor {
   /** What it is released with. */
   scope: string;
-  /** Unique within its scope; writing it again replaces it. */
+  /** Unique within its scope; writing it again replaces it and makes it the newest one. */
   name: string;
-  /** SHA-256 of the tensor's bytes, in hex. */
+  /** SHA-256 of the tensor's bytes, in hex. No store checks it. */
   hash: string;
   /** Exactly one of `frame` and `blob` is there. */
   frame: Uint8Array | null;
   blob: string | null;
 }
 
-/** Written as a whole or not at all. */
+/** Written as a whole or not at all. It may not be changed before `append` is through. */
 export interface Batch {
   /** The first follows the newest entry there is. */
   entries: readonly Entry[];
+  /** Only beside entries: by those a batch is recognised when it is tried again. */
   rows: readonly Row[];
   tensors: readonly StoredTensor[];
   /** Scopes whose tensors nobody needs any more: removed after `tensors` were written. */
@@ -74,17 +75,27 @@ export interface RowQuery {
 /**
  * Every method but `close` may throw `STORE_FAILED` (disk full, connection lost, …); the same call may then be tried
  * again, and does no harm when the first one did get through. `STORE_CONFLICT`: somebody else wrote, or an entry does
- * not follow; trying again is of no use.
+ * not follow; `LOG_UNREADABLE`: the disk gave back something else than was written. Trying those again is of no use.
+ *
+ * Texts are any that UTF-8 can hold; PostgreSQL refuses U+0000 in them with `STORE_FAILED` (JSON escapes it).
  */
 export interface Store {
   /** In words, for an operator: where it is. */
   readonly name: string;
+  /**
+   * Appends may be issued without waiting and are done in their order. After one has failed with `STORE_FAILED`, those
+   * behind it fail with `STORE_FAILED`, too, until it is tried again, with the same batch: they are all tried again,
+   * in their order. Throws `INTERNAL` for rows without entries.
+   */
   append(batch: Batch): Promise<void>;
   /** Number of the newest entry; 0 when there is none. */
   lastSeq(): Promise<number>;
   /** Entries after `seq`, ascending, at most `limit`. */
   entries(after: number, limit: number): Promise<Entry[]>;
-  /** Keeps the newest `SNAPSHOTS_KEPT` snapshots. */
+  /**
+   * Keeps the newest `SNAPSHOTS_KEPT` snapshots; one after the same entry is replaced. Throws `STORE_FAILED` while its
+   * entry is not stored: after a crash another entry would get that number, and the snapshot be wrong.
+   */
   saveSnapshot(snapshot: Snapshot): Promise<void>;
   /** The newest snapshot that is whole (its hash fits) and not after entry `through`; null when there is none. */
   snapshot(through: number): Promise<Snapshot | null>;
@@ -92,7 +103,7 @@ export interface Store {
   rows(kind: string, query: RowQuery): Promise<StoredRow[]>;
   /** All that were not released, in the order of writing. */
   tensors(): Promise<StoredTensor[]>;
-  /** Gives the store back; open calls end first. */
+  /** Gives the store back; open calls end first. Never throws, and may be called again; other calls then throw `STORE_FAILED`. */
   close(): Promise<void>;
 }
 
