@@ -1,0 +1,20 @@
+import { PostgresStore } from './postgres.ts';
+import type { PostgresOptions } from './postgres-address.ts';
+import { SqliteThread } from './sqlite-thread.ts';
+import type { Store } from './store.ts';
+
+export * from './postgres.ts';
+export type { PostgresOptions } from './postgres-address.ts';
+export * from './sqlite.ts';
+export type { SqliteOptions } from './sqlite-file.ts';
+export { SqliteThread } from './sqlite-thread.ts';
+export * from './store.ts';
+
+/**
+ * Opens the store at `where`: `postgres://user@host:port/database?run=NAME` (the run may come from `options` instead),
+ * or else a SQLite file, which is used in a thread of its own. Throws `CONFIG_INVALID`, `DATA_IN_USE`,
+ * `LOG_UNREADABLE` or `STORE_FAILED`.
+ */
+export async function openStore(where: string, options: PostgresOptions = {}): Promise<Store> {
+  return /^postgres(ql)?:/i.test(where) ? PostgresStore.open(where, options) : SqliteThread.open(where);
+}
