@@ -9,6 +9,8 @@ export class Line {
   readonly #far: URL;
   readonly #pairs: [near: Socket, far: Socket][] = [];
   #cut: Cut | null = null;
+  /** How much is said before it breaks. */
+  #spared = 0;
   #frozen: [Socket, Socket][] = [];
   #swallowed = () => {};
   #down = false;
@@ -31,9 +33,10 @@ export class Line {
     return url.href;
   }
 
-  /** Breaks at the next thing that is said. */
-  cut(when: Cut): void {
+  /** Breaks at the next thing that is said, or after `spared` things; null: not at all. */
+  cut(when: Cut | null, spared = 0): void {
     this.#cut = when;
+    this.#spared = spared;
   }
 
   /** Whoever is connected hears nothing any more, on either side; nobody is told. Resolves when something was said in vain. */
@@ -78,8 +81,8 @@ export class Line {
     let answerIsLost = false;
     near.on('data', (said) => {
       if (lost()) return this.#swallowed();
-      const cut = this.#cut;
-      this.#cut = null;
+      const cut = this.#spared-- > 0 ? null : this.#cut;
+      if (cut) this.#cut = null;
       if (cut === 'before') return end();
       answerIsLost = cut === 'after';
       far.write(said);

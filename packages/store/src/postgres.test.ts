@@ -113,6 +113,29 @@ describe.skipIf(!postgres)('PostgreSQL', () => {
     expect(await onFrozenLine(() => store.close())).toMatchObject({ status: 'fulfilled' });
   });
 
+  test.each(['before', 'after'] as const)('a line that breaks at any step of opening (%s it) is no crash', async (when) => {
+    const another = temporaryRun(postgres!);
+    let failures = 0;
+    for (let broken = true; broken; ) {
+      line.cut(when, failures);
+      const opening = openAnother(line.through(another.address));
+      broken = await opening.then(
+        () => false,
+        (error) => {
+          expect(error).toMatchObject(refusal('STORE_FAILED', another.run));
+          return true;
+        },
+      );
+      if (broken) failures++;
+    }
+    line.cut(null);
+    expect(failures).toBeGreaterThan(5);
+    const other = others.pop()!;
+    await other.append(batch(1, 3));
+    await other.close();
+    await another.remove();
+  });
+
   test('while the database is away calls fail, and work again when it is back', async () => {
     line.down();
     for (const _ of 'abc') await expect(store.append(batch(4, 6))).rejects.toMatchObject(refusal('STORE_FAILED', run.run));
