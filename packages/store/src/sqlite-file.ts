@@ -47,6 +47,9 @@ export function sqliteFailure(name: string, what: string, error: unknown): Swarm
  * Opens or makes the store at `path` (folders too) and keeps everybody else out until it is closed; the lock is the
  * operating system's, so a killed process leaves none behind. Throws `LOG_UNREADABLE` for a file that is no store, is
  * damaged or has another schema version, `DATA_IN_USE`, or `STORE_FAILED`; the file is then unchanged.
+ *
+ * The process must not open the file by other means meanwhile (to copy it, say): POSIX gives up all of a process's locks
+ * on a file as soon as it closes the file once.
  */
 export function openSqlite(path: string, name: string, { synchronous = 'FULL' }: SqliteOptions): DatabaseSync {
   let database: DatabaseSync | undefined;
