@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { findPostgres, query, temporaryRun } from './for-tests.ts';
 import { openStore, PostgresStore, type Store } from './index.ts';
 import { Line } from './line.ts';
@@ -38,6 +38,11 @@ describe.skipIf(!postgres)('PostgreSQL', () => {
     const other = await PostgresStore.open(address, { patience });
     others.push(other);
     return other;
+  };
+  const anotherRun = () => {
+    const another = temporaryRun(postgres!);
+    onTestFinished(async () => void (await another.remove()));
+    return another;
   };
   const refusal = (code: string, part: string | RegExp = /\w/) => ({ code, message: expect.stringMatching(part) });
   const batch = (first: number, last: number) =>
@@ -114,7 +119,7 @@ describe.skipIf(!postgres)('PostgreSQL', () => {
   });
 
   test.each(['before', 'after'] as const)('a line that breaks at any step of opening (%s it) is no crash', async (when) => {
-    const another = temporaryRun(postgres!);
+    const another = anotherRun();
     let failures = 0;
     for (let broken = true; broken; ) {
       line.cut(when, failures);
@@ -130,10 +135,7 @@ describe.skipIf(!postgres)('PostgreSQL', () => {
     }
     line.cut(null);
     expect(failures).toBeGreaterThan(5);
-    const other = others.pop()!;
-    await other.append(batch(1, 3));
-    await other.close();
-    await another.remove();
+    await others[0].append(batch(1, 3));
   });
 
   test('while the database is away calls fail, and work again when it is back', async () => {
@@ -192,21 +194,17 @@ describe.skipIf(!postgres)('PostgreSQL', () => {
   });
 
   test('runs in one database do not see each other', async () => {
-    const another = temporaryRun(postgres!);
+    const another = anotherRun();
     const other = await openAnother(another.address);
     await other.append(batch(1, 1));
     await expectStored(3, 1);
     expect(await other.entries(0, 9)).toEqual(entriesOf(1, 1));
-    await other.close();
-    await another.remove();
   });
 
   test('the run may be named by the caller', async () => {
-    const another = temporaryRun(postgres!);
+    const another = anotherRun();
     const other = await openStore(postgres!, { run: another.run });
     expect(other.name).toContain(another.run);
-    await other.close();
-    await another.remove();
   });
 
   test('a text with U+0000 is refused with a word of why, and nothing else suffers', async () => {
