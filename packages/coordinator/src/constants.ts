@@ -1,31 +1,79 @@
 /**
  * Every time and limit of the protocol, with its reason. Times are milliseconds.
+ *
+ * Three times follow from what a stage has shown lately (`times.ts`), each the median + k · MAD of its recent ones:
+ * after the *hedge* time an idle miner computes the same lease too and nobody is blamed; after the *deadline* the lease is
+ * taken away and counts as late; after the *redo* time a gradient that does not come is computed again by idle miners.
  */
 export const LIMITS = {
+  // ── leases
   /** Leases one miner holds at once: one computed, one on the wire, so that a network hop never idles a GPU. */
   leasesPerMiner: 2,
-  /** A dropped socket may be a reload or a Wi-Fi hop; within this time the miner resumes with its leases. */
-  reconnectGrace: 5_000,
+  /**
+   * Stage inputs one miner keeps for its backwards, at most (IOTA allows as many). 1F1B needs one for every stage above;
+   * sixteen do for any pipeline here. It also bounds the microbatches under way at once.
+   */
+  keptInputs: 16,
   /** A stage's first leases include shader compilation, which takes tens of seconds on a software GPU. */
   firstDeadline: 90_000,
   /** Under this, jitter of a busy desktop (other tabs, garbage collection) would look like a failure. */
   minimumDeadline: 20_000,
   maximumDeadline: 300_000,
-  /** Deadline = median + k · MAD of the stage's recent lease times; k = 4 passes 99.9 % of a normal spread with room. */
-  deadlineSpread: 4,
-  /** Lease times kept per stage and kind. */
+  /** k of median + k · MAD: 4 passes 99.9 % of a normal spread with room. */
+  spread: 4,
+  /** Times kept per stage and kind: enough for a median that does not jump, few enough to follow a change. */
   recentTimes: 64,
-  /** A miner that computed a step must upload its gradient within this time or its microbatches are redone elsewhere. */
+  /** A hedge costs a second computation: never for what a pause of garbage collection explains. */
+  hedgeMinimum: 500,
+  /** A microbatch whose result was useless this often, in whosever hands, is left out: its data or the model is at fault. */
+  forfeitsPerTask: 3,
+  /** No task of a step was settled for so long although some are open: what is missing is left out, if enough is there. */
+  stalledStep: 300_000,
+
+  // ── merging
+  /** Before the stage has seen uploads: a first upload of a large stage over a home line. */
+  firstRedo: 20_000,
+  /** An upload that is merely a little slow is not worth computing its microbatches again. */
+  redoMinimum: 1_000,
+  /** A miner that has not handed in its gradient after this must fetch the stage again; it counts as late. */
   collectDeadline: 60_000,
+  /** Merges kept, so that a miner that slept over some steps catches up without fetching the whole stage. */
+  mergesKept: 4,
+
+  // ── presence
+  /** A dropped socket may be a reload or a Wi-Fi hop; within this time the miner resumes with its leases. */
+  reconnectGrace: 5_000,
+  /** After a restart of the server everybody reconnects, with pauses of up to five seconds between attempts. */
+  restartGrace: 30_000,
   /** Fetching a stage or applying a merge must end within this time: an idle page must not hold a stage others could fill. */
   phaseDeadline: 300_000,
-  /** Late this often in a row: no leases for a while. Once can be chance. */
-  lateBeforeTimeout: 2,
-  /** First time-out; doubles with every further one (Petals uses the same base). Ignored when the stage has nobody else. */
-  timeoutBase: 15_000,
-  timeoutMaximum: 15 * 60_000,
+
+  // ── blame
+  /** Late this often in a row: only one lease at a time. Once can be chance. */
+  lateBeforeShorterQueue: 2,
+  /** Late this often in a row: no leases for a while. */
+  lateBeforeBan: 3,
+  /** First ban; doubles with every further one (Petals uses the same base). Ignored when everybody else is banned too. */
+  banBase: 15_000,
+  banMaximum: 15 * 60_000,
+  /** A miner may ask for a rest of so long at most; it can ask again. */
+  longestRest: 60_000,
+
+  // ── speed and placement
+  /** Weight of the newest sample in a miner's moving average of ms per unit of work (SWARM). */
+  speedAlpha: 0.1,
+  /** A backward in units of a forward until the stage has shown its own ratio (SWARM's multiple). */
+  backwardUnits: 2.5,
+  /** Ms per unit before anybody has shown any; only ratios of it matter. */
+  unknownPace: 1_000,
+  /** Between looks at the balance of the stages: a move costs a download, and speeds need time to show. */
+  rebalanceEvery: 60_000,
+  /** A miner moves only if the slowest stage's throughput is under this share of what it would be after (Petals: 0.75). */
+  rebalanceGain: 0.75,
+  /** Receipts a miner must have shown before its speed is believed in a move. */
+  rebalanceSamples: 8,
+
+  // ── plausibility
   /** Nats per token: a uniform guess over 128,000 tokens is 12, so more than this is no loss but a fault or a lie. */
   maximumTokenLoss: 1_000,
-  /** Weight of the newest sample in a miner's moving average of seconds per lease (SWARM). */
-  speedAlpha: 0.1,
 } as const;

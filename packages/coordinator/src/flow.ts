@@ -3,18 +3,21 @@
  * The last stage has no forward of its own: its backward takes the input and returns loss and input gradient.
  */
 
-export type TaskState = 'blocked' | 'ready' | 'leased' | 'done';
+/** `dropped`: left out of the step. */
+export type TaskState = 'blocked' | 'ready' | 'leased' | 'done' | 'dropped';
 
 export type Slot = 'forward' | 'backward';
 
 export interface Task {
   state: TaskState;
-  /** The lease that runs it, or the one whose receipt was accepted. */
-  leaseId: string | null;
-  /** Who runs it or ran it. */
+  /** Open leases that compute it: more than one when it is hedged. */
+  open: string[];
+  /** Whose receipt counted. */
   minerId: string | null;
   /** Who was late with it: somebody else gets it next, while there is anybody else. */
   avoid: string | null;
+  /** How often its result was useless. */
+  forfeits: number;
 }
 
 export interface Cell {
@@ -28,16 +31,24 @@ export interface Cell {
 
 export interface Flow {
   step: number;
+  /** Place among the flows of its step. */
+  index: number;
   purpose: 'train' | 'validate';
   /** Training: number of the microbatch in the whole run (the data cursor). Validation: number in the held-out sample. */
   microbatch: number;
   cells: Cell[];
   lossSum: number | null;
+  /** Nothing more of it is granted. */
+  abandoned: boolean;
+  /** Its first lease was granted. */
+  started: boolean;
+  /** It has come all the way back, or was abandoned. */
+  finished: boolean;
 }
 
-const blocked = (): Task => ({ state: 'blocked', leaseId: null, minerId: null, avoid: null });
+const blocked = (): Task => ({ state: 'blocked', open: [], minerId: null, avoid: null, forfeits: 0 });
 
-export function newFlow(step: number, purpose: Flow['purpose'], microbatch: number, stages: number): Flow {
+export function newFlow(step: number, index: number, purpose: Flow['purpose'], microbatch: number, stages: number): Flow {
   const cells = Array.from({ length: stages }, (_, stage): Cell => {
     const last = stage === stages - 1;
     return {
@@ -47,8 +58,10 @@ export function newFlow(step: number, purpose: Flow['purpose'], microbatch: numb
       contributed: false,
     };
   });
-  return { step, purpose, microbatch, cells, lossSum: null };
+  return { step, index, purpose, microbatch, cells, lossSum: null, abandoned: false, started: false, finished: false };
 }
+
+export const isSettled = (task: Task) => task.state === 'done' || task.state === 'dropped';
 
 /** The cell's task; it must have one of that kind. */
 export function taskOf(flow: Flow, stage: number, slot: Slot): Task {

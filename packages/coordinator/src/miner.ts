@@ -1,5 +1,6 @@
-import type { LeaseKind } from '@starling/protocol';
+import type { Reason } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
+import type { MinerFacts } from './types.ts';
 
 /**
  * loading: fetches its stage. ready: proved its parameters by hash, takes leases.
@@ -9,6 +10,10 @@ export type MinerPhase = 'loading' | 'ready' | 'applying';
 
 export interface MinerRecord {
   id: string;
+  /** How many joined before it: a total order that never changes. */
+  order: number;
+  facts: MinerFacts;
+  joinedAt: number;
   stage: number;
   phase: MinerPhase;
   phaseSince: number;
@@ -17,40 +22,79 @@ export interface MinerRecord {
   connected: boolean;
   /** When its place is given up; only while not connected. */
   goneAt: number;
+  /** Its open leases. */
   leases: Set<string>;
+  /** Stage inputs it keeps for backwards to come. */
+  kept: number;
+  /** Begins with an assignment or a request for its gradient: a backward belongs to the round it was granted in. */
+  round: number;
   /** When it will have finished what it was granted, as far as its past speed tells. */
-  busyUntil: number;
-  /** Moving average of ms per lease by kind, and how many samples it holds. */
-  speed: Map<LeaseKind, { mean: number; samples: number }>;
+  queueEnd: number;
+  /** When its last receipt came: what it works on now was begun then at the earliest. */
+  settledAt: number;
+  /** Ms per unit of work (a forward is one): bias-corrected moving average, or a guess before the first receipt. */
+  pace: number;
+  /** The average before its correction, and how many samples are in it. */
+  mean: number;
+  samples: number;
+  /** Late so often in a row. */
   late: number;
-  timeouts: number;
-  timedOutUntil: number;
-  receipts: number;
-  backwards: number;
+  bannedUntil: number;
+  restUntil: number;
+  /** Banned or at rest: a tick ends it. */
+  resting: boolean;
+  /** Its assignment waits for the end of a ban, and this is what it is for. */
+  owed: string | null;
+  /** Stage it moves to when its stage has merged, or null. */
+  moving: number | null;
+  /** What it sent that could not be taken, since it joined. */
   rejected: number;
-  /** The last `wait` it was sent, so that the same one is not sent twice. */
-  waitingFor: string | null;
+  /** Why it has no lease, as told last; null while it has some. */
+  waiting: (Reason & { since: number }) | null;
 }
 
-export function newMiner(id: string, stage: number, busyUntil: number): MinerRecord {
+/** What a miner has done, and what it has to answer for: outlasts its presence. */
+export interface Credit {
+  /** Receipts that counted. */
+  receipts: number;
+  /** Of these, backwards. */
+  backwards: number;
+  /** Receipts of its leases that came when they were not needed any more. */
+  surplus: number;
+  bans: number;
+  bannedUntil: number;
+}
+
+export const noCredit = (): Credit => ({ receipts: 0, backwards: 0, surplus: 0, bans: 0, bannedUntil: 0 });
+
+export function newMiner(id: string, order: number, facts: MinerFacts, stage: number, now: number): MinerRecord {
   return {
     id,
+    order,
+    facts,
+    joinedAt: now,
     stage,
     phase: 'loading',
-    phaseSince: 0,
+    phaseSince: now,
     version: -1,
     connected: true,
     goneAt: 0,
     leases: new Set(),
-    busyUntil,
-    speed: new Map(),
+    kept: 0,
+    round: 0,
+    queueEnd: now,
+    settledAt: now,
+    pace: LIMITS.unknownPace,
+    mean: 0,
+    samples: 0,
     late: 0,
-    timeouts: 0,
-    timedOutUntil: 0,
-    receipts: 0,
-    backwards: 0,
+    bannedUntil: 0,
+    restUntil: 0,
+    resting: false,
+    owed: null,
+    moving: null,
     rejected: 0,
-    waitingFor: null,
+    waiting: null,
   };
 }
 
@@ -58,25 +102,37 @@ export function enterPhase(miner: MinerRecord, phase: MinerPhase, now: number): 
   Object.assign(miner, { phase, phaseSince: now } satisfies Partial<MinerRecord>);
 }
 
-/** Bias-corrected exponential average, as SWARM's queue uses it. */
-export function learnSpeed(miner: MinerRecord, kind: LeaseKind, ms: number): void {
-  const known = miner.speed.get(kind) ?? { mean: 0, samples: 0 };
+/** Leases it may hold at once. */
+export function allowance(miner: MinerRecord): number {
+  return miner.late >= LIMITS.lateBeforeShorterQueue ? 1 : LIMITS.leasesPerMiner;
+}
+
+/** One more sample of ms per unit (SWARM, arXiv:2301.11913, appendix: bias-corrected exponential average). */
+export function learnPace(miner: MinerRecord, msPerUnit: number): void {
   const alpha = LIMITS.speedAlpha;
-  miner.speed.set(kind, { mean: alpha * ms + (1 - alpha) * known.mean, samples: known.samples + 1 });
+  miner.mean = alpha * msPerUnit + (1 - alpha) * miner.mean;
+  miner.samples += 1;
+  miner.pace = miner.mean / (1 - (1 - alpha) ** miner.samples);
 }
 
-/** Expected ms for one lease of this kind; `fallback` (the stage's median) while the miner is new. */
-export function expectedMs(miner: MinerRecord, kind: LeaseKind, fallback: number): number {
-  const known = miner.speed.get(kind);
-  return known ? known.mean / (1 - (1 - LIMITS.speedAlpha) ** known.samples) : fallback;
+/** It starts anew on a stage: what it was on another says nothing. */
+export function forgetPace(miner: MinerRecord, guess: number): void {
+  Object.assign(miner, { pace: guess, mean: 0, samples: 0 } satisfies Partial<MinerRecord>);
 }
 
-/** Late again: after the second time in a row a time-out that doubles each time. Returns its length in ms, or 0. */
-export function countLate(miner: MinerRecord, now: number): number {
+/** Late again. Returns the length of the ban that follows in ms, or 0. */
+export function countLate(miner: MinerRecord, credit: Credit, now: number): number {
   miner.late += 1;
-  if (miner.late < LIMITS.lateBeforeTimeout) return 0;
-  const length = Math.min(LIMITS.timeoutMaximum, LIMITS.timeoutBase * 2 ** miner.timeouts);
-  miner.timeouts += 1;
-  miner.timedOutUntil = now + length;
+  if (miner.late < LIMITS.lateBeforeBan) return 0;
+  const length = Math.min(LIMITS.banMaximum, LIMITS.banBase * 2 ** credit.bans);
+  credit.bans += 1;
+  credit.bannedUntil = now + length;
+  ban(miner, credit);
   return length;
+}
+
+/** Also for one that comes back: a ban does not end by leaving. */
+export function ban(miner: MinerRecord, { bannedUntil }: Credit): void {
+  miner.bannedUntil = bannedUntil;
+  miner.resting = true;
 }

@@ -1,68 +1,79 @@
-/** Who should do it: placement and routing as pure functions, apart from the machine that carries them out. */
+/** Who should be where, as pure functions apart from the machine that carries it out. Routing within a stage is `crew.ts`. */
 import { LIMITS } from './constants.ts';
-import type { Cell } from './flow.ts';
-import { expectedMs, type MinerRecord } from './miner.ts';
-import type { StageRecord } from './stage.ts';
+import type { Crew } from './crew.ts';
+import type { MinerRecord } from './miner.ts';
+import { unitsPerMicrobatch } from './stage.ts';
 
-/** Expected ms of a lease before the stage has seen any. */
-const UNKNOWN_MS = 1_000;
+const present = (crew: Crew) => [...crew.members.values()].filter((miner) => miner.connected);
 
-export interface Staffed {
-  stage: StageRecord;
-  members: ReadonlyMap<string, MinerRecord>;
+/** Median pace of all miners that have shown one, in ms per unit; what an unknown miner is taken for. */
+export function typicalPace(crews: readonly Crew[]): number {
+  const paces = crews.flatMap(({ members }) => [...members.values()].filter(({ samples }) => samples > 0).map(({ pace }) => pace));
+  return paces.sort((a, b) => a - b)[paces.length >> 1] ?? LIMITS.unknownPace;
 }
 
-/** Where a newcomer goes: the stage with the fewest miners, the lowest of equals. */
-export function placeNewcomer(staff: readonly Staffed[]): Staffed {
-  return staff.reduce((best, other) => (other.members.size < best.members.size ? other : best));
+/** Microbatches a second that a stage's miners can do together. */
+export function throughput(crew: Crew, unknown: number): number {
+  const units = unitsPerMicrobatch(crew.stage);
+  let sum = 0;
+  for (const miner of crew.members.values()) sum += 1_000 / (units * (miner.samples > 0 ? miner.pace : unknown));
+  return sum;
+}
+
+/** Where a newcomer goes: the stage with the least throughput, the lowest of equals. */
+export function placeNewcomer(crews: readonly Crew[]): Crew {
+  const unknown = typicalPace(crews);
+  const rated = crews.map((crew) => ({ crew, rate: throughput(crew, unknown) }));
+  return rated.reduce((best, other) => (other.rate < best.rate ? other : best)).crew;
+}
+
+export interface Move {
+  miner: MinerRecord;
+  to: Crew;
 }
 
 /**
  * A run stands still while a stage has nobody. The best staffed stage then gives the miner that loses least by moving;
  * null when no stage can spare one.
  */
-export function chooseMover(
-  staff: readonly Staffed[],
-  burden: (miner: MinerRecord) => number,
-): { mover: MinerRecord; to: StageRecord } | null {
-  const empty = staff.find(({ stage, members }) => stage.phase !== 'complete' && members.size === 0);
-  if (!empty) return null;
-  const present = staff.map(({ members }) => [...members.values()].filter((miner) => miner.connected));
-  const richest = present.reduce((best, members) => (members.length > best.length ? members : best));
+export function fillEmpty(crews: readonly Crew[], burden: (miner: MinerRecord) => number): Move | null {
+  const to = crews.find(({ stage, size }) => stage.phase !== 'complete' && size === 0);
+  if (!to) return null;
+  const richest = crews.map(present).reduce((best, members) => (members.length > best.length ? members : best));
   if (richest.length < 2) return null;
-  const mover = richest.reduce((best, miner) => (burden(miner) < burden(best) ? miner : best));
-  return { mover, to: empty.stage };
-}
-
-export function expectedLeaseMs(miner: MinerRecord, stage: StageRecord, kind: 'forward' | 'backward'): number {
-  return expectedMs(miner, kind, stage.times.median(kind, UNKNOWN_MS));
+  const miner = richest.reduce((best, other) => (burden(other) < burden(best) ? other : best));
+  return { miner, to };
 }
 
 /**
- * The miner expected to finish this task first, among those that hold the version, are here and have a lease free.
- * A backward goes to whoever still has its input, and waits for that miner while it can work at all.
- * Whoever is timed out, or was late with this very task, comes last and not never: it may be all there is.
+ * The one move that helps the slowest stage most, or null when none is worth it: the least throughput of any stage must
+ * be under `rebalanceGain` of what it would be after (Petals' rule: block_selection.py, balance quality). A miner's
+ * speed on another stage is taken to be the same multiple of that stage's typical speed. It never empties a stage.
  */
-export function chooseMiner({ stage, members }: Staffed, cell: Cell, kind: 'forward' | 'backward', now: number): MinerRecord | null {
-  const able = (miner: MinerRecord) => miner.connected && miner.phase === 'ready' && miner.version === stage.version;
-  const avoid = cell[kind]?.avoid ?? null;
-  const rank = (miner: MinerRecord) => (miner.timedOutUntil > now ? 2 : 0) + (miner.id === avoid ? 1 : 0);
-  const holder = kind === 'backward' && cell.holder !== null ? members.get(cell.holder) : undefined;
-  if (holder && able(holder) && rank(holder) === 0) return holder.leases.size < LIMITS.leasesPerMiner ? holder : null;
-
-  let lowest = Number.POSITIVE_INFINITY;
-  let best: MinerRecord | null = null;
-  let earliest = Number.POSITIVE_INFINITY;
-  for (const miner of members.values()) {
-    if (!able(miner)) continue;
-    const own = rank(miner);
-    if (own > lowest) continue;
-    // Somebody better placed with no lease free is waited for: it will be free soon.
-    if (own < lowest) [lowest, best, earliest] = [own, null, Number.POSITIVE_INFINITY];
-    if (miner.leases.size >= LIMITS.leasesPerMiner) continue;
-    const finish = Math.max(now, miner.busyUntil) + expectedLeaseMs(miner, stage, kind);
-    if (finish < earliest) [best, earliest] = [miner, finish];
-  }
-  if (holder && able(holder) && rank(holder) === lowest) return holder.leases.size < LIMITS.leasesPerMiner ? holder : null;
+export function rebalance(crews: readonly Crew[]): Move | null {
+  const known = (miner: MinerRecord) => miner.samples >= LIMITS.rebalanceSamples;
+  const unknown = typicalPace(crews);
+  const rates = crews.map((crew) => throughput(crew, unknown));
+  const least = Math.min(...rates);
+  const to = crews[rates.indexOf(least)]!;
+  if (to.stage.phase === 'complete' || !present(to).some(known)) return null;
+  const medianPace = (crew: Crew) => typicalPace([crew]);
+  let best: Move | null = null;
+  let highest = least / LIMITS.rebalanceGain;
+  crews.forEach((from, index) => {
+    const members = present(from);
+    if (from === to || members.length < 2) return;
+    for (const miner of members) {
+      if (!known(miner)) continue;
+      const leaves = 1_000 / (unitsPerMicrobatch(from.stage) * miner.pace);
+      const brings = 1_000 / (unitsPerMicrobatch(to.stage) * medianPace(to) * (miner.pace / medianPace(from)));
+      const after = rates.map((rate, i) => (i === index ? rate - leaves : crews[i] === to ? rate + brings : rate));
+      const slowest = Math.min(...after);
+      if (slowest > highest) {
+        best = { miner, to };
+        highest = slowest;
+      }
+    }
+  });
   return best;
 }

@@ -1,47 +1,93 @@
 /** Why somebody waits, as a code and a sentence. Times are left out so that a reason stays the same while it holds. */
-import type { Flow } from './flow.ts';
+import type { Reason } from '@starling/protocol';
+import { LIMITS } from './constants.ts';
+import { isSettled, type Task } from './flow.ts';
 import type { MinerRecord } from './miner.ts';
 import type { StageRecord } from './stage.ts';
-
-export interface Reason {
-  code: string;
-  message: string;
-}
+import type { State } from './state.ts';
+import { isHeldBack } from './work.ts';
 
 const list = (stages: readonly StageRecord[]) =>
   `${stages.length > 1 ? 'stages' : 'stage'} ${stages.map((stage) => stage.index).join(', ')}`;
 
 /** Why `stage` gets nothing done at the moment, or null when it has work under way. */
-export function stageReason(
-  stage: StageRecord,
-  stages: readonly StageRecord[],
-  flows: readonly Flow[],
-  empty: readonly StageRecord[],
-): Reason | null {
+export function stageReason(state: State, stage: StageRecord): Reason | null {
+  const { index, version } = stage;
   if (stage.phase === 'complete') return { code: 'COMPLETE', message: 'The run has reached its last step.' };
-  if (stage.phase === 'merging')
-    return { code: 'MERGING', message: `Stage ${stage.index} is merging the gradients of step ${stage.version}.` };
-  if (empty.length > 0) return { code: 'STAGE_EMPTY', message: `No miner holds ${list(empty)} yet; one more miner starts the run.` };
-  if (flows.length === 0) {
-    const behind = stages.filter((other) => other.version < stage.version);
-    return { code: 'OTHER_STAGES', message: `Step ${stage.version} starts when ${list(behind)} has finished step ${stage.version - 1}.` };
+  if (stage.phase === 'merging') {
+    const { size } = stage.collecting;
+    const what = size > 0 ? `collecting the gradients of ${size} miner${size > 1 ? 's' : ''}` : 'adding up the gradients';
+    return { code: 'MERGING', message: `Stage ${index} is ${what} of step ${version}.` };
   }
-  const cells = flows.map((flow) => flow.cells[stage.index]!);
-  const tasks = cells.flatMap((cell) => [cell.forward, cell.backward]).filter((task) => task !== null);
-  if (tasks.some((task) => task.state === 'leased' || task.state === 'ready')) return null;
-  const inputMissing = cells.some((cell) => (cell.forward ?? cell.backward)!.state === 'blocked');
+  const empty = state.stages.filter((other) => other.phase !== 'complete' && state.crews[other.index]!.size === 0);
+  if (empty.length > 0) return { code: 'STAGE_EMPTY', message: `No miner holds ${list(empty)} yet; one more miner starts the run.` };
+  const step = state.stepOf(stage);
+  if (!step) {
+    const behind = state.stages.filter((other) => other.version < version);
+    return { code: 'OTHER_STAGES', message: `Step ${version} starts when ${list(behind)} has finished step ${version - 1}.` };
+  }
+  let inputMissing = false;
+  let heldBack = false;
+  for (const flow of step.flows) {
+    const { forward, backward } = flow.cells[index]!;
+    for (const [slot, task] of [
+      ['forward', forward],
+      ['backward', backward],
+    ] as const) {
+      if (task?.state === 'leased') return null;
+      if (task?.state !== 'ready') continue;
+      if (!isHeldBack(state, step, stage, flow, slot)) return null;
+      heldBack = true;
+    }
+    const first: Task = (forward ?? backward)!;
+    inputMissing ||= first.state === 'blocked';
+  }
+  if (heldBack)
+    return { code: 'PIPELINE_FULL', message: `${step.underWay} microbatches are under way; stage 0 starts the next when one is done.` };
+  if (step.settledAt(index)) return { code: 'MERGING', message: `Stage ${index} waits for the last gradients of step ${version}.` };
   return inputMissing
-    ? { code: 'UPSTREAM', message: `Waiting for activations from stage ${stage.index - 1}.` }
-    : { code: 'DOWNSTREAM', message: `Waiting for gradients from stage ${stage.index + 1}.` };
+    ? { code: 'UPSTREAM', message: `Waiting for activations from stage ${index - 1}.` }
+    : { code: 'DOWNSTREAM', message: `Waiting for gradients from stage ${index + 1}.` };
 }
 
-/** Why a miner that could work has no lease. */
-export function minerReason(miner: MinerRecord, stage: StageRecord, ofStage: Reason | null, now: number): Reason {
-  if (miner.timedOutUntil > now && stage.phase !== 'complete') {
-    return {
-      code: 'TIMED_OUT',
-      message: `Leases came back late ${miner.late} times in a row, so none is granted for a while. Close other heavy tabs; it goes on by itself.`,
-    };
+/** Why a miner has no lease. */
+export function minerReason(state: State, miner: MinerRecord, ofStage: Reason | null): Reason {
+  const stage = state.stageOf(miner);
+  if (stage.phase !== 'complete' && miner.bannedUntil > state.now) {
+    const until = new Date(miner.bannedUntil).toISOString().slice(11, 19);
+    const why = miner.owed ?? `${miner.late} times in a row something came late or was useless`;
+    return { code: 'BANNED', message: `No leases until ${until} UTC: ${why}.` };
   }
-  return ofStage ?? { code: 'OTHER_MINERS', message: `The other miners of stage ${stage.index} have the rest of step ${stage.version}.` };
+  if (miner.restUntil > state.now) return { code: 'RESTING', message: 'This miner asked for a rest.' };
+  if (miner.phase === 'loading') return { code: 'LOADING', message: `Stage ${stage.index} is being fetched.` };
+  if (miner.phase === 'applying') return { code: 'APPLYING', message: `The merge of step ${miner.version} is being applied.` };
+  if (ofStage) return ofStage;
+  if (miner.kept >= LIMITS.keptInputs)
+    return { code: 'DOWNSTREAM', message: `It keeps ${miner.kept} inputs and waits for their gradients from stage ${stage.index + 1}.` };
+  return { code: 'OTHER_MINERS', message: `The other miners of stage ${stage.index} have the rest of step ${stage.version}.` };
+}
+
+/** Tells every miner without a lease why, when the reason has changed. */
+export function explainWaits(state: State): void {
+  const reasons = state.stages.map((stage) => stageReason(state, stage));
+  for (const miner of state.miners.values()) {
+    if (!miner.connected || miner.leases.size > 0) continue;
+    const { code, message } = minerReason(state, miner, reasons[miner.stage]!);
+    if (miner.waiting?.message === message) continue;
+    const since = miner.waiting?.code === code ? miner.waiting.since : state.now;
+    miner.waiting = { code, message, since };
+    state.emit({ type: 'wait', minerId: miner.id, reason: { code, message }, since });
+  }
+}
+
+/** Backward passes of training microbatches settled at `stage`, of how many. */
+export function progressOf(state: State, stage: StageRecord): { done: number; total: number } {
+  let done = 0;
+  let total = 0;
+  for (const flow of state.flowsOf(stage)) {
+    if (flow.purpose !== 'train') continue;
+    total += 1;
+    if (isSettled(flow.cells[stage.index]!.backward!)) done += 1;
+  }
+  return { done, total };
 }

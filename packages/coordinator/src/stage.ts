@@ -1,46 +1,75 @@
-import type { StagePhase } from '@starling/protocol';
-import type { Cell, Flow } from './flow.ts';
-import { LeaseTimes } from './times.ts';
-import type { Contributed } from './types.ts';
+import type { LeaseKind, StagePhase } from '@starling/protocol';
+import { LIMITS } from './constants.ts';
+import type { Slot } from './flow.ts';
+import { noTimes, type Recent } from './times.ts';
+import type { Contributed, Merge } from './types.ts';
+
+/** A gradient that a miner was asked for. */
+export interface Claim {
+  round: number;
+  /** Ascending. */
+  microbatches: number[];
+  since: number;
+  /** It did not come in time: others compute its microbatches again, and whoever is first counts. */
+  redone: boolean;
+}
 
 /** One stage's progress: which step it works on, and who has handed in what. `version` = steps applied so far. */
 export interface StageRecord {
   index: number;
+  isLast: boolean;
   version: number;
   parameterHash: string;
   phase: Exclude<StagePhase, 'waiting'>;
+  phaseSince: number;
   /** Accepted gradient sums of the present step. */
   contributions: Contributed[];
-  /** Asked for a gradient, and over which microbatches; empty unless `merging`. */
-  collecting: Map<string, number[]>;
-  collectDeadline: number;
-  times: LeaseTimes;
+  /** Who was asked for a gradient and has not answered. */
+  collecting: Map<string, Claim>;
+  /** Of this step: whose gradient is not wanted any more, since others were faster, and its round. */
+  voided: Map<string, number>;
+  /** The newest merges, the newest last. */
+  merges: Merge[];
+  /** Grant to receipt, by kind of lease; request to gradient. */
+  times: Record<LeaseKind | 'collect', Recent>;
+  /** Ms of work per lease, queueing aside: what a backward costs in forwards. */
+  work: Record<Slot, Recent>;
 }
 
-export function newStage(index: number, version: number, parameterHash: string): StageRecord {
+export function newStage(index: number, stages: number, version: number, parameterHash: string, now: number): StageRecord {
   return {
     index,
+    isLast: index === stages - 1,
     version,
     parameterHash,
     phase: 'training',
+    phaseSince: now,
     contributions: [],
     collecting: new Map(),
-    collectDeadline: 0,
-    times: new LeaseTimes(),
+    voided: new Map(),
+    merges: [],
+    times: { forward: noTimes(), backward: noTimes(), evaluate: noTimes(), collect: noTimes() },
+    work: { forward: noTimes(), backward: noTimes() },
   };
 }
 
-/** Microbatch numbers at `stage` whose accepted gradient is still only in `minerId`'s memory, ascending. */
-export function uncontributed(flows: readonly Flow[], stage: number, minerId?: string): { flow: Flow; cell: Cell }[] {
-  return flows
-    .filter((flow) => flow.purpose === 'train')
-    .map((flow) => ({ flow, cell: flow.cells[stage]! }))
-    .filter(({ cell }) => cell.backward?.state === 'done' && !cell.contributed)
-    .filter(({ cell }) => minerId === undefined || cell.backward?.minerId === minerId);
+export function enterStagePhase(stage: StageRecord, phase: StageRecord['phase'], now: number): void {
+  if (stage.phase !== phase) Object.assign(stage, { phase, phaseSince: now } satisfies Partial<StageRecord>);
 }
 
-/** Backward passes accepted at `stage`, of how many. */
-export function progressOf(flows: readonly Flow[], stage: number): { done: number; total: number } {
-  const training = flows.filter((flow) => flow.purpose === 'train');
-  return { done: training.filter((flow) => flow.cells[stage]!.backward!.state === 'done').length, total: training.length };
+/** Work of one lease in units of this stage's forward. */
+export function unitsOf(stage: StageRecord, slot: Slot): number {
+  if (slot === 'forward') return 1;
+  const { forward, backward } = stage.work;
+  return forward.median > 0 && backward.median > 0 ? backward.median / forward.median : LIMITS.backwardUnits;
+}
+
+/** Work of a whole training microbatch at this stage. */
+export function unitsPerMicrobatch(stage: StageRecord): number {
+  return unitsOf(stage, 'backward') + (stage.isLast ? 0 : 1);
+}
+
+/** The merge that made `version`, if it is kept. */
+export function mergeOf(stage: StageRecord, version: number): Merge | undefined {
+  return stage.merges.find((merge) => merge.version === version);
 }

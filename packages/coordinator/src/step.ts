@@ -1,25 +1,49 @@
-/** All microbatches of one step, and what of it each stage can do now: kept up to date, so that nothing is searched for. */
-import { type Flow, type Slot, type Task, taskOf } from './flow.ts';
-
-/** What became of a task that was offered: granted, not possible now, or nothing of this kind is possible now. */
-export type Offer = 'granted' | 'later' | 'stop';
+/**
+ * All microbatches of one step, and what of it each stage can do now: kept up to date, so that nothing is searched for.
+ * A ready backward whose stage input one miner still keeps waits in that miner's own list; everything else that is
+ * ready waits in its stage's.
+ */
+import { type Flow, isSettled, type Slot, type Task, taskOf } from './flow.ts';
 
 /** The order of `Step.flows`: training first, each by number. */
-const comesBefore = (a: Flow, b: Flow) => (a.purpose === b.purpose ? a.microbatch < b.microbatch : a.purpose === 'train');
+const place = (list: Flow[], flow: Flow) => {
+  if (list.length === 0 || list.at(-1)!.index < flow.index) list.push(flow);
+  else
+    list.splice(
+      list.findIndex((other) => other.index > flow.index),
+      0,
+      flow,
+    );
+};
+const takeOut = (list: Flow[], flow: Flow) => {
+  if (list[0] === flow) list.shift();
+  else list.splice(list.indexOf(flow), 1);
+};
 
 export class Step {
+  readonly number: number;
   readonly flows: readonly Flow[];
-  /** Tasks not done, by stage. */
-  private readonly open: number[];
-  /** Tasks that were made ready, by stage, in the order to grant them; some may be taken or done already. */
-  private readonly ready: Record<Slot, Flow[]>[];
+  /** Training microbatches that were begun and have not come back. */
+  underWay = 0;
+  /** When a task was settled last, or the step opened. */
+  progressAt: number;
+  /** Tasks not settled, by stage. */
+  readonly open: number[];
+  /** Ready tasks nobody has a claim to, by stage, in the order to grant them. */
+  readonly ready: Record<Slot, Flow[]>[];
+  /** Ready backwards that wait for the miner that keeps their input. A miner is on one stage, so one list each. */
+  readonly pinned = new Map<string, Flow[]>();
 
-  constructor(flows: readonly Flow[], stages: number) {
+  constructor(number: number, flows: readonly Flow[], stages: number, now: number) {
+    this.number = number;
     this.flows = flows;
-    const tasks = ({ forward, backward }: Flow['cells'][number]) => Number(forward !== null) + Number(backward !== null);
-    this.open = Array.from({ length: stages }, (_, stage) => flows.reduce((sum, flow) => sum + tasks(flow.cells[stage]!), 0));
+    this.progressAt = now;
+    const unsettled = (task: Task | null) => Number(task !== null && !isSettled(task));
+    this.open = Array.from({ length: stages }, (_, stage) =>
+      flows.reduce((sum, { cells }) => sum + unsettled(cells[stage]!.forward) + unsettled(cells[stage]!.backward), 0),
+    );
     this.ready = Array.from({ length: stages }, () => ({ forward: [], backward: [] }));
-    for (const flow of flows) this.unblock(flow, 0, flow.cells[0]!.forward ? 'forward' : 'backward');
+    this.underWay = flows.filter((flow) => flow.purpose === 'train' && flow.started && !flow.finished).length;
   }
 
   /** True when nothing is left to do at `stage` but the merge. */
@@ -27,41 +51,84 @@ export class Step {
     return this.open[stage] === 0;
   }
 
-  /** Its input is there. */
-  unblock(flow: Flow, stage: number, slot: Slot): void {
-    const task = taskOf(flow, stage, slot);
-    if (task.state !== 'blocked') return;
-    task.state = 'ready';
-    this.ready[stage]![slot].push(flow);
+  /** Its input is there. `pinTo`: the miner it waits for, or null. */
+  unblock(flow: Flow, stage: number, slot: Slot, pinTo: string | null): void {
+    if (taskOf(flow, stage, slot).state === 'blocked') this.list(flow, stage, slot, pinTo);
   }
 
-  settle(flow: Flow, stage: number, slot: Slot, by: Pick<Task, 'leaseId' | 'minerId'>): void {
+  /** Makes a task runnable again after its result was lost, at its old place in the order. */
+  reopen(flow: Flow, stage: number, slot: Slot, avoid: string | null): void {
     const task = taskOf(flow, stage, slot);
-    if (task.state !== 'done') this.open[stage]! -= 1;
-    Object.assign(task, { state: 'done', ...by } satisfies Partial<Task>);
+    if (isSettled(task)) this.open[stage]! += 1;
+    Object.assign(task, { open: [], minerId: null, avoid } satisfies Partial<Task>);
+    this.list(flow, stage, slot, null);
   }
 
-  /** Makes a task runnable again after its miner was lost, at its old place in the order. */
-  reopen(flow: Flow, stage: number, slot: Slot, avoid: string | null = null): void {
+  /** A lease for it was granted. */
+  lease(flow: Flow, stage: number, slot: Slot, leaseId: string): void {
     const task = taskOf(flow, stage, slot);
-    if (task.state === 'done') this.open[stage]! += 1;
-    Object.assign(task, { state: 'ready', avoid, leaseId: null, minerId: null } satisfies Task);
-    const list = this.ready[stage]![slot];
-    const later = list.findIndex((other) => comesBefore(flow, other));
-    list.splice(later < 0 ? list.length : later, 0, flow);
-  }
-
-  /** Offers what is ready, one after the other. */
-  offer(stage: number, slot: Slot, grant: (flow: Flow) => Offer): void {
-    const list = this.ready[stage]![slot];
-    let kept = 0;
-    let seen = 0;
-    for (let outcome: Offer = 'later'; seen < list.length && outcome !== 'stop'; seen++) {
-      const flow = list[seen]!;
-      if (taskOf(flow, stage, slot).state !== 'ready') continue;
-      outcome = grant(flow);
-      if (outcome !== 'granted') list[kept++] = flow;
+    this.unlist(flow, stage, slot);
+    task.state = 'leased';
+    task.open.push(leaseId);
+    if (!flow.started) {
+      flow.started = true;
+      if (flow.purpose === 'train') this.underWay += 1;
     }
-    if (kept < seen) list.splice(kept, seen - kept);
+  }
+
+  /** `done` by a miner, or `dropped`. */
+  settle(flow: Flow, stage: number, slot: Slot, state: 'done' | 'dropped', minerId: string | null, now: number): void {
+    const task = taskOf(flow, stage, slot);
+    this.unlist(flow, stage, slot);
+    if (!isSettled(task)) this.open[stage]! -= 1;
+    Object.assign(task, { state, minerId, open: [] } satisfies Partial<Task>);
+    if (state === 'done') this.progressAt = now;
+    if (stage === 0 && slot === 'backward') this.finish(flow);
+  }
+
+  /** Nothing more will come of it, or nothing more is needed. */
+  finish(flow: Flow): void {
+    if (flow.purpose === 'train' && flow.started && !flow.finished) this.underWay -= 1;
+    flow.finished = true;
+  }
+
+  /** The next ready task of a stage that waits for nobody in particular. */
+  next(stage: number, slot: Slot): Flow | undefined {
+    return this.ready[stage]![slot][0];
+  }
+
+  /** The next backward that waits for this miner. */
+  nextOf(minerId: string): Flow | undefined {
+    return this.pinned.get(minerId)?.[0];
+  }
+
+  /** The miner cannot do them now: anybody may. */
+  unpin(minerId: string, stage: number): void {
+    for (const flow of this.pinned.get(minerId) ?? []) place(this.ready[stage]!.backward, flow);
+    this.pinned.delete(minerId);
+  }
+
+  private list(flow: Flow, stage: number, slot: Slot, pinTo: string | null): void {
+    this.unlist(flow, stage, slot);
+    taskOf(flow, stage, slot).state = 'ready';
+    if (pinTo === null) {
+      place(this.ready[stage]![slot], flow);
+    } else {
+      const own = this.pinned.get(pinTo) ?? [];
+      place(own, flow);
+      this.pinned.set(pinTo, own);
+    }
+  }
+
+  private unlist(flow: Flow, stage: number, slot: Slot): void {
+    if (taskOf(flow, stage, slot).state !== 'ready') return;
+    const holder = slot === 'backward' ? flow.cells[stage]!.holder : null;
+    const own = holder === null ? undefined : this.pinned.get(holder);
+    if (own?.includes(flow)) {
+      takeOut(own, flow);
+      if (own.length === 0) this.pinned.delete(holder!);
+    } else {
+      takeOut(this.ready[stage]![slot], flow);
+    }
   }
 }

@@ -1,53 +1,60 @@
-import type { LeaseKind } from '@starling/protocol';
+/** How long things took lately, and how long is too long. */
 import { LIMITS } from './constants.ts';
 
-const median = (sorted: readonly number[]) => {
+/** Times known before a median says anything. */
+const ENOUGH = 8;
+
+/** A statistic over the newest times of one kind; plain data. */
+export interface Recent {
+  /** Ms, the newest last. */
+  times: number[];
+  /** Added since the statistics below were computed. */
+  news: number;
+  median: number;
+  /** Median absolute deviation from the median. */
+  mad: number;
+  slowest: number;
+}
+
+export const noTimes = (): Recent => ({ times: [], news: 0, median: 0, mad: 0, slowest: 0 });
+
+const ascending = (a: number, b: number) => a - b;
+const middleOf = (sorted: readonly number[]) => {
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 };
-const ascending = (a: number, b: number) => a - b;
 
-interface Recent {
-  /** The newest last. */
-  times: number[];
-  /** Receipts since `middle` and `deadline` were computed. */
-  news: number;
-  middle: number;
-  deadline: number;
+export function addTime(recent: Recent, ms: number): void {
+  const { times } = recent;
+  times.push(ms);
+  if (times.length > LIMITS.recentTimes) times.shift();
+  recent.news += 1;
+  // An eighth of what is known is new: no statistic moves much before that, and sorting is dear.
+  if (8 * recent.news < times.length) return;
+  const sorted = times.toSorted(ascending);
+  recent.news = 0;
+  recent.median = middleOf(sorted);
+  recent.mad = middleOf(sorted.map((time) => Math.abs(time - recent.median)).sort(ascending));
+  recent.slowest = sorted.at(-1)!;
 }
 
-/** Recent grant-to-receipt times of one stage, by kind, and the deadlines that follow from them. */
-export class LeaseTimes {
-  private readonly recent = new Map<LeaseKind, Recent>();
+const upper = ({ median, mad }: Recent) => median + LIMITS.spread * mad;
 
-  add(kind: LeaseKind, ms: number): void {
-    const recent = this.recent.get(kind) ?? { times: [], news: 0, middle: ms, deadline: LIMITS.firstDeadline };
-    this.recent.set(kind, recent);
-    recent.times.push(ms);
-    if (recent.times.length > LIMITS.recentTimes) recent.times.shift();
-    recent.news += 1;
-    // An eighth of what is known is new: no statistic moves much before that, and sorting is dear.
-    if (8 * recent.news >= recent.times.length) this.learn(recent);
-  }
+/** When a lease is taken away. Twice the slowest seen: a stage whose miners differ a lot must not punish its slow half. */
+export function deadlineOf(recent: Recent): number {
+  if (recent.times.length < ENOUGH) return LIMITS.firstDeadline;
+  const wanted = Math.max(upper(recent), 2 * recent.slowest);
+  return Math.min(LIMITS.maximumDeadline, Math.max(LIMITS.minimumDeadline, wanted));
+}
 
-  /** Median in ms; `fallback` before the first receipt. */
-  median(kind: LeaseKind, fallback: number): number {
-    return this.recent.get(kind)?.middle ?? fallback;
-  }
+/** When an idle miner computes the same lease too: well outside what is usual, and never before anything is known. */
+export function hedgeAfter(recent: Recent): number {
+  if (recent.times.length < ENOUGH) return Number.POSITIVE_INFINITY;
+  return Math.max(LIMITS.hedgeMinimum, 2 * recent.median, upper(recent));
+}
 
-  /** median + k · MAD, clamped; generous until eight times are known. */
-  deadline(kind: LeaseKind): number {
-    return this.recent.get(kind)?.deadline ?? LIMITS.firstDeadline;
-  }
-
-  private learn(recent: Recent): void {
-    const { times } = recent;
-    recent.news = 0;
-    recent.middle = median(times.toSorted(ascending));
-    if (times.length < 8) return;
-    const spread = median(times.map((ms) => Math.abs(ms - recent.middle)).sort(ascending));
-    const deadline = recent.middle + LIMITS.deadlineSpread * spread;
-    // Twice the slowest seen: a stage whose miners differ a lot must not punish its slow half.
-    recent.deadline = Math.min(LIMITS.maximumDeadline, Math.max(LIMITS.minimumDeadline, deadline, 2 * Math.max(...times)));
-  }
+/** When the microbatches of a gradient that does not come are computed again. */
+export function redoAfter(recent: Recent): number {
+  if (recent.times.length < ENOUGH) return LIMITS.firstRedo;
+  return Math.max(LIMITS.redoMinimum, 2 * recent.median, upper(recent));
 }

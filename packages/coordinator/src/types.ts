@@ -1,10 +1,12 @@
 /** What the world tells the coordinator, and what it asks of the world. Plain data, so that a log can hold it. */
-import type { ErrorCode, LeaseKind } from '@starling/protocol';
+import type { Backend, ErrorCode, LeaseKind, Reason } from '@starling/protocol';
 
 export interface CoordinatorConfig {
   stages: number;
   /** Training microbatches of one step. */
   microbatchesPerStep: number;
+  /** A step that stands still may close with so many of them. */
+  minMicrobatches: number;
   /** Held-out microbatches of one validation; 0 for none. */
   validationMicrobatches: number;
   /** Validation runs in every step whose number is a multiple of this. */
@@ -17,29 +19,59 @@ export interface CoordinatorConfig {
   version: number;
   /** SHA-256 of each stage's parameters at `version`. */
   parameterHashes: string[];
-  /** Makes lease ids of this process differ from those of the one before it. */
+  /** Makes lease ids of this log differ from those of the one before it. */
   leasePrefix: string;
+}
+
+/** What of the configuration may change while a run goes on. */
+export type Goals = Pick<CoordinatorConfig, 'steps' | 'validateEvery' | 'minMicrobatches'>;
+
+/** What a miner says of itself: shown to people, and nothing is decided by it. */
+export interface MinerFacts {
+  name: string;
+  backend: Backend;
+  adapter: string;
+}
+
+/** What a merge made, for replicas to make it too. */
+export interface Merge {
+  /** Version after it. */
+  version: number;
+  /** SHA-256 of the stage's parameters after it. */
+  parameterHash: string;
+  /** Blob of the summed gradient. */
+  gradient: string;
+  /** Norm of the mean gradient before clipping. */
+  norm: number;
+  /** Tokens the gradient covers. */
+  tokens: number;
 }
 
 export type Input =
   /** A miner said hello. `holding` is what it still has loaded, if it comes back. */
-  | { type: 'join'; minerId: string; holding: { stage: number; version: number } | null }
+  | { type: 'join'; minerId: string; facts: MinerFacts; holding: { stage: number; version: number } | null }
   /** Its socket closed without a word. */
   | { type: 'disconnect'; minerId: string }
   /** It said that it goes. */
   | { type: 'leave'; minerId: string }
-  | { type: 'ready'; minerId: string; stage: number; version: number; parameterHash: string }
+  | { type: 'ready'; minerId: string; stage: number; round: number; version: number; parameterHash: string }
   /** A completed lease whose tensors were already checked. */
   | { type: 'receipt'; minerId: string; leaseId: string; outputHash: string | null; lossSum: number | null; computeMs: number }
   /** The lease cannot be completed: its result was useless, or its miner cannot compute it. It goes to another at once. */
   | { type: 'forfeit'; minerId: string; leaseId: string; code: ErrorCode; message: string }
-  /** An uploaded gradient sum whose bytes were already checked. */
-  | { type: 'contribution'; minerId: string; stage: number; version: number; microbatches: number[]; gradient: string }
+  /** The miner has its hands full: nothing for `pauseMs`, and this lease (if any) to somebody else. Nobody is blamed. */
+  | { type: 'busy'; minerId: string; leaseId: string | null; pauseMs: number }
+  /** An uploaded gradient sum whose bytes were already checked. `microbatches` in the order they were added up. */
+  | { type: 'contribution'; minerId: string; stage: number; version: number; round: number; microbatches: number[]; gradient: string }
   /** The upload was useless: wrong size, or not finite. */
-  | { type: 'spoiled'; minerId: string; stage: number; version: number; code: ErrorCode; message: string }
+  | { type: 'spoiled'; minerId: string; stage: number; version: number; round: number; code: ErrorCode; message: string }
   /** The world finished a `reduce`. */
-  | { type: 'merged'; stage: number; version: number; parameterHash: string }
+  | ({ type: 'merged'; stage: number } & Merge)
   | { type: 'applied'; minerId: string; stage: number; version: number; parameterHash: string }
+  /** The operator wants other goals for the same run. */
+  | { type: 'configure'; goals: Goals }
+  /** The process that carries out effects is a new one: no socket of before is open, and no effect of before is under way. */
+  | { type: 'restart' }
   | { type: 'tick' };
 
 export interface GrantedLease {
@@ -48,6 +80,8 @@ export interface GrantedLease {
   stage: number;
   version: number;
   microbatch: number;
+  /** Which of the miner's gradient sums a backward belongs to: a later round starts at zero. */
+  round: number;
   deadlineMs: number;
   /** False when the miner still holds the stage input from its forward. */
   sendInput: boolean;
@@ -55,24 +89,55 @@ export interface GrantedLease {
 
 export interface Contributed {
   minerId: string;
+  round: number;
   gradient: string;
+  /** In the order its miner added them up. */
   microbatches: number[];
 }
 
+/** Whether a receipt counts for the step, or came when it was not needed any more (and is credited all the same). */
+export type Outcome = 'counted' | 'surplus';
+
 export type Effect =
-  | { type: 'assign'; minerId: string; stage: number; version: number; why: string }
+  /** Fetch this stage. `round` grows with every assignment: an older one that comes late is void. */
+  | { type: 'assign'; minerId: string; stage: number; version: number; round: number; why: string }
   | { type: 'grant'; minerId: string; lease: GrantedLease }
   | { type: 'cancel'; minerId: string; leaseId: string }
-  | { type: 'collect'; minerId: string; stage: number; version: number; microbatches: number[] }
+  /** The input was a receipt, and this is what became of it. */
+  | {
+      type: 'settled';
+      minerId: string;
+      leaseId: string;
+      kind: LeaseKind;
+      stage: number;
+      version: number;
+      microbatch: number;
+      outcome: Outcome;
+      /** From the grant to the receipt. */
+      tookMs: number;
+    }
+  | { type: 'collect'; minerId: string; stage: number; version: number; round: number; microbatches: number[] }
   /** Sum these in this order, apply, answer with `merged` for `version + 1`. */
   | { type: 'reduce'; stage: number; version: number; tokens: number; contributions: Contributed[] }
-  /** Tell the miner to apply the merge that made `version`. */
-  | { type: 'distribute'; minerId: string; stage: number; version: number }
-  | { type: 'wait'; minerId: string; code: string; message: string }
+  /** Tell the miner to apply the merge. */
+  | { type: 'distribute'; minerId: string; stage: number; merge: Merge }
+  | { type: 'wait'; minerId: string; reason: Reason; since: number }
+  /** It was taken off the run although its socket is open: closing that makes it say hello again. */
+  | { type: 'dismiss'; minerId: string }
   /** The input changed nothing, for this reason. */
-  | { type: 'refuse'; minerId: string; code: ErrorCode; message: string }
+  | { type: 'refuse'; minerId: string; code: ErrorCode; message: string; leaseId?: string }
   /** Tensors kept for this stage and step are no longer needed. */
   | { type: 'release'; stage: number; version: number }
-  /** Every stage has applied step `step`. Losses are sums in nats. */
-  | { type: 'closed'; step: number; tokens: number; lossSum: number; validation: { lossSum: number; tokens: number } | null }
+  /** Every stage has applied step `step`. Losses are sums in nats over so many tokens. */
+  | {
+      type: 'closed';
+      step: number;
+      tokens: number;
+      lossSum: number;
+      validation: { lossSum: number; tokens: number } | null;
+      /** Of each stage's mean gradient before clipping. */
+      norms: number[];
+    }
   | { type: 'event'; level: 'info' | 'warning' | 'error'; code: string; message: string };
+
+export type Of<T extends Input['type']> = Extract<Input, { type: T }>;

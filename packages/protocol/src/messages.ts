@@ -6,6 +6,7 @@
  */
 import * as v from 'valibot';
 import { SwarmError, type WireError } from './errors.ts';
+import type { ReasonCode } from './reasons.ts';
 import { ACTIVITIES, OptimizerNumbers, RunConfig, type RunEvent, type RunSnapshot, StageState, type StepPoint } from './run.ts';
 import { PROTOCOL_VERSION } from './version.ts';
 
@@ -44,7 +45,7 @@ export const Welcome = v.object({ minerId: id, token: v.string(), run: RunConfig
 export type Welcome = v.InferOutput<typeof Welcome>;
 
 /** Parameters are loaded and hashed: the miner takes leases from now on. */
-export const Ready = v.object({ stage: count, version: count, parameterHash: sha });
+export const Ready = v.object({ stage: count, round: count, version: count, parameterHash: sha });
 export type Ready = v.InferOutput<typeof Ready>;
 
 export const Receipt = v.object({
@@ -62,13 +63,20 @@ export type Receipt = v.InferOutput<typeof Receipt>;
 /** Microbatches of one step, at most: a longer list is refused before it is looked through. */
 export const LONGEST_STEP = 65_536;
 
-/** Answers `collect`: the miner's gradient sum over exactly `microbatches` is uploaded as blob `gradient`. */
+/**
+ * Answers `collect`: the miner's gradient sum over exactly `microbatches`, in the order they were added up, is uploaded as
+ * blob `gradient`.
+ */
 const microbatches = v.pipe(
   v.custom<number[]>((x) => Array.isArray(x) && x.length <= LONGEST_STEP, `not a list of at most ${LONGEST_STEP}`),
   v.array(count),
 );
-export const Contribution = v.object({ stage: count, version: count, gradient: sha, microbatches });
+export const Contribution = v.object({ stage: count, version: count, round: count, gradient: sha, microbatches });
 export type Contribution = v.InferOutput<typeof Contribution>;
+
+/** The miner cannot work for so long (a minute at most, 0: it can again); the lease, if any, goes to another. Nobody is blamed. */
+export const Busy = v.object({ leaseId: v.nullable(id), pauseMs: duration });
+export type Busy = v.InferOutput<typeof Busy>;
 
 export const Applied = v.object({ stage: count, version: count, parameterHash: sha });
 export type Applied = v.InferOutput<typeof Applied>;
@@ -85,6 +93,7 @@ export const REQUESTS = {
   ready: Ready,
   receipt: Receipt,
   contribution: Contribution,
+  busy: Busy,
   applied: Applied,
   status: Status,
   leave: Leave,
@@ -94,8 +103,10 @@ export type RequestName = keyof Requests;
 export interface Replies {
   hello: Welcome;
   ready: null;
-  receipt: null;
+  /** Whether it counts for the step; if not, it came when others had done the work, and is credited all the same. */
+  receipt: { counted: boolean };
   contribution: null;
+  busy: null;
   applied: null;
   status: null;
   leave: null;
@@ -104,8 +115,11 @@ export type Reply<T> = { ok: true; value: T } | { ok: false; error: WireError };
 
 // ── server → miner ────────────────────────────────────────────────────────────────────────────────
 
-/** Hold this stage at this version: fetch the state, load it, answer `ready`. Drops whatever was held before. */
-export const Assign = v.object({ stage: count, version: count, state: StageState, why: v.string() });
+/**
+ * Hold this stage at this version: fetch the state, load it, answer `ready` with the same `round`. Drops whatever was held
+ * before. An assignment whose round is not larger than the one before is void.
+ */
+export const Assign = v.object({ stage: count, round: count, version: count, state: StageState, why: v.string() });
 export type Assign = v.InferOutput<typeof Assign>;
 
 export const LEASE_KINDS = ['forward', 'backward', 'evaluate'] as const;
@@ -122,6 +136,8 @@ export const Lease = v.object({
   stage: count,
   version: count,
   microbatch: count,
+  /** Which gradient sum a backward joins: the sum of an earlier round starts again at zero. */
+  round: count,
   /** Milliseconds from the grant until the lease goes to another miner. */
   deadlineMs: duration,
   input: v.nullable(Payload),
@@ -131,20 +147,25 @@ export const Lease = v.object({
 });
 export type Lease = v.InferOutput<typeof Lease>;
 
-/** The lease went elsewhere: stop computing it if that is possible, and send no receipt. */
+/** Somebody else was first: do not begin it, and drop the input kept for it. A receipt that comes all the same is credited. */
 export const Cancel = v.object({ leaseId: id });
 export type Cancel = v.InferOutput<typeof Cancel>;
 
-/** The step closes: upload the gradient sum over exactly these microbatches, then send `contribution`. */
-export const Collect = v.object({ stage: count, version: count, microbatches: v.array(count) });
+/** Upload this round's gradient sum, which is over exactly these microbatches, then send `contribution`. */
+export const Collect = v.object({ stage: count, version: count, round: count, microbatches: v.array(count) });
 export type Collect = v.InferOutput<typeof Collect>;
 
 /** Apply this merged gradient: version − 1 becomes `version`, whose parameters hash to `parameterHash`. */
 export const Merge = v.object({ stage: count, version: count, gradient: sha, optimizer: OptimizerNumbers, parameterHash: sha });
 export type Merge = v.InferOutput<typeof Merge>;
 
-/** Why no lease comes now. Replaces the last one; a lease clears it. */
-export const Wait = v.object({ code: v.string(), message: v.string() });
+/** Why no lease comes now, since when (Unix ms of the server), and what to do. Replaces the last one; a lease clears it. */
+export const Wait = v.object({
+  code: v.custom<ReasonCode>((x) => typeof x === 'string'),
+  message: v.string(),
+  remedy: v.string(),
+  since: v.number(),
+});
 export type Wait = v.InferOutput<typeof Wait>;
 
 export const COMMANDS = { assign: Assign, lease: Lease, cancel: Cancel, collect: Collect, merge: Merge, wait: Wait };

@@ -1,5 +1,8 @@
 /** What a run is and how it looks from outside: shared by server, miners and pages. */
 import * as v from 'valibot';
+import type { WireError } from './errors.ts';
+import type { LeaseKind } from './messages.ts';
+import type { Reason } from './reasons.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const positive = v.pipe(v.number(), v.integer(), v.minValue(1));
@@ -97,12 +100,38 @@ export interface MinerView {
   version: number | null;
   connected: boolean;
   leases: number;
-  /** Accepted receipts since it joined. */
+  /** Receipts that counted, ever. */
   microbatches: number;
+  /** Receipts that came when others had done the work. */
+  surplus: number;
+  /** Tokens of its backwards that counted, ever. */
   tokens: number;
   /** Tokens of accepted receipts per second over the last 30 s. */
   tokensPerSecond: number;
   rejected: number;
+  /** Why it has no lease, what to do, and since when (Unix ms); null while it has some. */
+  waiting: Waiting | null;
+  /** Unix ms until which it gets no leases, or null. */
+  bannedUntil: number | null;
+}
+
+/** A `Reason` as pages show it. */
+export interface Waiting extends Reason {
+  remedy: string;
+  since: number;
+}
+
+/** What became of one receipt (or of something else a miner sent), as its history shows it. */
+export interface ReceiptEntry {
+  /** Ascends in the order of settling. */
+  id: number;
+  time: number;
+  leaseId: string | null;
+  outcome: 'counted' | 'surplus' | 'refused';
+  /** Of the lease; null when it was refused before anybody knew which. */
+  work: { kind: LeaseKind; stage: number; version: number; microbatch: number; tookMs: number } | null;
+  /** Why it was refused, and what to do; null when it was not. */
+  error: WireError | null;
 }
 
 export type StagePhase = 'training' | 'merging' | 'waiting' | 'complete';

@@ -1,2 +1,2 @@
 /** The wire protocol's version. It rises with every change that an older peer would misread. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;

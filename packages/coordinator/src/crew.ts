@@ -1,0 +1,124 @@
+/**
+ * The miners of one stage, ordered by when each would finish one more lease. Every miner stands in one place:
+ *
+ * - idle: nothing to do; half: has a lease and may have another; full: as either, but keeps as many inputs as it may,
+ *   so it can take a backward and no forward; taken: has all the leases it may;
+ * - banned: could work and was late too often; out: not here, not ready, or at rest.
+ *
+ * `place` must be called after every change of a miner that can move it; `pick` then costs O(log n), and never O(n)
+ * unless everybody who could work is banned.
+ */
+import { LIMITS } from './constants.ts';
+import type { Slot } from './flow.ts';
+import { Heap } from './heap.ts';
+import { allowance, type MinerRecord } from './miner.ts';
+import { type StageRecord, unitsOf } from './stage.ts';
+
+export type Place = 'idle' | 'half' | 'full' | 'taken' | 'banned' | 'out';
+
+const order = (miner: MinerRecord) => miner.order;
+
+export class Crew {
+  readonly stage: StageRecord;
+  /** In the order they came to this stage. */
+  readonly members = new Map<string, MinerRecord>();
+  private readonly places = new Map<MinerRecord, Place>();
+  private readonly counts: Record<Place, number> = { idle: 0, half: 0, full: 0, taken: 0, banned: 0, out: 0 };
+  private readonly idle = new Heap<MinerRecord>(order);
+  private readonly half = new Heap<MinerRecord>(order);
+  private readonly full = new Heap<MinerRecord>(order);
+
+  constructor(stage: StageRecord) {
+    this.stage = stage;
+  }
+
+  get size(): number {
+    return this.members.size;
+  }
+
+  /** Miners that can be given leases now or when they have finished what they have. */
+  get fit(): number {
+    const { idle, half, full, taken } = this.counts;
+    return idle + half + full + taken;
+  }
+
+  add(miner: MinerRecord): void {
+    this.members.set(miner.id, miner);
+    this.place(miner);
+  }
+
+  remove(miner: MinerRecord): void {
+    this.members.delete(miner.id);
+    const place = this.places.get(miner);
+    if (place) this.counts[place] -= 1;
+    this.places.delete(miner);
+    for (const heap of [this.idle, this.half, this.full]) heap.delete(miner);
+  }
+
+  placeOf(miner: MinerRecord): Place {
+    return this.places.get(miner) ?? 'out';
+  }
+
+  /** Where it belongs by what it is now. */
+  wherePlaced(miner: MinerRecord): Place {
+    if (!miner.connected || miner.phase !== 'ready' || miner.version !== this.stage.version) return 'out';
+    if (miner.resting) return miner.restUntil > miner.bannedUntil ? 'out' : 'banned';
+    if (miner.leases.size >= allowance(miner)) return 'taken';
+    if (miner.kept >= LIMITS.keptInputs) return 'full';
+    return miner.leases.size === 0 ? 'idle' : 'half';
+  }
+
+  place(miner: MinerRecord): void {
+    const before = this.places.get(miner);
+    const now = this.wherePlaced(miner);
+    if (before !== now) {
+      if (before) this.counts[before] -= 1;
+      this.counts[now] += 1;
+      this.places.set(miner, now);
+      this.heapOf(before)?.delete(miner);
+    }
+    // Who has nothing to do finishes by its pace alone, whenever it begins.
+    this.heapOf(now)?.set(miner, now === 'idle' ? miner.pace : miner.queueEnd + miner.pace);
+  }
+
+  /**
+   * The miner expected to finish one more such lease first; null when nobody can take it now. `avoid` gets it only when
+   * nobody else is fit. Somebody better who has no lease free is waited for: it will be free soon.
+   */
+  pick(slot: Slot, now: number, avoid: string | null = null): MinerRecord | null {
+    if (this.fit === 0) return this.pickBanned(slot, avoid);
+    const shunned = avoid !== null && this.fit > 1 ? (this.members.get(avoid) ?? null) : null;
+    const units = unitsOf(this.stage, slot);
+    let best: MinerRecord | null = null;
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const heap of slot === 'backward' ? [this.idle, this.half, this.full] : [this.idle, this.half]) {
+      const miner = heap.first(shunned);
+      if (!miner) continue;
+      const finish = Math.max(now, miner.leases.size > 0 ? miner.queueEnd : now) + units * miner.pace;
+      if (finish < earliest) [best, earliest] = [miner, finish];
+    }
+    return best;
+  }
+
+  /** Somebody with nothing to do but `except`. */
+  pickIdle(except: MinerRecord): MinerRecord | null {
+    return this.idle.first(except) ?? null;
+  }
+
+  /** Bans are ignored when they would leave nobody. The one that ends first comes first. */
+  private pickBanned(slot: Slot, avoid: string | null): MinerRecord | null {
+    if (this.counts.banned === 0) return null;
+    let best: MinerRecord | null = null;
+    for (const miner of this.members.values()) {
+      if (this.places.get(miner) !== 'banned' || miner.leases.size > 0) continue;
+      if (slot === 'forward' && miner.kept >= LIMITS.keptInputs) continue;
+      if (this.counts.banned > 1 && miner.id === avoid) continue;
+      if (!best || miner.bannedUntil < best.bannedUntil) best = miner;
+    }
+    return best;
+  }
+
+  private heapOf(place: Place | undefined): Heap<MinerRecord> | null {
+    return place === 'idle' ? this.idle : place === 'half' ? this.half : place === 'full' ? this.full : null;
+  }
+}

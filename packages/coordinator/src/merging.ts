@@ -1,0 +1,195 @@
+/** Steps open, gradients are collected and merged, versions follow each other. */
+import { SwarmError } from '@starling/protocol';
+import { LIMITS } from './constants.ts';
+import { type Flow, newFlow } from './flow.ts';
+import { assign, blame, distribute, dropWork, move, uncontributed } from './roster.ts';
+import { type Claim, enterStagePhase, type StageRecord } from './stage.ts';
+import type { State } from './state.ts';
+import { Step } from './step.ts';
+import { addTime } from './times.ts';
+import type { Of } from './types.ts';
+
+/** The first stage reaching a version opens its step for all. */
+export function openStep(state: State): void {
+  const { microbatchesPerStep: size, validationMicrobatches, validateEvery, steps, stages } = state.config;
+  const first = state.stages[0]!;
+  const number = first.version;
+  if (first.phase !== 'training' || state.steps.has(number)) return;
+  const validate = validationMicrobatches > 0 && (number % validateEvery === 0 || number === steps - 1);
+  const flows = [
+    ...Array.from({ length: size }, (_, i) => newFlow(number, i, 'train', number * size + i, stages)),
+    ...Array.from({ length: validate ? validationMicrobatches : 0 }, (_, i) => newFlow(number, size + i, 'validate', i, stages)),
+  ];
+  const step = new Step(number, flows, stages, state.now);
+  state.steps.set(number, step);
+  for (const flow of flows) step.unblock(flow, 0, flow.cells[0]!.forward ? 'forward' : 'backward', null);
+  state.touched.add(0);
+}
+
+/** When every microbatch is settled at this stage, its miners are asked for their gradients. */
+export function closeStep(state: State, stage: StageRecord): void {
+  // Gradients asked for before a contributor was lost come in first; what was redone is collected after them.
+  if (stage.phase !== 'training' || stage.collecting.size > 0) return;
+  if (!state.stepOf(stage)?.settledAt(stage.index)) return;
+  enterStagePhase(stage, 'merging', state.now);
+  for (const { flow, cell } of uncontributed(state, stage)) {
+    const minerId = cell.backward!.minerId!;
+    const known = stage.collecting.get(minerId);
+    if (known) known.microbatches.push(flow.microbatch);
+    else stage.collecting.set(minerId, newClaim(state, minerId, flow.microbatch));
+  }
+  for (const [minerId, { round, microbatches }] of stage.collecting) {
+    state.emit({ type: 'collect', minerId, stage: stage.index, version: stage.version, round, microbatches });
+  }
+  reduceWhenComplete(state, stage);
+}
+
+function newClaim(state: State, minerId: string, microbatch: number): Claim {
+  const miner = state.miners.get(minerId)!;
+  // What it computes after this belongs to the next round, and starts at zero.
+  const { round } = miner;
+  miner.round = state.nextRound();
+  return { round, microbatches: [microbatch], since: state.now, redone: false };
+}
+
+export function contribution(state: State, input: Of<'contribution'>): void {
+  const { minerId, round, microbatches, gradient } = input;
+  const miner = state.known(minerId);
+  const { stage, claim } = expected(state, input);
+  if (`${microbatches.toSorted((a, b) => a - b)}` !== `${claim.microbatches}`) {
+    const message = `Expected the gradient over microbatches [${claim.microbatches}], got [${microbatches}].`;
+    state.refuse(minerId, 'CONTRIBUTION_MISMATCH', message);
+    dropWork(state, miner);
+    assign(state, miner, 'its gradient covered other microbatches');
+    return;
+  }
+  stage.collecting.delete(minerId);
+  addTime(stage.times.collect, state.now - claim.since);
+  const covered = new Set(microbatches);
+  const step = state.stepOf(stage)!;
+  for (const flow of step.flows) {
+    if (flow.purpose !== 'train' || !covered.has(flow.microbatch)) continue;
+    const cell = flow.cells[stage.index]!;
+    cell.contributed = true;
+    if (!claim.redone) continue;
+    // It came after all, and before those who had begun to compute it again.
+    state.cancel(cell.backward!);
+    step.settle(flow, stage.index, 'backward', 'done', minerId, state.now);
+  }
+  stage.contributions.push({ minerId, round, gradient, microbatches });
+  state.touched.add(stage.index);
+  reduceWhenComplete(state, stage);
+}
+
+/** Useless gradient: its microbatches are redone by others, and its miner fetches the stage anew. */
+export function spoiled(state: State, input: Of<'spoiled'>): void {
+  const { minerId, code, message } = input;
+  const miner = state.known(minerId);
+  expected(state, input);
+  state.refuse(minerId, code, message);
+  state.inform(code, `Gradient of miner ${minerId} was left out: ${message}`, 'warning');
+  // A broken device shows in a whole step's work: no need to see it three times.
+  miner.late = Math.max(miner.late, LIMITS.lateBeforeBan - 1);
+  blame(state, miner);
+  dropWork(state, miner);
+  assign(state, miner, 'its gradient was not usable');
+}
+
+/** The claim that an upload answers. Throws the code that tells why there is none. */
+function expected(
+  state: State,
+  { minerId, stage: index, version, round }: Of<'contribution' | 'spoiled'>,
+): { stage: StageRecord; claim: Claim } {
+  const stage = state.stages[index];
+  const claim = stage?.version === version ? stage.collecting.get(minerId) : undefined;
+  if (stage && claim?.round === round) return { stage, claim };
+  if (stage?.version === version && stage.voided.get(minerId) === round) {
+    throw new SwarmError('CONTRIBUTION_LATE', `The gradient of step ${version} came too late: others had computed its microbatches again.`);
+  }
+  throw new SwarmError('CONTRIBUTION_UNEXPECTED', `Stage ${index} collects nothing from this miner at version ${version}, round ${round}.`);
+}
+
+/** True while this gradient is awaited. */
+export function isExpected(state: State, minerId: string, index: number, version: number, round: number): boolean {
+  const stage = state.stages[index];
+  return stage?.version === version && stage.collecting.get(minerId)?.round === round;
+}
+
+function reduceWhenComplete(state: State, stage: StageRecord): void {
+  if (stage.collecting.size > 0 || stage.phase !== 'merging') return;
+  emitReduce(state, stage);
+}
+
+function emitReduce(state: State, stage: StageRecord): void {
+  const first = (microbatches: number[]) => Math.min(...microbatches);
+  // A fixed order that depends on nobody's name or speed: by the first microbatch covered.
+  const contributions = stage.contributions.toSorted((a, b) => first(a.microbatches) - first(b.microbatches));
+  const covered = contributions.reduce((n, { microbatches }) => n + microbatches.length, 0);
+  const tokens = covered * state.config.tokensPerMicrobatch;
+  state.emit({ type: 'reduce', stage: stage.index, version: stage.version, tokens, contributions });
+}
+
+/** Whoever was to carry them out is gone. */
+export function repeatReductions(state: State): void {
+  for (const stage of state.stages) if (stage.phase === 'merging' && stage.collecting.size === 0) emitReduce(state, stage);
+}
+
+export function merged(state: State, { stage: index, type: _, ...merge }: Of<'merged'>): void {
+  const stage = state.stages[index]!;
+  const { version, parameterHash } = merge;
+  if (version !== stage.version + 1) return;
+  state.touched.add(index);
+  state.emit({ type: 'release', stage: index, version: stage.version });
+  Object.assign(stage, { version, parameterHash, contributions: [], voided: new Map() } satisfies Partial<StageRecord>);
+  stage.merges.push(merge);
+  if (stage.merges.length > LIMITS.mergesKept) stage.merges.shift();
+  enterStagePhase(stage, 'training', state.now);
+  completeOrGoOn(state, stage);
+  // Receipts of the step that closed now are credited until the next one closes.
+  for (const [id, lease] of state.leases) if (lease.stage === index && lease.version < version - 1) state.leases.delete(id);
+  const crew = state.crews[index]!;
+  for (const miner of [...crew.members.values()]) {
+    const { moving } = miner;
+    miner.moving = null;
+    if (moving !== null && miner.phase === 'ready' && miner.connected && crew.size > 1) {
+      move(state, miner, state.crews[moving]!, `stage ${moving} was the slowest`);
+    } else if (miner.phase === 'ready') {
+      distribute(state, miner, stage);
+    }
+  }
+  reportClosed(state, version);
+}
+
+/** Other goals for the same run: one that was complete goes on if it has steps left. */
+export function configure(state: State, { goals }: Of<'configure'>): void {
+  state.config = { ...state.config, ...goals };
+  for (const stage of state.stages) {
+    completeOrGoOn(state, stage);
+    state.touched.add(stage.index);
+  }
+}
+
+export function completeOrGoOn(state: State, stage: StageRecord): void {
+  const { steps } = state.config;
+  if (stage.phase === 'merging') return;
+  enterStagePhase(stage, steps > 0 && stage.version >= steps ? 'complete' : 'training', state.now);
+}
+
+function reportClosed(state: State, version: number): void {
+  if (state.stages.some((stage) => stage.version < version)) return;
+  const number = version - 1;
+  const { flows } = state.steps.get(number)!;
+  const sum = (purpose: Flow['purpose']) => {
+    const known = flows.filter((flow) => flow.purpose === purpose && flow.lossSum !== null);
+    return { lossSum: known.reduce((total, flow) => total + flow.lossSum!, 0), tokens: known.length * state.config.tokensPerMicrobatch };
+  };
+  const validation = sum('validate');
+  state.emit({
+    type: 'closed',
+    step: number,
+    ...sum('train'),
+    validation: validation.tokens > 0 ? validation : null,
+    norms: state.stages.map((stage) => stage.merges.find((merge) => merge.version === version)!.norm),
+  });
+  state.steps.delete(number);
+}

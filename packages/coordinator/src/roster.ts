@@ -1,0 +1,225 @@
+/** Who is here, on which stage, and with which parameters. */
+import { LIMITS } from './constants.ts';
+import type { Crew } from './crew.ts';
+import type { Cell, Flow } from './flow.ts';
+import { ban, countLate, enterPhase, forgetPace, type MinerRecord } from './miner.ts';
+import { fillEmpty, placeNewcomer, rebalance } from './policy.ts';
+import { enterStagePhase, mergeOf, type StageRecord } from './stage.ts';
+import type { State } from './state.ts';
+import type { Of } from './types.ts';
+
+export function join(state: State, { minerId, facts, holding }: Of<'join'>): void {
+  const miner = state.miners.get(minerId);
+  if (!miner) {
+    const { stage } = placeNewcomer(state.crews);
+    const added = state.addMiner(minerId, facts, stage);
+    const credit = state.credits.get(minerId);
+    if (credit && credit.bannedUntil > state.now) ban(added, credit);
+    assign(state, added, 'joined');
+    state.inform('MINER_JOINED', `Miner ${minerId} joined at stage ${stage.index}.`);
+    return;
+  }
+  miner.facts = facts;
+  miner.connected = true;
+  miner.waiting = null;
+  const stage = state.stageOf(miner);
+  // It may have applied a merge without the news of it having arrived.
+  const holds = holding?.stage === stage.index && (holding.version === miner.version || holding.version === miner.version + 1);
+  if (!holds || miner.phase === 'loading') {
+    dropWork(state, miner);
+    assign(state, miner, 'came back without its stage');
+    return;
+  }
+  state.refresh(miner);
+  if (miner.phase === 'applying') distribute(state, miner, stage);
+  for (const id of miner.leases) state.emitGrant(state.leases.get(id)!);
+  const claim = stage.collecting.get(minerId);
+  if (claim) {
+    const { round, microbatches } = claim;
+    state.emit({ type: 'collect', minerId, stage: stage.index, version: stage.version, round, microbatches });
+  }
+}
+
+export function disconnect(state: State, { minerId }: Of<'disconnect'>): void {
+  const miner = state.miners.get(minerId);
+  if (miner) away(state, miner, LIMITS.reconnectGrace);
+}
+
+function away(state: State, miner: MinerRecord, grace: number): void {
+  miner.connected = false;
+  miner.goneAt = state.now + grace;
+  state.refresh(miner);
+}
+
+/** Sockets and effects of before are gone; time may have passed in which nobody could do anything. */
+export function restart(state: State, idleMs: number): void {
+  for (const miner of state.miners.values()) {
+    miner.phaseSince += idleMs;
+    away(state, miner, LIMITS.restartGrace);
+  }
+  for (const lease of state.leases.values()) if (lease.state === 'open') lease.deadline += idleMs;
+  for (const step of state.steps.values()) step.progressAt += idleMs;
+  for (const stage of state.stages) for (const claim of stage.collecting.values()) claim.since += idleMs;
+  state.inform('SERVER_RESTARTED', `The server went on where it was, after ${(idleMs / 1000).toFixed(1)} s.`);
+}
+
+export function leave(state: State, { minerId }: Of<'leave'>): void {
+  if (!state.miners.has(minerId)) return;
+  remove(state, minerId);
+  state.inform('MINER_LEFT', `Miner ${minerId} left; what it held went to others.`);
+}
+
+export function remove(state: State, minerId: string): void {
+  const miner = state.miners.get(minerId)!;
+  dropWork(state, miner);
+  state.miners.delete(minerId);
+  state.dismiss(miner);
+}
+
+/** Microbatches at `stage` whose accepted gradient is still only in `minerId`'s memory, ascending. */
+export function uncontributed(state: State, stage: StageRecord, minerId?: string): { flow: Flow; cell: Cell }[] {
+  const found: { flow: Flow; cell: Cell }[] = [];
+  for (const flow of state.flowsOf(stage)) {
+    const cell = flow.cells[stage.index]!;
+    const task = cell.backward;
+    if (task?.state !== 'done' || cell.contributed || (minerId !== undefined && task.minerId !== minerId)) continue;
+    found.push({ flow, cell });
+  }
+  return found;
+}
+
+/** Gives back everything that exists only with this miner: its leases, kept inputs, and gradients it has not handed in. */
+export function dropWork(state: State, miner: MinerRecord): void {
+  const stage = state.stageOf(miner);
+  state.touched.add(stage.index);
+  state.stepOf(stage)?.unpin(miner.id, stage.index);
+  for (const id of [...miner.leases]) state.lose(state.leases.get(id)!);
+  for (const [id, lease] of state.leases) if (lease.minerId === miner.id) state.leases.delete(id);
+  for (const flow of state.flowsOf(stage)) {
+    const cell = flow.cells[stage.index]!;
+    if (cell.holder === miner.id) state.setHolder(cell, null);
+  }
+  const lost = uncontributed(state, stage, miner.id);
+  for (const { flow } of lost) {
+    state.counters.handedOver += 1;
+    state.reopen(flow, stage.index, 'backward');
+  }
+  if (stage.collecting.delete(miner.id) || lost.length > 0) enterStagePhase(stage, 'training', state.now);
+}
+
+/** Has the miner fetch its stage; a banned one when its ban is over, so that a wrong one cannot fetch without end. */
+export function assign(state: State, miner: MinerRecord, why: string): void {
+  const stage = state.stageOf(miner);
+  enterPhase(miner, 'loading', state.now);
+  miner.version = -1;
+  miner.round = state.nextRound();
+  miner.waiting = null;
+  state.refresh(miner);
+  miner.owed = miner.bannedUntil > state.now ? why : null;
+  if (miner.owed) return;
+  state.emit({ type: 'assign', minerId: miner.id, stage: stage.index, version: stage.version, round: miner.round, why });
+}
+
+/** The next merge this miner has not applied; a miner too far behind fetches the whole stage. */
+export function distribute(state: State, miner: MinerRecord, stage: StageRecord): void {
+  const merge = mergeOf(stage, miner.version + 1);
+  if (!merge) {
+    assign(state, miner, 'it fell too many steps behind');
+    return;
+  }
+  if (miner.phase !== 'applying') enterPhase(miner, 'applying', state.now);
+  state.refresh(miner);
+  state.emit({ type: 'distribute', minerId: miner.id, stage: stage.index, merge });
+}
+
+export function ready(state: State, { minerId, round, version, parameterHash }: Of<'ready'>): void {
+  const miner = state.known(minerId);
+  if (miner.round !== round || miner.phase !== 'loading') return; // answers an assignment that was replaced meanwhile
+  proved(state, miner, version, parameterHash);
+}
+
+export function applied(state: State, { minerId, stage: index, version, parameterHash }: Of<'applied'>): void {
+  const miner = state.known(minerId);
+  if (miner.stage !== index || miner.phase !== 'applying' || version !== miner.version + 1) return;
+  proved(state, miner, version, parameterHash);
+}
+
+/** It has shown what parameters it holds. */
+function proved(state: State, miner: MinerRecord, version: number, parameterHash: string): void {
+  const stage = state.stageOf(miner);
+  if (version > stage.version) {
+    // Sent there by a server that was killed before its merge was on disk.
+    assign(state, miner, 'its parameters are of a step that was not finished');
+    return;
+  }
+  const expected = version === stage.version ? stage.parameterHash : mergeOf(stage, version)?.parameterHash;
+  // The version it began with may be older than what is kept; then its hash is proved by the first merge it applies.
+  if (expected !== undefined && parameterHash !== expected) {
+    diverged(state, miner, stage);
+    return;
+  }
+  miner.version = version;
+  if (version < stage.version) {
+    distribute(state, miner, stage);
+    return;
+  }
+  if (miner.phase === 'loading' && miner.samples === 0) {
+    // At the back of the queue, not at its head: an unknown miner must not draw everything (SWARM did that).
+    forgetPace(miner, slowestPace(state.crewOf(miner)));
+  }
+  enterPhase(miner, 'ready', state.now);
+  state.refresh(miner);
+}
+
+function slowestPace(crew: Crew): number {
+  let slowest = 0;
+  for (const { pace, samples } of crew.members.values()) if (samples > 0 && pace > slowest) slowest = pace;
+  return slowest || LIMITS.unknownPace;
+}
+
+function diverged(state: State, miner: MinerRecord, stage: StageRecord): void {
+  state.counters.resynchronised += 1;
+  const message = `Miner ${miner.id} has other parameters than stage ${stage.index} at version ${stage.version}; it fetches the stage again.`;
+  state.inform('PARAMETERS_DIVERGED', message, 'warning');
+  state.refuse(miner.id, 'PARAMETERS_DIVERGED', message);
+  blame(state, miner);
+  dropWork(state, miner);
+  assign(state, miner, 'its parameters differed');
+}
+
+/** Counts the miner as late, and says so when that bans it. Returns the ban's length in ms, or 0. */
+export function blame(state: State, miner: MinerRecord): number {
+  const length = countLate(miner, state.creditOf(miner.id), state.now);
+  if (length > 0) state.counters.bans += 1;
+  state.refresh(miner);
+  return length;
+}
+
+// ── balance ─────────────────────────────────────────────────────────────────────────────────────
+
+/** Moves a miner at once. */
+export function move(state: State, miner: MinerRecord, to: Crew, why: string): void {
+  const from = miner.stage;
+  dropWork(state, miner);
+  miner.moving = null;
+  forgetPace(miner, slowestPace(to));
+  state.station(miner, to.stage.index);
+  state.counters.moved += 1;
+  assign(state, miner, why);
+  state.inform('MINER_MOVED', `Miner ${miner.id} moved from stage ${from} to stage ${to.stage.index}: ${why}.`);
+}
+
+export function fillEmptyStage(state: State): void {
+  if (!state.crews.some(({ stage, size }) => stage.phase !== 'complete' && size === 0)) return;
+  const choice = fillEmpty(state.crews, (miner) => miner.leases.size + uncontributed(state, state.stageOf(miner), miner.id).length);
+  if (choice) move(state, choice.miner, choice.to, `stage ${choice.to.stage.index} had nobody left`);
+}
+
+/** Plans a move for when the miner's stage has merged: then it holds nothing, and nothing is lost by its going. */
+export function planMove(state: State): void {
+  if (state.now - state.rebalancedAt < LIMITS.rebalanceEvery) return;
+  state.rebalancedAt = state.now;
+  for (const miner of state.miners.values()) if (miner.moving !== null) return;
+  const choice = rebalance(state.crews);
+  if (choice) choice.miner.moving = choice.to.stage.index;
+}

@@ -1,0 +1,103 @@
+/** The state as plain data and back. Whatever follows from the rest is left out and made again. */
+import type { Flow, Slot } from './flow.ts';
+import { newFlow } from './flow.ts';
+import type { Credit, MinerRecord } from './miner.ts';
+import type { Claim, StageRecord } from './stage.ts';
+import { type LeaseRecord, State } from './state.ts';
+import { Step } from './step.ts';
+import type { CoordinatorConfig } from './types.ts';
+
+type Plain<T, K extends keyof T, With> = Omit<T, K> & With;
+
+export interface Snapshot {
+  /** Changes when a state of before cannot be read any more. */
+  format: 1;
+  config: CoordinatorConfig;
+  counters: State['counters'];
+  now: number;
+  rebalancedAt: number;
+  leaseCount: number;
+  minerCount: number;
+  roundCount: number;
+  stages: Plain<StageRecord, 'collecting' | 'voided', { collecting: [string, Claim][]; voided: [string, number][]; crew: string[] }>[];
+  miners: Plain<MinerRecord, 'leases', { leases: string[] }>[];
+  steps: {
+    number: number;
+    flows: Flow[];
+    progressAt: number;
+    /** Indices into `flows`. */
+    ready: Record<Slot, number[]>[];
+    pinned: [string, number[]][];
+  }[];
+  credits: [string, Credit][];
+  leases: Plain<LeaseRecord, 'flow', { flow: Pick<Flow, 'step' | 'index' | 'purpose' | 'microbatch'> }>[];
+}
+
+const indices = (flows: readonly Flow[]) => flows.map((flow) => flow.index);
+
+export function toSnapshot(state: State): Snapshot {
+  const { config, counters, now, rebalancedAt, leaseCount, minerCount, roundCount } = state;
+  return {
+    format: 1,
+    config,
+    counters,
+    now,
+    rebalancedAt,
+    leaseCount,
+    minerCount,
+    roundCount,
+    stages: state.stages.map((stage) => ({
+      ...stage,
+      collecting: [...stage.collecting],
+      voided: [...stage.voided],
+      crew: [...state.crews[stage.index]!.members.keys()],
+    })),
+    miners: [...state.miners.values()].map((miner) => ({ ...miner, leases: [...miner.leases] })),
+    steps: [...state.steps.values()].map(({ number, flows, progressAt, ready, pinned }) => ({
+      number,
+      flows: [...flows],
+      progressAt,
+      ready: ready.map(({ forward, backward }) => ({ forward: indices(forward), backward: indices(backward) })),
+      // An order of its own: which miner got its first task first bears on nothing.
+      pinned: [...pinned].map(([id, own]): [string, number[]] => [id, indices(own)]).sort(([a], [b]) => (a < b ? -1 : 1)),
+    })),
+    credits: [...state.credits],
+    leases: [...state.leases.values()].map(({ flow: { step, index, purpose, microbatch }, ...lease }) => ({
+      ...lease,
+      flow: { step, index, purpose, microbatch },
+    })),
+  };
+}
+
+/** Takes the snapshot over: it must not be used afterwards. */
+export function fromSnapshot(snapshot: Snapshot): State {
+  const { config, counters, now, rebalancedAt, leaseCount, minerCount, roundCount } = snapshot;
+  const state = new State(config, now);
+  Object.assign(state.counters, counters);
+  Object.assign(state, { rebalancedAt, leaseCount, minerCount, roundCount });
+  // Overwriting a field keeps its place, and so the text of the next snapshot.
+  for (const miner of snapshot.miners) state.miners.set(miner.id, { ...miner, leases: new Set(miner.leases) });
+  snapshot.stages.forEach(({ collecting, voided, crew: _, ...stage }, index) => {
+    Object.assign(state.stages[index]!, { ...stage, collecting: new Map(collecting), voided: new Map(voided) });
+  });
+  for (const { number, flows, progressAt, ready, pinned } of snapshot.steps) {
+    const step = new Step(number, flows, config.stages, progressAt);
+    const pick = (list: number[]) => list.map((index) => flows[index]!);
+    ready.forEach(({ forward, backward }, stage) => {
+      step.ready[stage] = { forward: pick(forward), backward: pick(backward) };
+    });
+    for (const [id, own] of pinned) step.pinned.set(id, pick(own));
+    state.steps.set(number, step);
+  }
+  for (const [id, credit] of snapshot.credits) state.credits.set(id, credit);
+  for (const { flow: of, ...lease } of snapshot.leases) {
+    // The flows of a closed step are gone; of its leases only the names are still of use.
+    const flow = state.steps.get(of.step)?.flows[of.index] ?? newFlow(of.step, of.index, of.purpose, of.microbatch, config.stages);
+    state.leases.set(lease.id, { ...lease, flow });
+  }
+  // After the leases: where a miner stands follows from all of the above.
+  snapshot.stages.forEach(({ crew }, index) => {
+    for (const id of crew) state.crews[index]!.add(state.miners.get(id)!);
+  });
+  return state;
+}

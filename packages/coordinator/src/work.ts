@@ -1,0 +1,291 @@
+/** Leases: granted, settled by receipts, hedged, handed over, given back. */
+import { type LeaseKind, SwarmError } from '@starling/protocol';
+import { LIMITS } from './constants.ts';
+import type { Crew } from './crew.ts';
+import { type Flow, isSettled, nextTask, type Slot } from './flow.ts';
+import { learnPace, type MinerRecord } from './miner.ts';
+import { blame, uncontributed } from './roster.ts';
+import { enterStagePhase, type StageRecord, unitsOf } from './stage.ts';
+import { type LeaseRecord, type State, slotOf } from './state.ts';
+import type { Step } from './step.ts';
+import { addTime, deadlineOf, hedgeAfter } from './times.ts';
+import type { Of } from './types.ts';
+
+// ── granting ────────────────────────────────────────────────────────────────────────────────────
+
+function grant(state: State, { stage, flow, slot, miner }: { stage: StageRecord; flow: Flow; slot: Slot; miner: MinerRecord }): void {
+  const cell = flow.cells[stage.index]!;
+  const kind: LeaseKind = flow.purpose === 'validate' ? 'evaluate' : slot;
+  const held = slot === 'backward' && cell.holder === miner.id;
+  if (slot === 'backward' && cell.forward && !held) state.counters.recomputed += 1;
+  const lease: LeaseRecord = {
+    id: `${state.config.leasePrefix}-${++state.leaseCount}`,
+    kind,
+    stage: stage.index,
+    version: stage.version,
+    flow,
+    minerId: miner.id,
+    round: miner.round,
+    sendInput: !held,
+    grantedAt: state.now,
+    deadline: state.now + deadlineOf(stage.times[kind]),
+    state: 'open',
+  };
+  state.leases.set(lease.id, lease);
+  state.steps.get(flow.step)!.lease(flow, stage.index, slot, lease.id);
+  miner.leases.add(lease.id);
+  miner.waiting = null;
+  // Charged at the grant, so that the next choice knows of it; settled at the receipt.
+  miner.queueEnd = Math.max(state.now, miner.queueEnd) + state.expectedMs(miner, slot);
+  state.refresh(miner);
+  state.emitGrant(lease);
+}
+
+/** Microbatches that may be under way at once: as many as every stage can keep the inputs of. */
+export function pipelineLimit(state: State): number {
+  const { crews } = state;
+  const room = crews.slice(0, -1).map((crew) => crew.size * LIMITS.keptInputs);
+  return Math.max(crews.length, Math.min(...room));
+}
+
+/** Gives out what the stage can do now. Backward first (1F1B): it frees memory and lets the stage below go on. */
+export function dispatch(state: State, crew: Crew): void {
+  const { stage } = crew;
+  const step = state.stepOf(stage);
+  if (stage.phase !== 'training' || !step) return;
+  for (const miner of state.awake) {
+    if (miner.stage !== stage.index) continue;
+    for (let flow = step.nextOf(miner.id); flow && hasRoom(crew, miner); flow = step.nextOf(miner.id)) {
+      grant(state, { stage, flow, slot: 'backward', miner });
+    }
+    state.awake.delete(miner);
+  }
+  for (const slot of ['backward', 'forward'] as const) {
+    const waiting = step.ready[stage.index]![slot];
+    for (let i = 0; i < waiting.length; ) {
+      const flow = waiting[i]!;
+      const { avoid } = flow.cells[stage.index]![slot]!;
+      if (isHeldBack(state, step, stage, flow, slot)) break;
+      const miner = crew.pick(slot, state.now, avoid);
+      if (miner) grant(state, { stage, flow, slot, miner });
+      else if (avoid === null) break;
+      else i++;
+    }
+  }
+}
+
+/** It would be one microbatch more under way than the miners can keep the inputs of. */
+export function isHeldBack(state: State, step: Step, stage: StageRecord, flow: Flow, slot: Slot): boolean {
+  const begins = stage.index === 0 && !stage.isLast && slot === 'forward' && flow.purpose === 'train' && !flow.started;
+  return begins && step.underWay >= pipelineLimit(state);
+}
+
+function hasRoom(crew: Crew, miner: MinerRecord): boolean {
+  const place = crew.placeOf(miner);
+  return place === 'idle' || place === 'half' || place === 'full';
+}
+
+/**
+ * Leases that take unusually long, or whose miner's socket is gone, are given to idle miners too: whoever is first
+ * counts, and nobody is blamed. Only where nothing else is left to do, oldest first.
+ */
+export function hedge(state: State, crew: Crew): void {
+  const { stage } = crew;
+  const step = state.stepOf(stage);
+  if (stage.phase !== 'training' || !step || crew.fit === 0) return;
+  const overdue: LeaseRecord[] = [];
+  for (const miner of crew.members.values()) {
+    for (const id of miner.leases) {
+      const lease = state.leases.get(id)!;
+      if (state.taskOf(lease).open.length > 1) continue;
+      if (!miner.connected || state.now - lease.grantedAt >= hedgeAfter(stage.times[lease.kind])) overdue.push(lease);
+    }
+  }
+  overdue.sort((a, b) => a.grantedAt - b.grantedAt || a.flow.index - b.flow.index);
+  for (const lease of overdue) {
+    const miner = crew.pickIdle(state.miners.get(lease.minerId)!);
+    if (!miner) return;
+    grant(state, { stage, flow: lease.flow, slot: slotOf(lease), miner });
+    state.counters.hedged += 1;
+  }
+}
+
+// ── settling ────────────────────────────────────────────────────────────────────────────────────
+
+/** The miner's own lease, whose receipt was not taken yet. Throws the code that tells why not. */
+function ownLease(state: State, minerId: string, leaseId: string): { miner: MinerRecord; lease: LeaseRecord } {
+  const miner = state.known(minerId);
+  const lease = state.leases.get(leaseId);
+  if (!lease) throw new SwarmError('LEASE_UNKNOWN', `Lease ${leaseId} is not known (any more).`);
+  if (lease.minerId !== minerId) throw new SwarmError('LEASE_NOT_YOURS', `Lease ${leaseId} was granted to another miner.`);
+  if (lease.state === 'counted') throw new SwarmError('RECEIPT_DUPLICATE', `Lease ${leaseId} was already settled.`);
+  if (lease.state === 'surplus') throw new SwarmError('LEASE_EXPIRED', `Lease ${leaseId} was settled by another miner.`);
+  return { miner, lease };
+}
+
+/** Its step is open, nobody has settled its task, and (backward) its gradient would be handed in with the next round. */
+function isNeeded(state: State, lease: LeaseRecord, miner: MinerRecord): boolean {
+  if (lease.version !== state.stages[lease.stage]!.version || isSettled(state.taskOf(lease))) return false;
+  return lease.kind !== 'backward' || lease.round === miner.round;
+}
+
+export function receipt(state: State, { minerId, leaseId, lossSum }: Of<'receipt'>): void {
+  const { miner, lease } = ownLease(state, minerId, leaseId);
+  const { kind, flow, version, grantedAt } = lease;
+  const stage = state.stages[lease.stage]!;
+  const counted = isNeeded(state, lease, miner);
+  const wasOpen = lease.state === 'open';
+  if (wasOpen && !counted) state.lose(lease);
+  lease.state = counted ? 'counted' : 'surplus';
+  state.emit({
+    type: 'settled',
+    minerId,
+    leaseId,
+    kind,
+    stage: stage.index,
+    version,
+    microbatch: flow.microbatch,
+    outcome: lease.state,
+    tookMs: state.now - grantedAt,
+  });
+  if (!counted) {
+    state.creditOf(minerId).surplus += 1;
+    state.counters.surplus += 1;
+    return;
+  }
+  const credit = state.creditOf(minerId);
+  credit.receipts += 1;
+  if (kind === 'backward') credit.backwards += 1;
+  addTime(stage.times[kind], state.now - grantedAt);
+  if (wasOpen) miner.late = 0;
+  learnWork(state, miner, stage, lease);
+  settle(state, lease, miner);
+  if (stage.isLast) flow.lossSum = lossSum;
+  const next = nextTask(flow, stage.index, slotOf(lease));
+  if (next) state.unblock(flow, next.stage, next.slot);
+}
+
+/** From when its miner can have begun it to now: what the miner says of itself decides nothing. */
+function learnWork(state: State, miner: MinerRecord, stage: StageRecord, lease: LeaseRecord): void {
+  const ms = state.now - Math.max(lease.grantedAt, miner.settledAt);
+  miner.settledAt = state.now;
+  const slot = slotOf(lease);
+  learnPace(miner, ms / unitsOf(stage, slot));
+  if (lease.kind !== 'evaluate') addTime(stage.work[slot], ms);
+}
+
+function settle(state: State, lease: LeaseRecord, miner: MinerRecord): void {
+  const { flow, stage: index } = lease;
+  const stage = state.stages[index]!;
+  const slot = slotOf(lease);
+  const cell = flow.cells[index]!;
+  const task = cell[slot]!;
+  const own = task.open.indexOf(lease.id);
+  if (own >= 0) task.open.splice(own, 1);
+  miner.leases.delete(lease.id);
+  state.cancel(task);
+  state.steps.get(flow.step)!.settle(flow, index, slot, 'done', miner.id, state.now);
+  if (lease.kind === 'forward') state.setHolder(cell, miner.id);
+  if (slot === 'backward') {
+    state.setHolder(cell, null);
+    voidClaim(state, stage, flow.microbatch);
+  }
+  state.settleQueue(miner);
+}
+
+/** A microbatch was computed again: the gradient of whoever did it first is not wanted any more. */
+function voidClaim(state: State, stage: StageRecord, microbatch: number): void {
+  for (const [minerId, claim] of stage.collecting) {
+    if (!claim.redone || !claim.microbatches.includes(microbatch)) continue;
+    stage.collecting.delete(minerId);
+    stage.voided.set(minerId, claim.round);
+    // Of microbatches that were given up nobody computes anything again: they go with the gradient.
+    for (const { flow } of uncontributed(state, stage, minerId))
+      if (claim.microbatches.includes(flow.microbatch)) state.reopen(flow, stage.index, 'backward', minerId);
+    state.inform(
+      'CONTRIBUTION_LATE',
+      `The gradient of miner ${minerId} did not come in time; its microbatches were computed again.`,
+      'warning',
+    );
+  }
+}
+
+// ── giving back ─────────────────────────────────────────────────────────────────────────────────
+
+export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'forfeit'>): void {
+  const { miner, lease } = ownLease(state, minerId, leaseId);
+  state.refuse(minerId, code, message, leaseId);
+  if (lease.state !== 'open') return;
+  handOver(state, lease, miner, message);
+  const task = state.taskOf(lease);
+  task.forfeits += 1;
+  if (task.forfeits >= LIMITS.forfeitsPerTask) {
+    const { flow } = lease;
+    const others = state.steps.get(flow.step)!.flows.filter((other) => other.purpose === 'train' && !other.abandoned).length;
+    if (flow.purpose === 'train' && others <= state.config.minMicrobatches) {
+      const message = `Microbatch ${flow.microbatch} gives useless results at stage ${lease.stage}, and no more may be left out of step ${flow.step}.`;
+      state.inform('MICROBATCH_USELESS', message, 'warning');
+      return;
+    }
+    abandon(state, flow, `its result was useless ${task.forfeits} times at stage ${lease.stage}`);
+  }
+}
+
+export function busy(state: State, { minerId, leaseId, pauseMs }: Of<'busy'>): void {
+  const { miner, lease } = leaseId === null ? { miner: state.known(minerId), lease: null } : ownLease(state, minerId, leaseId);
+  // A pause of 0 ends a rest.
+  miner.restUntil = state.now + Math.min(LIMITS.longestRest, pauseMs);
+  miner.resting = Math.max(miner.restUntil, miner.bannedUntil) > state.now;
+  if (lease?.state === 'open') state.lose(lease, minerId);
+  state.refresh(miner);
+}
+
+/** The deadline passed, or the result was useless: it goes to another, and its miner is blamed. */
+export function handOver(state: State, lease: LeaseRecord, miner: MinerRecord, why: string): void {
+  state.lose(lease, miner.id);
+  const ban = blame(state, miner);
+  const { microbatch } = lease.flow;
+  const consequence = ban ? ` No leases for it for ${ban / 1000} s.` : '';
+  state.inform(
+    'LEASE_HANDED_OVER',
+    `Microbatch ${microbatch} at stage ${lease.stage} goes from miner ${miner.id} to another: ${why}${consequence}`,
+  );
+}
+
+/** Leaves a microbatch out of its step: what was not settled of it never will be. */
+export function abandon(state: State, flow: Flow, why: string): void {
+  const step = state.steps.get(flow.step)!;
+  flow.abandoned = true;
+  state.counters.abandoned += 1;
+  flow.cells.forEach((cell, index) => {
+    for (const slot of ['forward', 'backward'] as const) {
+      const task = cell[slot];
+      if (!task || isSettled(task)) continue;
+      state.cancel(task);
+      step.settle(flow, index, slot, 'dropped', null, state.now);
+      if (slot === 'backward') voidClaim(state, state.stages[index]!, flow.microbatch);
+    }
+    if (cell.holder !== null) state.setHolder(cell, null);
+    state.touched.add(index);
+  });
+  step.finish(flow);
+  const what = flow.purpose === 'train' ? 'Microbatch' : 'Validation microbatch';
+  state.inform('MICROBATCH_ABANDONED', `${what} ${flow.microbatch} is left out of step ${flow.step}: ${why}.`, 'warning');
+}
+
+// ── redoing gradients ───────────────────────────────────────────────────────────────────────────
+
+/** Opens the microbatches of a gradient that does not come, for others; it still counts if it comes before theirs. */
+export function redo(state: State, stage: StageRecord, minerId: string): void {
+  const claim = stage.collecting.get(minerId)!;
+  const lost = uncontributed(state, stage, minerId).filter(({ flow }) => !flow.abandoned);
+  if (lost.length === 0) return;
+  claim.redone = true;
+  state.counters.redone += 1;
+  for (const { flow } of lost) state.reopen(flow, stage.index, 'backward', minerId);
+  enterStagePhase(stage, 'training', state.now);
+  state.inform(
+    'CONTRIBUTION_REDONE',
+    `Stage ${stage.index} does not wait for the gradient of miner ${minerId}: others compute its microbatches again.`,
+  );
+}

@@ -1,0 +1,27 @@
+/**
+ * Every reason why a miner has no work, as a closed set: code → what a person can do about it. What happens this time
+ * is in the message beside it. Shown word for word, like the hints of errors.
+ */
+export const REASON_REMEDIES = {
+  COMPLETE: 'Nothing to do: the run is finished. The dashboard shows what it has learned.',
+  LOADING: 'Nothing to do: the stage is being fetched. A slow connection takes longer.',
+  APPLYING: 'Nothing to do: the merged gradient is being applied.',
+  MERGING: 'Nothing to do: the next leases come when the stage has merged.',
+  STAGE_EMPTY: 'Invite one more miner, or open the page in one more tab: a pipeline needs somebody on every stage.',
+  OTHER_STAGES: 'Nothing to do: the step starts when the other stages have finished theirs.',
+  UPSTREAM: 'Nothing to do: work arrives from the stage before this one.',
+  DOWNSTREAM: 'Nothing to do: gradients come back from the stage after this one.',
+  PIPELINE_FULL: 'Nothing to do: as many microbatches are under way as miners may keep; one starts when one is done.',
+  OTHER_MINERS: 'Nothing to do: the stage has more miners than work in this step; everybody gets some in the next.',
+  BANNED: 'Close other heavy tabs and keep the computer awake; leases are granted again by themselves when the time is over.',
+  RESTING: 'Nothing to do: this miner said that it is busy; leases come again after the time it asked for.',
+  STORE: 'The operator must free space or bring the database back; nothing is lost meanwhile.',
+} as const;
+
+export type ReasonCode = keyof typeof REASON_REMEDIES;
+
+/** Why somebody waits: the code says which, the message what it is this time. */
+export interface Reason {
+  code: ReasonCode;
+  message: string;
+}
