@@ -18,3 +18,4 @@ export * from './store.ts';
 export async function openStore(where: string, options: PostgresOptions = {}): Promise<Store> {
   return /^postgres(ql)?:/i.test(where) ? PostgresStore.open(where, options) : SqliteThread.open(where);
 }
+export { type Handled, Journal, type JournalPorts, type Machine, type Maker, type Replayed, replay } from './journal.ts';

@@ -1,0 +1,261 @@
+/**
+ * A state machine that survives its process. Inputs are handled one at a time and written in groups; what they cause
+ * (effects, answers) is let out only when the group is durable, in order. So nobody ever learns of something that a
+ * killed server would have forgotten, and reading the log again gives the same state, to the bit.
+ *
+ * While the store cannot be written nothing is let out and nothing is lost: the same group is tried again until it
+ * works. A lost process costs the inputs nobody was answered, which their senders send again.
+ */
+import { hash } from 'node:crypto';
+import { SwarmError } from '@starling/protocol';
+import type { Batch, Entry, Row, Store, StoredTensor } from './store.ts';
+
+/** What is journaled: pure, and plain data in and out. */
+export interface Machine<Input, Effect> {
+  /** Unix ms of the newest input. */
+  readonly now: number;
+  handle(input: Input, now: number): Effect[];
+  /** Equal states give equal JSON. */
+  snapshot(): unknown;
+}
+
+/** How a machine begins: from the log's first entry, or from a snapshot. */
+export interface Maker<M> {
+  begin(genesis: unknown, now: number): M;
+  restore(snapshot: unknown): M;
+}
+
+/** The first entry of a log, and of every new beginning in it. */
+interface Genesis {
+  type: 'genesis';
+  genesis: unknown;
+}
+
+export interface Handled<Input, Effect> {
+  input: Input;
+  effects: readonly Effect[];
+  at: number;
+  seq: number;
+}
+
+export interface JournalPorts<Input, Effect> {
+  /** Unix ms. */
+  now(): number;
+  /** Runs `task` soon; what is submitted until then is written with it. */
+  soon(task: () => void): void;
+  /** Resolves after so many ms. */
+  pause(ms: number): Promise<void>;
+  /** Called in order when an input is durable, before its `submit` resolves. */
+  deliver(handled: Handled<Input, Effect>): void;
+  /** Rows for pages, and scopes whose tensors are not needed any more. */
+  describe(handled: Handled<Input, Effect>): { rows: Row[]; released: string[] };
+  /** The store cannot be written (an error), or can again (null). */
+  onTrouble(error: SwarmError | null): void;
+}
+
+/** Inputs between snapshots: reading so many again takes well under a second. */
+const SNAPSHOT_EVERY = 20_000;
+/** Entries read at a time. */
+const PAGE = 5_000;
+const RETRY_MS = 1_000;
+
+interface Pending<Input, Effect> extends Handled<Input, Effect> {
+  tensors: readonly StoredTensor[];
+  resolve(effects: readonly Effect[]): void;
+  reject(error: unknown): void;
+}
+
+export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
+  readonly machine: M;
+  private readonly store: Store;
+  private readonly ports: JournalPorts<Input, Effect>;
+  private readonly snapshotEvery: number;
+  private pending: Pending<Input, Effect>[] = [];
+  private snapshots: { seq: number; state: string }[] = [];
+  private snapshotSeq: number;
+  private seq: number;
+  private at: number;
+  private flushing: Promise<void> | null = null;
+  private broken: SwarmError | null = null;
+
+  private constructor(store: Store, ports: JournalPorts<Input, Effect>, from: Replayed<M>, snapshotEvery: number) {
+    this.store = store;
+    this.ports = ports;
+    this.machine = from.machine;
+    this.seq = from.seq;
+    this.at = from.machine.now;
+    this.snapshotSeq = from.snapshotSeq;
+    this.snapshotEvery = snapshotEvery;
+  }
+
+  /**
+   * Goes on with the log in `store`, or begins one with `genesis`. `again`: begin anew although there is a log (its
+   * blobs are gone, say); what it holds stays readable. Throws what the store throws, or `LOG_UNREADABLE`.
+   */
+  static async open<Input, Effect, M extends Machine<Input, Effect>>(
+    store: Store,
+    maker: Maker<M>,
+    ports: JournalPorts<Input, Effect>,
+    { snapshotEvery = SNAPSHOT_EVERY }: { snapshotEvery?: number } = {},
+  ): Promise<{ journal: Journal<Input, Effect, M> | null; begin(genesis: unknown): Promise<Journal<Input, Effect, M>> }> {
+    const found = await replay(store, maker);
+    return {
+      journal: found && new Journal(store, ports, found, snapshotEvery),
+      begin: async (genesis) => {
+        const seq = (found?.seq ?? 0) + 1;
+        const at = Math.max(found?.machine.now ?? 0, ports.now());
+        const entry: Genesis = { type: 'genesis', genesis };
+        await store.append({ entries: [{ seq, at, body: JSON.stringify(entry) }], rows: [], tensors: [], released: [] });
+        return new Journal(store, ports, { machine: maker.begin(genesis, at), seq, snapshotSeq: seq }, snapshotEvery);
+      },
+    };
+  }
+
+  /** Number of the newest input handled, durable or not. */
+  get handled(): number {
+    return this.seq;
+  }
+
+  /** Inputs handled and not yet durable. */
+  get waiting(): number {
+    return this.pending.length;
+  }
+
+  /**
+   * Handles an input at once and resolves with its effects when it is durable. `tensorsFor` is called at once, too: what it
+   * returns becomes durable with the input.
+   * Rejects with `STORE_CONFLICT` when this process is not the log's writer any more; then nothing works any more.
+   */
+  submit(input: Input, tensorsFor?: (effects: readonly Effect[]) => readonly StoredTensor[]): Promise<readonly Effect[]> {
+    if (this.broken) return Promise.reject(this.broken);
+    this.at = Math.max(this.at, this.ports.now());
+    const effects = this.handle(input);
+    this.seq += 1;
+    if (this.seq - this.snapshotSeq >= this.snapshotEvery) {
+      this.snapshotSeq = this.seq;
+      this.snapshots.push({ seq: this.seq, state: JSON.stringify(this.machine.snapshot()) });
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<readonly Effect[]>();
+    this.pending.push({ input, effects, at: this.at, seq: this.seq, tensors: tensorsFor?.(effects) ?? [], resolve, reject });
+    this.flushing ??= new Promise((done) => this.ports.soon(() => void this.flush().finally(done)));
+    return promise;
+  }
+
+  /** A fault in the machine may have left it half changed: the log is right, and whoever restarts goes on from it. */
+  private handle(input: Input): Effect[] {
+    try {
+      return this.machine.handle(input, this.at);
+    } catch (error) {
+      this.break(SwarmError.from(error));
+      throw error;
+    }
+  }
+
+  private break(error: SwarmError): void {
+    this.broken = error;
+    this.ports.onTrouble(error);
+    for (const { reject } of this.pending.splice(0)) reject(error);
+  }
+
+  /** Resolves when everything submitted so far is durable. */
+  async settled(): Promise<void> {
+    while (this.flushing) await this.flushing;
+  }
+
+  private async flush(): Promise<void> {
+    while (this.pending.length > 0 && !this.broken) {
+      const group = this.pending;
+      this.pending = [];
+      try {
+        await this.write(group);
+      } catch (error) {
+        this.pending.unshift(...group);
+        this.break(SwarmError.from(error));
+        break;
+      }
+      for (const handled of group) {
+        this.ports.deliver(handled);
+        handled.resolve(handled.effects);
+      }
+    }
+    this.flushing = null;
+  }
+
+  private async write(group: readonly Pending<Input, Effect>[]): Promise<void> {
+    const described = group.map((handled) => this.ports.describe(handled));
+    const batch: Batch = {
+      entries: group.map(({ seq, at, input }): Entry => ({ seq, at, body: JSON.stringify(input) })),
+      rows: described.flatMap(({ rows }) => rows),
+      tensors: group.flatMap(({ tensors }) => tensors),
+      released: described.flatMap(({ released }) => released),
+    };
+    await this.untilItWorks(() => this.store.append(batch));
+    const stored = group.at(-1)!.seq;
+    while (this.snapshots.length > 0 && this.snapshots[0]!.seq <= stored) {
+      const { seq, state } = this.snapshots.shift()!;
+      await this.untilItWorks(() => this.store.saveSnapshot({ seq, hash: hash('sha256', state), state }));
+    }
+  }
+
+  private async untilItWorks(attempt: () => Promise<void>): Promise<void> {
+    for (let failed = false; ; failed = true) {
+      try {
+        await attempt();
+        if (failed) this.ports.onTrouble(null);
+        return;
+      } catch (error) {
+        const fault = SwarmError.from(error, 'STORE_FAILED');
+        if (fault.code !== 'STORE_FAILED') throw fault;
+        if (!failed) this.ports.onTrouble(fault);
+        await this.ports.pause(RETRY_MS);
+      }
+    }
+  }
+}
+
+export interface Replayed<M> {
+  machine: M;
+  /** The newest entry in it. */
+  seq: number;
+  /** The snapshot it was read from; the genesis when there was none. */
+  snapshotSeq: number;
+}
+
+/**
+ * The machine as it was after entry `through`, from the newest snapshot before it; null for an empty log.
+ * `snapshots: false` reads the whole log. Throws `LOG_UNREADABLE`.
+ */
+export async function replay<Input, Effect, M extends Machine<Input, Effect>>(
+  store: Store,
+  maker: Maker<M>,
+  { through = Number.MAX_SAFE_INTEGER, snapshots = true }: { through?: number; snapshots?: boolean } = {},
+): Promise<Replayed<M> | null> {
+  const snapshot = snapshots ? await store.snapshot(through) : null;
+  let machine: M | null = null;
+  let seq = snapshot?.seq ?? 0;
+  let snapshotSeq = seq;
+  try {
+    if (snapshot) machine = maker.restore(JSON.parse(snapshot.state));
+    for (let more = true; more && seq < through; ) {
+      const page = await store.entries(seq, Math.min(PAGE, through - seq));
+      more = page.length > 0;
+      for (const entry of page) {
+        const input = JSON.parse(entry.body) as Genesis | Input;
+        if (isGenesis(input)) {
+          machine = maker.begin(input.genesis, entry.at);
+          snapshotSeq = entry.seq;
+        } else {
+          if (!machine) throw new Error('it does not begin at its beginning');
+          machine.handle(input, entry.at);
+        }
+        seq = entry.seq;
+      }
+    }
+  } catch (error) {
+    if (error instanceof SwarmError && error.code !== 'INTERNAL') throw error;
+    throw new SwarmError('LOG_UNREADABLE', `The log cannot be read after entry ${seq}: ${(error as Error).message}.`, { cause: error });
+  }
+  return machine && { machine, seq, snapshotSeq };
+}
+
+const isGenesis = (input: unknown): input is Genesis => (input as { type?: unknown })?.type === 'genesis';
