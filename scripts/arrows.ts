@@ -9,6 +9,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   'packages/model': ['kernels', 'protocol'],
   'packages/coordinator': ['protocol'],
   'packages/store': ['protocol'],
+  'packages/simulation': ['coordinator', 'protocol', 'store'],
   'packages/miner': ['kernels', 'model', 'protocol'],
   server: ['coordinator', 'model', 'protocol', 'store'],
   'apps/web': ['kernels', 'miner', 'model', 'protocol'],

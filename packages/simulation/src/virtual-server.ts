@@ -1,0 +1,351 @@
+/**
+ * The server as a model: the real coordinator behind the real journal on the real store, with a disk that takes time
+ * and a process that can be killed. What the gateway checks of tensors is replaced by what miners confess.
+ */
+import { brokenInvariant, Coordinator, type CoordinatorConfig, type Effect, type Input } from '@starling/coordinator';
+import { type ErrorCode, SwarmError } from '@starling/protocol';
+import { type Batch, Journal, type Maker, replay, type Store } from '@starling/store';
+import { type Command, gradientOf, parametersAfter, type Reply, type Request } from './messages.ts';
+import type { Wire } from './network.ts';
+import type { World } from './world.ts';
+
+const TICK_MS = 500;
+const DISK_MS = [1, 8] as const;
+const REDUCE_MS = 20;
+const FACTS = { name: 'virtual', backend: 'cpu', adapter: 'none' } as const;
+
+/** The coordinator, looked at after every input. */
+class Watched {
+  readonly inner: Coordinator;
+  private readonly world: World;
+
+  constructor(inner: Coordinator, world: World) {
+    this.inner = inner;
+    this.world = world;
+  }
+
+  get now(): number {
+    return this.inner.now;
+  }
+
+  handle(input: Input, now: number): Effect[] {
+    const effects = this.inner.handle(input, now);
+    this.world.stats.inputs += 1;
+    const problem = this.world.options.check ? brokenInvariant(this.inner) : null;
+    if (problem) this.world.fail(`after ${JSON.stringify(input)}: ${problem}`);
+    return effects;
+  }
+
+  snapshot(): unknown {
+    return this.inner.snapshot();
+  }
+}
+
+const rowOf = (effect: Effect, at: number) => {
+  if (effect.type === 'settled') return [{ kind: 'receipt', owner: effect.minerId, at, body: effect.leaseId }];
+  return effect.type === 'closed' ? [{ kind: 'point', owner: '', at, body: `${effect.step}` }] : [];
+};
+
+interface Session {
+  minerId: string;
+  send(command: Command): void;
+}
+
+export class VirtualServer {
+  private readonly world: World;
+  private readonly store: Store;
+  private readonly maker: Maker<Watched>;
+  private journal: Journal<Input, Effect, Watched> | null = null;
+  /** Which life of the process this is: what an earlier one began is void. */
+  private life = 0;
+  private readonly sessions = new Map<Wire, Session>();
+  private readonly wires = new Map<string, Wire>();
+  /** What it would serve: ahead of the log by the merges that are not durable yet. */
+  private served: { version: number; parameterHash: string }[] = [];
+  private diskFullUntil = 0;
+  /** The newest entry that was acknowledged. */
+  private durable = 0;
+  private closing: Promise<void> = Promise.resolve();
+
+  constructor(world: World, store: Store) {
+    this.world = world;
+    this.store = store;
+    this.maker = {
+      begin: (genesis, now) => new Watched(new Coordinator(genesis as CoordinatorConfig, now), world),
+      restore: (snapshot) => new Watched(Coordinator.restore(snapshot as ReturnType<Coordinator['snapshot']>), world),
+    };
+  }
+
+  get running(): boolean {
+    return this.journal !== null;
+  }
+
+  get coordinator(): Coordinator | null {
+    return this.journal?.machine.inner ?? null;
+  }
+
+  // ── life and death ────────────────────────────────────────────────────────────────────────────
+
+  async start(config: CoordinatorConfig): Promise<void> {
+    const life = ++this.life;
+    const { world } = this;
+    await this.closing;
+    const disk = this.disk(life);
+    const opened = await Journal.open<Input, Effect, Watched>(
+      disk,
+      this.maker,
+      {
+        now: () => world.timeline.now,
+        soon: (task) => world.timeline.later(0, task),
+        pause: (ms) => world.wait(ms),
+        deliver: ({ input, effects, seq }) => {
+          if (life !== this.life) return;
+          this.durable = seq;
+          this.deliver(input, effects);
+        },
+        describe: ({ effects, at }) => ({
+          rows: effects.flatMap((effect) => rowOf(effect, at)),
+          released: effects.flatMap((effect) => (effect.type === 'release' ? [`${effect.stage}@${effect.version}`] : [])),
+        }),
+        onTrouble: () => {},
+      },
+      { snapshotEvery: world.options.snapshotEvery },
+    );
+    if (life !== this.life) return;
+    this.journal = opened.journal ?? (await opened.begin(config));
+    this.durable = this.journal.handled;
+    const { state } = this.journal.machine.inner;
+    this.served = state.stages.map(({ version, parameterHash }) => ({ version, parameterHash }));
+    if (opened.journal) await this.compare();
+    // What was durable when the process before died, and not told to anybody.
+    for (const { body } of (await this.store.rows('point', { limit: Number.MAX_SAFE_INTEGER })).reverse()) world.closed(Number(body));
+    if (life !== this.life) return;
+    this.submit({ type: 'restart' });
+    this.tickLater(life);
+  }
+
+  /** Nothing is under way between it and its disk. */
+  get idle(): boolean {
+    return this.journal !== null && this.durable === this.journal.handled;
+  }
+
+  /** What was read from a snapshot and the tail of the log equals what the whole log gives. */
+  async compare(): Promise<void> {
+    const whole = await replay(this.store, this.maker, { snapshots: false });
+    const [read, again] = [this.journal!.machine.snapshot(), whole!.machine.snapshot()].map((snapshot) => JSON.stringify(snapshot));
+    if (read === again) return;
+    const from = [...read!].findIndex((character, i) => character !== again![i]);
+    const around = (text: string) => text.slice(Math.max(0, from - 120), from + 80);
+    this.world.fail(`at entry ${whole!.seq} a snapshot and what follows it give …${around(read!)}…, the whole log …${around(again!)}…`);
+  }
+
+  /** `kill -9`: what was not durable is gone, with every socket. */
+  kill(): void {
+    this.journal = null;
+    this.life += 1;
+    for (const wire of [...this.sessions.keys()]) wire.close();
+    this.sessions.clear();
+    this.wires.clear();
+  }
+
+  fillDisk(ms: number): void {
+    this.diskFullUntil = this.world.timeline.now + ms;
+  }
+
+  /** The store behind a disk that takes time. A write that was begun when the process died may be there or not. */
+  private disk(life: number): Store {
+    const { store, world } = this;
+    const write = async (really: () => Promise<void>) => {
+      if (life !== this.life) await new Promise(() => {}); // the dead begin nothing
+      const done = Promise.withResolvers<void>();
+      this.closing = done.promise;
+      await world.wait(world.random.between(...DISK_MS));
+      try {
+        if (life === this.life && world.timeline.now < this.diskFullUntil)
+          throw new SwarmError('STORE_FAILED', 'The virtual disk is full.');
+        if (life === this.life || world.random.chance(0.5)) await really();
+      } finally {
+        done.resolve();
+      }
+      // Nobody is there any more to learn of it.
+      if (life !== this.life) await new Promise(() => {});
+    };
+    return {
+      name: store.name,
+      append: (batch: Batch) => write(() => store.append(batch)),
+      saveSnapshot: (snapshot) => write(() => store.saveSnapshot(snapshot)),
+      lastSeq: () => store.lastSeq(),
+      entries: (after, limit) => store.entries(after, limit),
+      snapshot: (through) => store.snapshot(through),
+      rows: (kind, query) => store.rows(kind, query),
+      tensors: () => store.tensors(),
+      close: () => store.close(),
+    };
+  }
+
+  private tickLater(life: number): void {
+    this.world.timeline.later(TICK_MS, () => {
+      if (life !== this.life) return;
+      this.submit({ type: 'tick' });
+      this.tickLater(life);
+    });
+  }
+
+  // ── sockets ───────────────────────────────────────────────────────────────────────────────────
+
+  accept(wire: Wire, minerId: string, send: (command: Command) => void): void {
+    this.sessions.set(wire, { minerId, send: (command) => wire.send('down', () => send(command)) });
+  }
+
+  closed(wire: Wire, minerId: string): void {
+    this.sessions.delete(wire);
+    if (this.wires.get(minerId) !== wire) return;
+    this.wires.delete(minerId);
+    this.submit({ type: 'disconnect', minerId });
+  }
+
+  serve(wire: Wire, minerId: string, request: Request, answer: (reply: Reply) => void): void {
+    if (!this.journal || !this.sessions.has(wire)) return;
+    if (request.name === 'hello') {
+      const older = this.wires.get(minerId);
+      this.wires.set(minerId, wire);
+      if (older && older !== wire) older.close();
+    } else if (this.wires.get(minerId) !== wire) {
+      answer({ ok: false, code: 'NOT_JOINED' });
+      return;
+    }
+    if (request.name === 'leave') this.wires.delete(minerId);
+    const input = this.inputOf(minerId, request);
+    this.submit(input, answer);
+    // Delivered twice: the second time must change nothing.
+    if (this.world.fault('duplication') && request.name !== 'hello') this.again(input);
+  }
+
+  private again(input: Input): void {
+    const text = () => JSON.stringify(this.journal?.machine.snapshot()).replaceAll(/"(rejected|now)":[\d.e+-]+/g, '');
+    const before = text();
+    this.submit(input);
+    if (text() !== before) this.world.fail(`${JSON.stringify(input)} changed something when it was delivered again`);
+  }
+
+  private inputOf(minerId: string, request: Request): Input {
+    switch (request.name) {
+      case 'hello':
+        return { type: 'join', minerId, facts: FACTS, holding: request.holding };
+      case 'leave':
+        return { type: 'leave', minerId };
+      case 'receipt': {
+        const { leaseId, useless } = request;
+        if (useless) return { type: 'forfeit', minerId, leaseId, code: 'TENSOR_NOT_FINITE', message: 'NaN' };
+        return { type: 'receipt', minerId, leaseId, outputHash: null, lossSum: 1, computeMs: 1 };
+      }
+      case 'contribution': {
+        const { name: _, useless, ...rest } = request;
+        const { stage, version, round } = rest;
+        if (useless) return { type: 'spoiled', minerId, stage, version, round, code: 'TENSOR_NOT_FINITE', message: 'NaN' };
+        return { type: 'contribution', minerId, ...rest };
+      }
+      default: {
+        const { name, ...rest } = request;
+        return { type: name, minerId, ...rest } as Input;
+      }
+    }
+  }
+
+  private submit(input: Input, answer?: (reply: Reply) => void): void {
+    const { journal, life } = this;
+    if (!journal) return;
+    journal.submit(input).then(
+      (effects) => {
+        if (life !== this.life || !answer) return;
+        const refusal = effects.find((effect) => effect.type === 'refuse');
+        if (refusal) return answer({ ok: false, code: refusal.code as ErrorCode });
+        const settled = effects.find((effect) => effect.type === 'settled');
+        answer({ ok: true, counted: settled?.outcome === 'counted' });
+      },
+      (error) => this.world.fail(`the journal broke: ${error}`),
+    );
+  }
+
+  // ── effects ───────────────────────────────────────────────────────────────────────────────────
+
+  private deliver(input: Input, effects: readonly Effect[]): void {
+    if (input.type === 'merged') this.world.merged(input.stage, input.version);
+    for (const effect of effects) this.carryOut(effect);
+  }
+
+  private carryOut(effect: Effect): void {
+    const { world } = this;
+    switch (effect.type) {
+      case 'assign': {
+        const { minerId, stage, round } = effect;
+        this.tell(minerId, { name: 'assign', stage, round, ...this.served[stage]! });
+        break;
+      }
+      case 'grant':
+        this.tell(effect.minerId, { name: 'lease', lease: effect.lease });
+        break;
+      case 'cancel':
+        this.tell(effect.minerId, { name: 'cancel', leaseId: effect.leaseId });
+        break;
+      case 'collect': {
+        const { type: _, minerId, ...rest } = effect;
+        this.tell(minerId, { name: 'collect', ...rest });
+        break;
+      }
+      case 'distribute':
+        this.tell(effect.minerId, { name: 'merge', stage: effect.stage, merge: effect.merge });
+        break;
+      case 'reduce': {
+        const { life } = this;
+        world.timeline.later(REDUCE_MS, () => {
+          if (life === this.life) this.reduce(effect);
+        });
+        break;
+      }
+      case 'dismiss':
+        this.wires.get(effect.minerId)?.close();
+        break;
+      case 'settled':
+        world.settled(effect.minerId, effect.leaseId, effect.outcome);
+        break;
+      case 'closed':
+        world.closed(effect.step);
+        break;
+      case 'event':
+        world.event(effect.code, effect.message);
+        break;
+    }
+  }
+
+  private reduce({ stage, version: before, tokens, contributions }: Extract<Effect, { type: 'reduce' }>): void {
+    const { world } = this;
+    const { parameterHash: old, version: held } = this.served[stage]!;
+    if (held !== before) return; // the log had it already when this process began
+    const counted = new Set<number>();
+    for (const { minerId, gradient, microbatches } of contributions) {
+      if (gradient !== gradientOf(stage, before, microbatches))
+        world.fail(`${minerId} handed in ${gradient} as [${microbatches}] of stage ${stage}@${before}`);
+      for (const microbatch of microbatches) {
+        if (counted.has(microbatch)) world.fail(`microbatch ${microbatch} counts twice at stage ${stage}`);
+        if (Math.floor(microbatch / world.config.microbatchesPerStep) !== before)
+          world.fail(`microbatch ${microbatch} counts in step ${before}`);
+        counted.add(microbatch);
+      }
+    }
+    const { minMicrobatches, microbatchesPerStep, tokensPerMicrobatch } = world.config;
+    if (counted.size < minMicrobatches) world.fail(`stage ${stage} merges ${counted.size} of ${microbatchesPerStep} microbatches`);
+    if (tokens !== counted.size * tokensPerMicrobatch) world.fail(`stage ${stage} weighs by ${tokens} tokens`);
+    world.merging(stage, before, counted);
+    const gradient = contributions.map((contribution) => contribution.gradient).join(' ');
+    const parameterHash = parametersAfter(old, gradient);
+    const version = before + 1;
+    this.served[stage] = { version, parameterHash };
+    this.submit({ type: 'merged', stage, version, parameterHash, gradient, norm: 1, tokens });
+  }
+
+  private tell(minerId: string, command: Command): void {
+    const wire = this.wires.get(minerId);
+    if (wire) this.sessions.get(wire)?.send(command);
+  }
+}

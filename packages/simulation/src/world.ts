@@ -1,0 +1,290 @@
+/**
+ * Virtual time, network, disk and miners around the real coordinator, journal and store. A seed is a whole run with its
+ * faults; the same seed is the same run, to the last input.
+ */
+import type { CoordinatorConfig, Outcome } from '@starling/coordinator';
+import { LIMITS } from '@starling/coordinator';
+import { type LeaseKind, SwarmError } from '@starling/protocol';
+import { SqliteStore } from '@starling/store';
+import type { Command, Reply, Request } from './messages.ts';
+import { Wire } from './network.ts';
+import { Random } from './random.ts';
+import { CALM, type Schedule } from './schedule.ts';
+import { Timeline } from './timeline.ts';
+import { type Temper, VirtualMiner } from './virtual-miner.ts';
+import { VirtualServer } from './virtual-server.ts';
+
+export interface Options {
+  stages: number;
+  miners: number;
+  steps: number;
+  microbatchesPerStep: number;
+  minMicrobatches: number;
+  validationMicrobatches: number;
+  schedule: Schedule;
+  /** Look at every invariant after every input. */
+  check: boolean;
+  /** Inputs between snapshots. */
+  snapshotEvery: number;
+  /** Gets a line for everything that happens; slow. */
+  trace?: (line: string) => void;
+}
+
+export interface Result {
+  seed: number;
+  /** A broken invariant, or a run that stopped making progress. */
+  problem: string | null;
+  /** SHA-256 of nothing fancy: the newest parameters of all stages, which name everything that was merged. */
+  outcome: string;
+  faults: Record<string, number>;
+  inputs: number;
+  /** Virtual ms until the last step closed. */
+  tookMs: number;
+  computed: number;
+  counted: number;
+}
+
+/** A run that needs longer than this for a step has stopped making progress. */
+const PATIENCE_MS = 60 * 60_000;
+/** After the last step, for everybody to get the newest parameters. */
+const QUIET_MS = 3 * LIMITS.phaseDeadline;
+
+export class World {
+  readonly options: Options;
+  readonly config: CoordinatorConfig;
+  readonly timeline = new Timeline();
+  readonly random: Random;
+  readonly stats = { inputs: 0, computed: 0, counted: 0, faults: new Map<string, number>() };
+  readonly miners: VirtualMiner[] = [];
+  private readonly store = new SqliteStore(':memory:', { synchronous: 'OFF' });
+  private readonly server: VirtualServer;
+  private readonly seed: number;
+  private problem: string | null = null;
+  private closedSteps = 0;
+  private closedAt = 0;
+  /** Microbatches merged by stage and version: the same again after a restart, or it is not a repetition. */
+  private readonly merges = new Map<string, string>();
+  private readonly receipts = new Map<string, Outcome>();
+  private readonly poison = new Map<number, boolean>();
+  private draining = false;
+
+  constructor(seed: number, options: Options) {
+    this.seed = seed;
+    this.options = options;
+    this.random = new Random(seed);
+    this.config = {
+      stages: options.stages,
+      microbatchesPerStep: options.microbatchesPerStep,
+      minMicrobatches: options.minMicrobatches,
+      validationMicrobatches: options.validationMicrobatches,
+      validateEvery: 2,
+      steps: options.steps,
+      tokensPerMicrobatch: 8,
+      version: 0,
+      parameterHashes: Array.from({ length: options.stages }, (_, stage) => `initial ${stage}`),
+      leasePrefix: 's',
+    };
+    this.server = new VirtualServer(this, this.store);
+  }
+
+  // ── what its parts tell it ────────────────────────────────────────────────────────────────────
+
+  fail(why: string): void {
+    this.problem ??= `${why} (at ${this.timeline.now.toFixed(0)} ms)`;
+  }
+
+  /** Whether this fault happens now; it is counted. */
+  fault(name: keyof Schedule): boolean {
+    if (!this.random.chance(this.schedule[name])) return false;
+    this.count(name);
+    return true;
+  }
+
+  count(name: string): void {
+    this.stats.faults.set(name, (this.stats.faults.get(name) ?? 0) + 1);
+    this.options.trace?.(`${this.timeline.now.toFixed(0)} fault ${name}`);
+  }
+
+  event(code: string, message: string): void {
+    this.options.trace?.(`${this.timeline.now.toFixed(0)} ${code} ${message}`);
+  }
+
+  isPoison(microbatch: number): boolean {
+    let poison = this.poison.get(microbatch);
+    if (poison === undefined) {
+      poison = this.fault('poison');
+      this.poison.set(microbatch, poison);
+    }
+    return poison;
+  }
+
+  computed(_kind: LeaseKind): void {
+    this.stats.computed += 1;
+  }
+
+  settled(minerId: string, leaseId: string, outcome: Outcome): void {
+    if (this.receipts.has(leaseId)) this.fail(`the receipt of ${leaseId} by ${minerId} was taken twice`);
+    this.receipts.set(leaseId, outcome);
+    if (outcome === 'counted') this.stats.counted += 1;
+  }
+
+  merging(stage: number, version: number, microbatches: ReadonlySet<number>): void {
+    const key = `${stage}@${version}`;
+    const now = [...microbatches].sort((a, b) => a - b).join();
+    const before = this.merges.get(key);
+    if (before !== undefined && before !== now) this.fail(`stage ${key} was merged of [${before}] and then of [${now}]`);
+    this.merges.set(key, now);
+  }
+
+  merged(stage: number, version: number): void {
+    this.options.trace?.(`${this.timeline.now.toFixed(0)} stage ${stage} is at version ${version}`);
+  }
+
+  /** May be told again of a step after a restart. */
+  closed(step: number): void {
+    if (step < this.closedSteps) return;
+    if (step !== this.closedSteps) this.fail(`step ${step} closed after step ${this.closedSteps - 1}`);
+    this.closedSteps += 1;
+    this.closedAt = this.timeline.now;
+  }
+
+  dial(minerId: string, latency: number, ends: { command(command: Command): void; closed(): void }): Wire | null {
+    if (!this.server.running) return null;
+    const world = {
+      timeline: this.timeline,
+      random: this.random,
+      schedule: this.schedule,
+      count: (name: keyof Schedule) => this.count(name),
+    };
+    const wire = new Wire(world, latency, { client: ends.closed, server: () => this.server.closed(wire, minerId) });
+    this.server.accept(wire, minerId, ends.command);
+    return wire;
+  }
+
+  serve(wire: Wire, minerId: string, request: Request, answer: (reply: Reply) => void): void {
+    this.server.serve(wire, minerId, request, answer);
+  }
+
+  /** Resolves after so many virtual ms. */
+  async wait(ms: number): Promise<void> {
+    await this.timeline.after(ms);
+    this.drain();
+  }
+
+  /** Time stands still until everything that is awaited now has been dealt with. */
+  drain(): void {
+    this.draining = true;
+  }
+
+  // ── the run ───────────────────────────────────────────────────────────────────────────────────
+
+  private get schedule(): Schedule {
+    return this.closedSteps >= this.options.steps ? CALM : this.options.schedule;
+  }
+
+  async run(): Promise<Result> {
+    this.startServer();
+    for (let i = 0; i < this.options.miners; i++) this.timeline.later(this.random.between(0, 2_000), () => this.addMiner());
+    this.disturbLater();
+    while (this.closedSteps < this.options.steps && !this.problem) {
+      await this.advance();
+      if (this.timeline.now - this.closedAt > PATIENCE_MS) this.fail(`no progress: ${this.standstill()}`);
+    }
+    const tookMs = this.closedAt;
+    const until = this.timeline.now + QUIET_MS;
+    while ((this.timeline.now < until || !this.server.idle) && !this.problem) await this.advance();
+    await this.lastLook();
+    await this.store.close();
+    const { inputs, computed, counted, faults } = this.stats;
+    const outcome =
+      this.server.coordinator
+        ?.view()
+        .map(({ stage }) => stage.parameterHash)
+        .join() ?? '';
+    return { seed: this.seed, problem: this.problem, outcome, faults: Object.fromEntries(faults), inputs, tookMs, computed, counted };
+  }
+
+  private startServer(): void {
+    this.drain();
+    this.server.start(this.config).catch((error: unknown) => {
+      // As an operator would: a disk that is full at the start is tried again.
+      if (error instanceof SwarmError && error.code === 'STORE_FAILED') this.timeline.later(1_000, () => this.startServer());
+      else this.fail(`the server does not start: ${error}`);
+    });
+  }
+
+  private async advance(): Promise<void> {
+    this.timeline.step();
+    await null;
+    if (!this.draining) return;
+    this.draining = false;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+
+  private addMiner(): void {
+    const { random } = this;
+    const speed = random.next();
+    const pace = speed < 0.2 ? 30 : speed < 0.8 ? 100 : speed < 0.97 ? 400 : 3_000;
+    const temper: Temper = { pace: pace * random.between(0.7, 1.4), latency: random.between(5, 150), transfer: random.between(50, 1_000) };
+    this.miners.push(new VirtualMiner(this, `m${this.miners.length}`, temper));
+  }
+
+  /** Once a virtual second, everything that strikes from outside. */
+  private disturbLater(): void {
+    this.timeline.later(1_000, () => {
+      this.disturb();
+      if (this.closedSteps < this.options.steps) this.disturbLater();
+    });
+  }
+
+  private disturb(): void {
+    const { random, timeline } = this;
+    const alive = this.miners.filter((miner) => miner.alive);
+    for (const miner of alive) {
+      if (this.fault('crash')) miner.crash();
+      else if (this.fault('leave')) miner.leave();
+      else if (this.fault('drop')) miner.drop();
+      if (this.fault('freeze')) miner.freeze(random.between(500, 120_000));
+    }
+    if (this.fault('join') || alive.length < this.options.stages) this.addMiner();
+    if (this.fault('partition')) {
+      const ms = random.between(1_000, 90_000);
+      for (const miner of alive) if (random.chance(0.5)) miner.cut(ms);
+    }
+    if (this.fault('fullDisk')) this.server.fillDisk(random.between(500, 5_000));
+    if (this.server.running && this.fault('kill')) {
+      this.server.kill();
+      timeline.later(random.between(100, 20_000), () => this.startServer());
+    }
+  }
+
+  private standstill(): string {
+    const { coordinator } = this.server;
+    if (!coordinator) return 'the server is down';
+    return JSON.stringify(
+      coordinator
+        .view()
+        .map(({ stage, reason, done, total, miners }) => [
+          `${stage.index}@${stage.version} ${stage.phase} ${done}/${total}`,
+          reason?.message,
+          miners.map(({ id, phase, version, connected, leases }) => `${id} ${phase}@${version}${connected ? '' : ' away'} ${leases.size}`),
+        ]),
+    );
+  }
+
+  /** Everybody who is still there holds the newest parameters, and the log gives the state that is there. */
+  private async lastLook(): Promise<void> {
+    const { coordinator } = this.server;
+    if (this.problem || !coordinator) return;
+    for (const miner of this.miners) {
+      if (!miner.alive) continue;
+      const record = coordinator.miner(miner.id);
+      if (record?.owed) continue; // banned: it gets its stage when that is over
+      const stage = miner.holds ? coordinator.stage(miner.holds.stage) : null;
+      if (!record) this.fail(`${miner.id} is here and not part of the run`);
+      else if (!stage || miner.holds!.version !== stage.version || miner.holds!.parameterHash !== stage.parameterHash)
+        this.fail(`${miner.id} holds ${JSON.stringify(miner.holds)}, its stage is at ${stage?.version}`);
+    }
+    await this.server.compare();
+  }
+}
