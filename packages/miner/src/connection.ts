@@ -75,6 +75,11 @@ export class Connection {
     });
   }
 
+  /** The server's name for the present connection; empty without one. */
+  get socketId(): string {
+    return this.socket.id ?? '';
+  }
+
   /** Resolves with the server's answer; rejects with its `SwarmError`. Waits out any loss of connection. */
   request<K extends RequestName>(name: K, message: Requests[K]): Promise<Replies[K]> {
     return new Promise((resolve, reject) => {

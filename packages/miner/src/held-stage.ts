@@ -32,10 +32,12 @@ export class HeldStage {
   readonly layout: ParameterLayout;
   version: number;
   parameterHash = '';
-  /** Microbatches whose gradient is in the accumulator: accepted receipts since the last hand-in. */
-  accumulated: number[] = [];
+  /** The gradient sum so far: the round it belongs to, and the microbatches in the order they were added. */
+  private sum: { round: number; microbatches: number[] } = { round: 0, microbatches: [] };
   /** Stage inputs kept from a forward for its backward, by microbatch. */
-  readonly inputs = new Map<number, TensorData>();
+  private readonly inputs = new Map<number, TensorData>();
+  /** Microbatches of which a forward counted: their inputs are wanted, whatever comes of other leases for the same. */
+  private readonly counted = new Set<number>();
   private readonly run: RunConfig;
   private readonly vectors: StageVectors;
   private readonly stage: Stage;
@@ -79,24 +81,52 @@ export class HeldStage {
     return this.stage.backward(input, outputGradient);
   }
 
-  /** The receipt counts: the microbatch's gradient joins the sum. */
-  accept(microbatch: number, gradient: StageGradient): void {
-    if (this.disposed) {
-      this.stage.discard(gradient);
+  /** Keeps the input of a forward for its backward; `settled` tells whether that is wanted. */
+  keep(microbatch: number, input: TensorData): void {
+    this.inputs.set(microbatch, input);
+  }
+
+  /** Whether a forward of this microbatch counts. */
+  settled(microbatch: number, input: TensorData, counts: boolean): void {
+    if (this.counted.has(microbatch)) return;
+    if (counts) {
+      this.counted.add(microbatch);
+      this.inputs.set(microbatch, input);
     } else {
-      this.stage.accumulate(gradient);
-      this.accumulated.push(microbatch);
+      this.inputs.delete(microbatch);
     }
+  }
+
+  /** The input kept for this microbatch's backward, which needs it no more afterwards. */
+  takeInput(microbatch: number): TensorData | undefined {
+    const input = this.inputs.get(microbatch);
+    this.inputs.delete(microbatch);
+    return input;
+  }
+
+  /** The receipt counts: the microbatch's gradient joins the sum of its round. A later round starts at zero. */
+  accept(round: number, microbatch: number, gradient: StageGradient): void {
+    if (this.disposed || round < this.sum.round) {
+      this.stage.discard(gradient);
+      return;
+    }
+    if (round > this.sum.round) {
+      this.stage.resetGradient();
+      this.sum = { round, microbatches: [] };
+    }
+    this.stage.accumulate(gradient);
+    this.sum.microbatches.push(microbatch);
   }
 
   discard(gradient: StageGradient): void {
     this.stage.discard(gradient);
   }
 
-  /** The gradient sum so far `[n]` and the microbatches in it, ascending; the accumulator starts again at zero. */
-  async takeGradient(): Promise<{ sum: Vector; microbatches: number[] }> {
-    const microbatches = this.accumulated.sort((a, b) => a - b);
-    this.accumulated = [];
+  /** This round's gradient sum `[n]` and the microbatches in it, in the order they were added; null when it is not here. */
+  async takeGradient(round: number): Promise<{ sum: Vector; microbatches: number[] } | null> {
+    const { microbatches } = this.sum;
+    if (this.sum.round !== round || microbatches.length === 0) return null;
+    this.sum = { round, microbatches: [] };
     return { sum: await this.stage.takeGradient(), microbatches };
   }
 
@@ -105,6 +135,8 @@ export class HeldStage {
     applyAdamW(this.vectors, gradientSum, numbers, this.layout);
     this.version += 1;
     this.inputs.clear();
+    this.counted.clear();
+    this.stage.resetGradient(); // of a round that came too late
     await this.upload();
   }
 

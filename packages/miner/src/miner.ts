@@ -23,6 +23,7 @@ import {
   SwarmError,
   sha256Hex,
   type TensorData,
+  type Waiting,
   type Welcome,
 } from '@starling/protocol';
 import { BlobClient } from './blob-client.ts';
@@ -45,12 +46,20 @@ export interface MinerPorts {
 }
 
 interface Term {
+  /** Of the assignment: an older one that comes late is void. */
+  round: number;
   abort: AbortController;
   held: HeldStage | null;
+  /** Leases that came, ever: one that is granted again over a reconnect is not computed twice. */
+  seen: Set<string>;
+  /** Leases that are not begun. */
+  waiting: Set<string>;
+  /** Leases that went elsewhere before they were begun. */
+  cancelled: Set<string>;
   /** Receipts on the wire: a gradient is complete when they are answered. */
   unanswered: Set<Promise<void>>;
   /** The last gradient handed in, in case the server asks again. */
-  handedIn: { version: number; microbatches: number[]; frame: Uint8Array<ArrayBuffer> } | null;
+  handedIn: { round: number; microbatches: number[]; frame: Uint8Array<ArrayBuffer> } | null;
 }
 
 const REFUSALS_SHOWN = 20;
@@ -69,7 +78,9 @@ const PHASE_OF: Record<Activity, Phase> = {
   stopped: 'wait',
 };
 const LONGEST_REBUILD_PAUSE_MS = 60_000;
-const IDLE = 'Waiting for the next lease.';
+/** A server that is full is asked again after about so long. */
+const FULL_PAUSE_MS = 15_000;
+const IDLE: Waiting = { code: 'OTHER_MINERS', message: 'Waiting for the next lease.', remedy: 'Nothing to do.', since: 0 };
 
 export class Miner {
   readonly options: MinerOptions;
@@ -82,10 +93,12 @@ export class Miner {
   private kernels: Kernels | null = null;
   private session: { minerId: string; token: string } | undefined;
   private run: RunConfig | null = null;
-  private term: Term = newTerm();
+  private term: Term = newTerm(0);
+  /** An assignment that came while the device was being rebuilt. */
+  private postponed: Assign | null = null;
   private queue: Promise<void> = Promise.resolve();
   private queued = 0;
-  private waitReason = IDLE;
+  private waiting: Waiting = IDLE;
   private rebuilds = 0;
   private statusTimer: ReturnType<typeof setTimeout> | null = null;
   private stopped = false;
@@ -138,11 +151,27 @@ export class Miner {
     });
   }
 
+  /**
+   * Nothing for so long (0: again something), and what is not begun goes to others at once. For a page that is about to be
+   * frozen, say. Nobody is blamed for it.
+   */
+  rest(pauseMs: number): void {
+    const { term } = this;
+    const leases = [...term.waiting];
+    for (const leaseId of leases) {
+      term.waiting.delete(leaseId);
+      term.cancelled.add(leaseId);
+    }
+    for (const leaseId of leases.length > 0 ? leases : [null]) {
+      this.connection?.request('busy', { leaseId, pauseMs }).catch(() => {}); // it went elsewhere already
+    }
+  }
+
   /** Gives back what it holds and frees the device. */
   async stop(reason: string): Promise<void> {
     if (this.stopped) return;
     this.stopped = true;
-    this.newTerm();
+    this.newTerm(this.term.round);
     await this.connection?.leave(reason);
     this.kernels?.close();
     if (this.statusTimer) clearTimeout(this.statusTimer);
@@ -160,25 +189,33 @@ export class Miner {
     this.run = run;
     this.blobs.authorization = `Bearer ${minerId}.${token}`;
     void this.ports.storage.set(this.sessionKey, JSON.stringify(this.session)).catch(() => {}); // only a reload would miss it
-    this.update({ minerId, stages: run.stages.length, error: null });
+    const { socketId } = this.connection!;
+    this.update({ minerId, stages: run.stages.length, error: null, session: { minerId, token, socketId } });
     this.idle();
   }
 
   private refusedEntry(error: SwarmError): void {
+    if (error.code === 'BUSY') {
+      const pause = FULL_PAUSE_MS * (0.7 + 0.6 * Math.random());
+      const reason = `${error.message} Asking again in ${Math.round(pause / 1000)} s.`;
+      this.update({ activity: 'connecting', reason, error: error.toWire() });
+      setTimeout(() => this.connection?.join(), pause);
+      return;
+    }
     this.update({ activity: 'stopped', reason: error.message, error: error.toWire() });
     void this.stop(error.message).then(() => this.update({ error: error.toWire() }));
   }
 
   /** Drops the stage and asks for an assignment as a newcomer would. */
   private resynchronise(): void {
-    this.newTerm();
+    this.newTerm(this.term.round);
     this.connection?.join();
   }
 
-  private newTerm(): Term {
+  private newTerm(round: number): Term {
     this.term.abort.abort(new SwarmError('CONNECTION_LOST', 'Replaced by a newer assignment.'));
     this.term.held?.dispose();
-    this.term = newTerm();
+    this.term = newTerm(round);
     return this.term;
   }
 
@@ -205,21 +242,27 @@ export class Miner {
     });
   }
 
-  /** The device is gone or computes no more: build it anew, wait longer each time, and start as a newcomer. */
+  /**
+   * The device is gone or computes no more: what it held goes to others at once, and it is built anew, after a pause that
+   * is longer each time.
+   */
   private async rebuild(error: SwarmError): Promise<void> {
     const pause = this.rebuilds === 0 ? 0 : Math.min(LONGEST_REBUILD_PAUSE_MS, 1_000 * 2 ** this.rebuilds);
     this.rebuilds += 1;
     const old = this.kernels;
     this.kernels = null;
     this.term.held = null; // its tensors went with the device
-    this.newTerm();
+    this.newTerm(this.term.round);
     old?.close();
+    this.connection?.join();
     this.update({ activity: 'connecting', reason: `${error.message} Rebuilding the device.`, error: error.toWire() });
     await new Promise((resolve) => setTimeout(resolve, pause));
     if (this.stopped) return;
     try {
       await this.buildKernels();
-      this.connection?.join();
+      const { postponed } = this;
+      this.postponed = null;
+      if (postponed) this.command('assign', postponed);
     } catch (failure) {
       void this.rebuild(SwarmError.from(failure, 'BACKEND_FAILED'));
     }
@@ -230,23 +273,35 @@ export class Miner {
   private command<K extends CommandName>(name: K, message: Commands[K]): void {
     switch (name) {
       case 'assign': {
-        const term = this.newTerm();
-        this.enqueue(term, () => this.hold(term, message as Assign));
+        const assign = message as Assign;
+        if (assign.round <= this.term.round) break;
+        if (!this.kernels) {
+          this.postponed = assign;
+          break;
+        }
+        const term = this.newTerm(assign.round);
+        this.enqueue(term, () => this.hold(term, assign));
         break;
       }
-      case 'lease':
-        this.enqueue(this.term, (term) => this.work(term, message as Lease));
+      case 'lease': {
+        const lease = message as Lease;
+        if (this.term.seen.has(lease.id)) break;
+        this.term.seen.add(lease.id);
+        this.term.waiting.add(lease.id);
+        this.enqueue(this.term, (term) => this.work(term, lease));
         break;
+      }
       case 'collect':
         this.enqueue(this.term, (term) => this.handIn(term, message as Collect));
         break;
       case 'merge':
         this.enqueue(this.term, (term) => this.applyMerge(term, message as Merge));
         break;
-      case 'cancel': // a lease this short is not worth interrupting; its receipt is refused and dropped
+      case 'cancel': // one that is begun is not worth interrupting: its receipt is credited
+        this.term.cancelled.add((message as Commands['cancel']).leaseId);
         break;
       case 'wait':
-        this.waitReason = (message as Commands['wait']).message;
+        this.waiting = message as Commands['wait'];
         if (this.queued === 0) this.idle();
         break;
     }
@@ -271,8 +326,8 @@ export class Miner {
     else this.resynchronise();
   }
 
-  private async hold(term: Term, { stage, version, state }: Assign): Promise<void> {
-    if (!this.kernels) return; // being rebuilt: another assignment is asked for afterwards
+  private async hold(term: Term, { stage, round, version, state }: Assign): Promise<void> {
+    if (!this.kernels) return; // being rebuilt: it has asked to be assigned anew
     const spec = this.run!.stages[stage]!;
     const size = layoutOf(this.run!.model, spec).size;
     this.update({
@@ -296,30 +351,35 @@ export class Miner {
     await held.warmUp();
     if (term !== this.term) return;
     this.update({ version, parameterHash: held.parameterHash, error: null });
-    this.send(term, this.connection!.request('ready', { stage, version, parameterHash: held.parameterHash }));
+    this.send(term, this.connection!.request('ready', { stage, round, version, parameterHash: held.parameterHash }));
   }
 
   private async work(term: Term, lease: Lease): Promise<void> {
     const { held } = term;
+    term.waiting.delete(lease.id);
     if (!held || lease.stage !== held.spec.index || lease.version !== held.version) return; // its receipt could not count
+    const kept = lease.kind === 'backward' ? held.takeInput(lease.microbatch) : undefined;
+    if (term.cancelled.has(lease.id)) return;
     this.act(lease.kind, null);
     const started = performance.now();
-    const input = lease.input ? await this.read(term, lease.input) : held.inputs.get(lease.microbatch);
+    const input = lease.input ? await this.read(term, lease.input) : kept;
     if (!input) throw new SwarmError('BLOB_NOT_FOUND', `The input of microbatch ${lease.microbatch} is not here any more.`);
     const targets = lease.targets ? await this.read(term, lease.targets) : null;
     let output: Float32Array<ArrayBuffer> | null = null;
     let lossSum: number | null = null;
-    let settle: (accepted: boolean) => void = () => {};
+    let settle: (counted: boolean) => void = () => {};
     if (lease.kind === 'backward') {
       const result = await held.backward(input, targets ?? (await this.read(term, lease.outputGradient!)));
-      held.inputs.delete(lease.microbatch);
       ({ inputGradient: output, lossSum } = result);
-      settle = (accepted) => (accepted ? held.accept(lease.microbatch, result.gradient) : held.discard(result.gradient));
+      settle = (counted) => (counted ? held.accept(lease.round, lease.microbatch, result.gradient) : held.discard(result.gradient));
     } else if (held.spec.isLast) {
       lossSum = await held.loss(input, targets as Int32Array<ArrayBuffer>);
     } else {
       output = await held.forward(input);
-      if (lease.kind === 'forward') held.inputs.set(lease.microbatch, input);
+      if (lease.kind === 'forward') {
+        held.keep(lease.microbatch, input);
+        settle = (counted) => held.settled(lease.microbatch, input, counted);
+      }
     }
     const computeMs = performance.now() - started;
     this.send(term, this.sendReceipt(term, lease, output, lossSum, computeMs, settle));
@@ -331,31 +391,34 @@ export class Miner {
     output: Float32Array<ArrayBuffer> | null,
     lossSum: number | null,
     computeMs: number,
-    settle: (accepted: boolean) => void,
+    settle: (counted: boolean) => void,
   ): Promise<void> {
-    let accepted = false;
+    let counted = false;
     try {
       const { sequences, model } = this.run!;
       const outputHash = output ? await sha256Hex(output) : null;
       const payload = output ? await this.payload(term, output, [sequences, model.context, model.width]) : null;
-      await this.connection!.request('receipt', {
+      ({ counted } = await this.connection!.request('receipt', {
         leaseId: lease.id,
         inputHash: lease.inputHash,
         outputHash,
         output: payload,
         lossSum,
         computeMs,
-      });
-      accepted = true;
+      }));
     } catch (error) {
       // Sent twice over a reconnect: the first one counted.
-      accepted = error instanceof SwarmError && error.code === 'RECEIPT_DUPLICATE';
-      if (!accepted) throw error;
+      counted = error instanceof SwarmError && error.code === 'RECEIPT_DUPLICATE';
+      if (!counted) throw error;
     } finally {
-      settle(accepted);
+      settle(counted);
     }
     if (term !== this.term) return;
     this.rebuilds = 0;
+    if (!counted) {
+      this.update({ surplus: this.current.surplus + 1 });
+      return;
+    }
     if (lease.kind === 'backward') {
       const tokens = this.run!.sequences * this.run!.model.context;
       this.rate.add(tokens, Date.now());
@@ -364,23 +427,29 @@ export class Miner {
     this.update({ microbatches: this.current.microbatches + 1, error: null });
   }
 
-  private async handIn(term: Term, { stage, version, microbatches }: Collect): Promise<void> {
+  private async handIn(term: Term, { stage, version, round }: Collect): Promise<void> {
     await Promise.allSettled(term.unanswered);
     const { held } = term;
     if (!held || held.version !== version || held.spec.index !== stage) return;
     this.act('uploading', `Handing in the gradient of step ${version}.`);
-    if (term.handedIn?.version !== version || term.handedIn.microbatches.join() !== microbatches.join()) {
-      const { sum, microbatches: covered } = await held.takeGradient();
-      term.handedIn = { version, microbatches: covered, frame: await encodeFrame(sum, [sum.length]) };
+    if (term.handedIn?.round !== round) {
+      const taken = await held.takeGradient(round);
+      if (!taken) throw new SwarmError('CONTRIBUTION_MISMATCH', `The gradient of round ${round} is not here.`);
+      const { sum, microbatches } = taken;
+      term.handedIn = { round, microbatches, frame: await encodeFrame(sum, [sum.length]) };
     }
-    const { frame, microbatches: covered } = term.handedIn;
+    const { frame, microbatches } = term.handedIn;
     const contribute = async (): Promise<void> => {
       const gradient = await this.blobs.put(frame, term.abort.signal);
       try {
-        await this.connection!.request('contribution', { stage, version, gradient, microbatches: covered });
+        await this.connection!.request('contribution', { stage, version, round, gradient, microbatches });
       } catch (error) {
         const code = error instanceof SwarmError ? error.code : null;
         if (code === 'CONTRIBUTION_UNEXPECTED') return; // it was taken before the connection broke
+        if (code === 'CONTRIBUTION_LATE') {
+          this.refused(error as SwarmError);
+          return; // others were faster; the stage is held on to
+        }
         if (code !== 'BLOB_NOT_FOUND') throw error;
         await contribute(); // the upload went with the connection
       }
@@ -440,13 +509,15 @@ export class Miner {
 
   private idle(): void {
     if (this.stopped || !this.connection) return;
-    this.act('waiting', this.waitReason);
+    const { message, code, remedy, since } = this.waiting;
+    this.act('waiting', message);
+    this.update({ waiting: { code, message, remedy, since } });
   }
 
   private act(activity: Activity, reason: string | null): void {
-    if (activity !== 'waiting') this.waitReason = IDLE;
+    if (activity !== 'waiting') this.waiting = IDLE;
     this.enter(PHASE_OF[activity]);
-    this.update({ activity, reason });
+    this.update({ activity, reason, waiting: null });
     // Leading edge would tell of every lease twice; a page that lags by a quarter second loses nothing.
     this.statusTimer ??= setTimeout(() => {
       this.statusTimer = null;
@@ -472,8 +543,17 @@ export class Miner {
   }
 }
 
-function newTerm(): Term {
-  return { abort: new AbortController(), held: null, unanswered: new Set(), handedIn: null };
+function newTerm(round: number): Term {
+  return {
+    round,
+    abort: new AbortController(),
+    held: null,
+    seen: new Set(),
+    waiting: new Set(),
+    cancelled: new Set(),
+    unanswered: new Set(),
+    handedIn: null,
+  };
 }
 
 function initialState(name: string): MinerState {
@@ -492,7 +572,10 @@ function initialState(name: string): MinerState {
     version: null,
     parameterHash: null,
     parameters: null,
+    session: null,
+    waiting: null,
     microbatches: 0,
+    surplus: 0,
     tokens: 0,
     tokensPerSecond: 0,
     rejected: 0,

@@ -1,4 +1,4 @@
-import type { Activity, Backend, WireError } from '@starling/protocol';
+import type { Activity, Backend, Waiting, WireError } from '@starling/protocol';
 
 /** Where a miner's time goes; sending receipts overlaps with the next lease and is in none of them. */
 export type Phase = 'compute' | 'wire' | 'merge' | 'wait';
@@ -8,6 +8,8 @@ export interface MinerState {
   activity: Activity;
   /** A sentence: why it waits, what it downloads, when it reconnects; null while it simply computes. */
   reason: string | null;
+  /** Why no lease comes, what to do, and since when, as the server says; null while it works. */
+  waiting: Waiting | null;
   /** Unix ms since when `activity` holds. */
   since: number;
   backend: Backend | null;
@@ -16,6 +18,8 @@ export interface MinerState {
   /** Why WebGPU is not in use although it was asked for; null when it is (or was not wanted). */
   fallback: WireError | null;
   minerId: string | null;
+  /** What a page that is being closed says goodbye with (`POST /v1/leave`); not to be shown. */
+  session: { minerId: string; token: string; socketId: string } | null;
   name: string;
   stage: number | null;
   stages: number | null;
@@ -27,6 +31,8 @@ export interface MinerState {
   parameters: number | null;
   /** Receipts accepted in this session. */
   microbatches: number;
+  /** Receipts that came when others had done the work: credited, and not counted for the step. */
+  surplus: number;
   tokens: number;
   /** Over the last 30 s. */
   tokensPerSecond: number;

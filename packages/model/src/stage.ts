@@ -144,6 +144,7 @@ export class Stage {
     return flat;
   }
 
+  /** The sum starts again at zero. */
   resetGradient(): void {
     if (this.sum) this.kernels.dispose(...this.sum);
     this.sum = null;
