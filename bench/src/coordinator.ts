@@ -3,6 +3,7 @@ import { Coordinator, type Effect, type Input } from '@starling/coordinator';
 import { environment, type Report, type Row } from './report.ts';
 
 const STAGES = 16;
+const FACTS = { name: '', backend: 'cpu', adapter: '' } as const;
 /** Inputs handled before the clock starts, and then while it runs. */
 const WARM_UP = 20_000;
 const MEASURED = 50_000;
@@ -15,18 +16,22 @@ class Loop {
   private now = 0;
 
   constructor(miners: number) {
-    this.coordinator = new Coordinator({
-      stages: STAGES,
-      microbatchesPerStep: Math.max(32, Math.ceil((4 * miners) / STAGES)),
-      validationMicrobatches: 0,
-      validateEvery: 1,
-      steps: 0,
-      tokensPerMicrobatch: 1,
-      version: 0,
-      parameterHashes: Array.from({ length: STAGES }, () => 'p0'),
-      leasePrefix: 'b',
-    });
-    for (let i = 0; i < miners; i++) this.inputs.push({ type: 'join', minerId: `m${i}`, holding: null });
+    this.coordinator = new Coordinator(
+      {
+        stages: STAGES,
+        microbatchesPerStep: Math.max(32, Math.ceil((4 * miners) / STAGES)),
+        minMicrobatches: 1,
+        validationMicrobatches: 0,
+        validateEvery: 1,
+        steps: 0,
+        tokensPerMicrobatch: 1,
+        version: 0,
+        parameterHashes: Array.from({ length: STAGES }, () => 'p0'),
+        leasePrefix: 'b',
+      },
+      0,
+    );
+    for (let i = 0; i < miners; i++) this.inputs.push({ type: 'join', minerId: `m${i}`, facts: FACTS, holding: null });
   }
 
   /** Handles this many inputs; returns the seconds it took. */
@@ -45,19 +50,23 @@ class Loop {
 
   private answer(effect: Effect): void {
     if (effect.type === 'assign') {
-      const { minerId, stage, version } = effect;
-      this.inputs.push({ type: 'ready', minerId, stage, version, parameterHash: `p${version}` });
+      const { minerId, stage, round, version } = effect;
+      this.inputs.push({ type: 'ready', minerId, stage, round, version, parameterHash: `p${version}` });
     } else if (effect.type === 'grant') {
       const { minerId, lease } = effect;
       this.inputs.push({ type: 'receipt', minerId, leaseId: lease.id, outputHash: 'h', lossSum: 1, computeMs: 5 });
     } else if (effect.type === 'collect') {
-      const { minerId, stage, version, microbatches } = effect;
-      this.inputs.push({ type: 'contribution', minerId, stage, version, microbatches, gradient: 'g' });
+      const { minerId, stage, version, round, microbatches } = effect;
+      this.inputs.push({ type: 'contribution', minerId, stage, version, round, microbatches, gradient: 'g' });
     } else if (effect.type === 'reduce') {
       const version = effect.version + 1;
-      this.inputs.push({ type: 'merged', stage: effect.stage, version, parameterHash: `p${version}` });
+      this.inputs.push({ type: 'merged', stage: effect.stage, version, parameterHash: `p${version}`, gradient: 'g', norm: 1, tokens: 1 });
     } else if (effect.type === 'distribute') {
-      const { minerId, stage, version } = effect;
+      const {
+        minerId,
+        stage,
+        merge: { version },
+      } = effect;
       this.inputs.push({ type: 'applied', minerId, stage, version, parameterHash: `p${version}` });
     }
   }

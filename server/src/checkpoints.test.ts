@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SwarmError } from '@starling/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Checkpoint, type FileSystem, openCheckpoints } from './checkpoints.ts';
+import { type Checkpoint, openCheckpoints } from './checkpoints.ts';
+import type { FileSystem } from './durable-files.ts';
 
 /** Checkpoint number `version`: two stages of `size` bytes a tensor. The second moment never changes. */
 function checkpoint(version: number, size = 64): Checkpoint {

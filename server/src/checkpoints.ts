@@ -13,9 +13,9 @@
  * since the one before, nothing else.
  */
 import { createHash } from 'node:crypto';
-import * as nodeFileSystem from 'node:fs/promises';
 import { join } from 'node:path';
 import { SwarmError } from '@starling/protocol';
+import { DurableFiles, type FileSystem } from './durable-files.ts';
 
 /** Bytes (a tensor frame) and their SHA-256 in hex. */
 export interface StoredBlob {
@@ -49,19 +49,8 @@ export interface Checkpoints {
   save(checkpoint: Checkpoint): Promise<void>;
   /** The newest checkpoint that is whole, or null. Damaged ones are passed over and reported to `onWarning`. */
   latest(): Promise<Checkpoint | null>;
-}
-
-/** What the store asks of a disk: a part of `node:fs/promises`, so that tests can make it fail. */
-export interface FileSystem {
-  mkdir(path: string, options: { recursive: true }): Promise<unknown>;
-  readdir(path: string): Promise<string[]>;
-  readFile(path: string): Promise<Uint8Array>;
-  open(
-    path: string,
-    flags: 'r' | 'w',
-  ): Promise<{ writeFile(data: Uint8Array): Promise<void>; sync(): Promise<void>; close(): Promise<void> }>;
-  rename(from: string, to: string): Promise<void>;
-  unlink(path: string): Promise<void>;
+  /** Versions that are kept, ascending. */
+  versions(): number[];
 }
 
 interface StoreOptions {
@@ -94,7 +83,7 @@ function decodeManifest(bytes: Uint8Array): Manifest {
 
 /** Opens (and makes) the store in `dir`. Throws `CHECKPOINT_FAILED` when the folder cannot be used. */
 export async function openCheckpoints(dir: string, options: StoreOptions = {}): Promise<Checkpoints> {
-  const store = new Store(dir, options.fs ?? nodeFileSystem, options.onWarning ?? (() => {}));
+  const store = new Store(dir, options.fs, options.onWarning ?? (() => {}));
   try {
     await store.open();
   } catch (error) {
@@ -104,31 +93,28 @@ export async function openCheckpoints(dir: string, options: StoreOptions = {}): 
 }
 
 class Store implements Checkpoints {
-  readonly #fs: FileSystem;
+  readonly #files: DurableFiles;
   readonly #warn: (warning: SwarmError) => void;
   readonly #blobs: string;
   readonly #manifests: string;
-  readonly #temporary: string;
   /** Checkpoints that `latest` may return, by version. */
   readonly #index = new Map<number, Manifest>();
   /** Blobs this process wrote or read back whole: the only ones that need not be written again. */
   readonly #whole = new Set<string>();
   #queue: Promise<void> = Promise.resolve();
 
-  constructor(dir: string, fs: FileSystem, warn: (warning: SwarmError) => void) {
-    this.#fs = fs;
+  constructor(dir: string, fs: FileSystem | undefined, warn: (warning: SwarmError) => void) {
+    this.#files = new DurableFiles(join(dir, 'temporary'), fs);
     this.#warn = warn;
     this.#blobs = join(dir, 'blobs');
     this.#manifests = join(dir, 'manifests');
-    this.#temporary = join(dir, 'temporary');
   }
 
   async open(): Promise<void> {
-    for (const folder of [this.#blobs, this.#manifests, this.#temporary]) await this.#fs.mkdir(folder, { recursive: true });
-    await this.#removeAllBut(this.#temporary, new Set());
-    for (const name of await this.#fs.readdir(this.#manifests)) {
+    await this.#files.open(this.#blobs, this.#manifests);
+    for (const name of await this.#files.list(this.#manifests)) {
       try {
-        const manifest = decodeManifest(await this.#fs.readFile(join(this.#manifests, name)));
+        const manifest = decodeManifest(await this.#files.read(this.#manifests, name));
         this.#index.set(manifest.version, manifest);
       } catch (error) {
         this.#warn(corrupt(name, error));
@@ -155,6 +141,10 @@ class Store implements Checkpoints {
     return null;
   }
 
+  versions(): number[] {
+    return [...this.#index.keys()].sort((a, b) => a - b);
+  }
+
   save(checkpoint: Checkpoint): Promise<void> {
     const saved = this.#queue.then(() => this.#save(checkpoint));
     this.#queue = saved.catch(() => {});
@@ -177,19 +167,19 @@ class Store implements Checkpoints {
         for (const tensor of TENSORS) {
           const blob = stage[tensor];
           if (this.#whole.has(blob.sha256)) continue;
-          await this.#write(this.#blobs, blob.sha256, blob.bytes);
+          await this.#files.write(this.#blobs, blob.sha256, blob.bytes);
           this.#whole.add(blob.sha256);
           written.push(blob.sha256);
         }
       }
-      await this.#flushFolder(this.#blobs);
-      await this.#write(this.#manifests, fileName(checkpoint.version), encodeManifest(manifest));
+      await this.#files.flush(this.#blobs);
+      await this.#files.write(this.#manifests, fileName(checkpoint.version), encodeManifest(manifest));
     } catch (error) {
       await this.#forget(written);
       throw failed(`Checkpoint ${checkpoint.version} could not be written`, error);
     }
     try {
-      await this.#flushFolder(this.#manifests);
+      await this.#files.flush(this.#manifests);
     } catch (error) {
       // The manifest may or may not survive a power cut: its blobs stay until the next save replaces them.
       throw failed(`Checkpoint ${checkpoint.version} may not be durable`, error);
@@ -206,10 +196,10 @@ class Store implements Checkpoints {
     const blobs = new Set([...this.#index.values()].flatMap(blobNames));
     for (const blob of this.#whole) if (!blobs.has(blob)) this.#whole.delete(blob);
     try {
-      await this.#removeAllBut(this.#manifests, new Set([...kept].map(fileName)));
-      await this.#flushFolder(this.#manifests);
-      await this.#removeAllBut(this.#blobs, blobs);
-      await this.#removeAllBut(this.#temporary, new Set());
+      await this.#files.removeAllBut(this.#manifests, new Set([...kept].map(fileName)));
+      await this.#files.flush(this.#manifests);
+      await this.#files.removeAllBut(this.#blobs, blobs);
+      await this.#files.emptyTemporary();
     } catch (error) {
       this.#warn(failed(`Checkpoint ${newest} is stored, but older ones could not be removed`, error));
     }
@@ -220,49 +210,15 @@ class Store implements Checkpoints {
     const used = new Set([...this.#index.values()].flatMap(blobNames));
     for (const blob of written.filter((name) => !used.has(name))) {
       this.#whole.delete(blob);
-      await this.#fs.unlink(join(this.#blobs, blob)).catch(() => {});
-    }
-  }
-
-  /** Puts a whole file under its name or changes nothing. Durable once the folder is flushed, too. */
-  async #write(folder: string, name: string, bytes: Uint8Array): Promise<void> {
-    const aside = join(this.#temporary, name);
-    try {
-      const file = await this.#fs.open(aside, 'w');
-      try {
-        await file.writeFile(bytes);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await this.#fs.rename(aside, join(folder, name));
-    } catch (error) {
-      await this.#fs.unlink(aside).catch(() => {});
-      throw error;
-    }
-  }
-
-  async #flushFolder(folder: string): Promise<void> {
-    if (process.platform === 'win32') return; // Windows opens no folders; NTFS journals its names by itself
-    const handle = await this.#fs.open(folder, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
+      await this.#files.remove(this.#blobs, blob).catch(() => {});
     }
   }
 
   async #readBlob({ sha256: name, size }: BlobName): Promise<StoredBlob> {
-    const bytes = await this.#fs.readFile(join(this.#blobs, name));
+    const bytes = await this.#files.read(this.#blobs, name);
     if (bytes.length !== size || sha256(bytes) !== name) throw new Error(`blob ${name} is damaged`);
     this.#whole.add(name);
     return { sha256: name, bytes };
-  }
-
-  async #removeAllBut(folder: string, kept: ReadonlySet<string>): Promise<void> {
-    for (const name of await this.#fs.readdir(folder)) {
-      if (!kept.has(name)) await this.#fs.unlink(join(folder, name));
-    }
   }
 }
 

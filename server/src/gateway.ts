@@ -1,14 +1,12 @@
 /** The sockets: parses and checks what miners send, hands it to the run, and sends commands and the live feed. */
 import type { Server as HttpServer } from 'node:http';
-import { LIMITS } from '@starling/coordinator';
+import { type Effect, type Input, LIMITS } from '@starling/coordinator';
 import {
   decodeFrame,
   type ErrorCode,
-  type Frame,
   INLINE_LIMIT,
   isFiniteTensor,
   type MinerToServer,
-  type Payload,
   parseRequest,
   type Replies,
   type Reply,
@@ -17,11 +15,14 @@ import {
   type ServerToMiner,
   type ServerToSpectator,
   SwarmError,
+  type Welcome,
 } from '@starling/protocol';
 import { Server, type Socket } from 'socket.io';
+import type { StoredTensor } from './activations.ts';
 import type { Blobs } from './blobs.ts';
 import type { Identity } from './identity.ts';
-import type { Run } from './run.ts';
+import { gradientOwner } from './recovery.ts';
+import type { Run, WithTensor } from './run.ts';
 
 /** Why a gradient that was uploaded cannot be summed. */
 const USELESS: ReadonlySet<ErrorCode> = new Set(['FRAME_MALFORMED', 'FRAME_HASH_MISMATCH', 'TENSOR_SHAPE', 'TENSOR_NOT_FINITE']);
@@ -34,6 +35,14 @@ const FEED_MS = 250;
 
 type MinerSocket = Socket<MinerToServer, ServerToMiner>;
 
+export interface GatewayParts {
+  run: Run;
+  blobs: Blobs;
+  identity: Identity;
+  /** Miners of the run at once, at most. */
+  maxMiners: number;
+}
+
 export class Gateway {
   private readonly io: Server<MinerToServer, ServerToMiner>;
   private readonly sockets = new Map<string, MinerSocket>();
@@ -41,15 +50,20 @@ export class Gateway {
   private readonly run: Run;
   private readonly blobs: Blobs;
   private readonly identity: Identity;
+  private readonly maxMiners: number;
 
-  constructor(http: HttpServer, run: Run, blobs: Blobs, identity: Identity) {
+  constructor(http: HttpServer, { run, blobs, identity, maxMiners }: GatewayParts) {
     this.run = run;
     this.blobs = blobs;
     this.identity = identity;
+    this.maxMiners = maxMiners;
     this.io = new Server(http, { maxHttpBufferSize: MAX_MESSAGE_BYTES, perMessageDeflate: false, serveClient: false });
     this.io.on('connection', (socket) => this.accept(socket));
     // The event map cannot tie name and message together through a generic, hence the widened emit.
-    run.connect((minerId, name, message) => (this.sockets.get(minerId) as Socket | undefined)?.emit(name, message));
+    run.connect({
+      send: (minerId, name, message) => (this.sockets.get(minerId) as Socket | undefined)?.emit(name, message),
+      dismiss: (minerId) => this.sockets.get(minerId)?.disconnect(true),
+    });
     this.feed = this.serveSpectators();
   }
 
@@ -79,6 +93,8 @@ export class Gateway {
     const newPart = <T>(list: T[], kind: 'points' | 'events') => list.slice(list.length - (view.appended[kind] - sent[kind]));
     let lastRun = '';
     return setInterval(() => {
+      // Nobody looks: whoever comes gets a snapshot.
+      if (watch.sockets.size === 0) return;
       const run = view.snapshot(Date.now());
       const text = JSON.stringify(run);
       const points = newPart(view.points, 'points');
@@ -114,72 +130,90 @@ export class Gateway {
       (socket as unknown as Socket).on(name as string, listener);
     };
 
-    on('hello', (hello) => {
+    on('hello', async (hello) => {
       // A miner asks anew for its assignment on the same connection; it does not become another one.
       if (minerId !== null && hello.session?.minerId !== minerId)
         throw new SwarmError('BAD_MESSAGE', `This connection is miner ${minerId}'s; \`hello\` must bring its session.`);
-      const welcome = this.hello(hello, socket);
-      minerId = welcome.minerId;
-      return welcome;
+      const session = this.admit(hello);
+      minerId = session.minerId;
+      return this.hello(session, hello, socket);
     });
     on('ready', (message) => this.settle({ type: 'ready', minerId: joined(), ...message }));
     on('receipt', (message) => this.receipt(joined(), message));
     on('contribution', (message) => this.contribution(joined(), message));
+    on('busy', (message) => this.settle({ type: 'busy', minerId: joined(), ...message }));
     on('applied', (message) => this.settle({ type: 'applied', minerId: joined(), ...message }));
     on('status', ({ activity, reason }) => {
       this.run.view.status(joined(), activity, reason);
       return null;
     });
-    on('leave', () => {
-      const leaver = joined();
-      this.sockets.delete(leaver);
-      this.blobs.forget(leaver);
-      return this.settle({ type: 'leave', minerId: leaver });
-    });
+    on('leave', () => this.leave(joined()));
     socket.on('disconnect', () => {
       if (minerId === null || this.sockets.get(minerId) !== socket) return;
-      this.sockets.delete(minerId);
-      this.blobs.forget(minerId);
-      this.run.handle({ type: 'disconnect', minerId });
+      this.forget(minerId);
+      void this.run.submit({ type: 'disconnect', minerId }).catch(() => {});
     });
   }
 
-  private hello({ session, name, backend, adapter, holding }: Requests['hello'], socket: MinerSocket): Replies['hello'] {
+  private leave(minerId: string): Promise<null> {
+    this.forget(minerId);
+    return this.settle({ type: 'leave', minerId });
+  }
+
+  /** The last word of a page that is being closed. It may come after the hello of the page that was loaded anew. */
+  async leaveBy(minerId: string, socketId: string): Promise<void> {
+    const socket = this.sockets.get(minerId);
+    if (socket?.id === socketId) await this.leave(minerId);
+  }
+
+  private forget(minerId: string): void {
+    this.sockets.delete(minerId);
+    this.blobs.forget(minerId);
+  }
+
+  /** Throws `BUSY` when a newcomer cannot be taken. Whoever is part of the run is always let in. */
+  private admit({ session }: Requests['hello']): { minerId: string; token: string } {
     const known = session !== undefined && this.identity.knows(session.minerId, session.token);
-    const welcome = known ? session : this.identity.newMiner();
-    const { minerId } = welcome;
+    if (known && this.run.coordinator.miner(session.minerId)) return session;
+    if (this.run.view.trouble) throw new SwarmError('BUSY', `${this.run.view.trouble.message} Newcomers wait until it is over.`);
+    if (this.run.coordinator.minerCount >= this.maxMiners)
+      throw new SwarmError('BUSY', `The run has as many miners as this server takes: ${this.maxMiners}.`);
+    return known ? session : this.identity.newMiner();
+  }
+
+  private async hello(
+    session: { minerId: string; token: string },
+    { name, backend, adapter, holding }: Requests['hello'],
+    socket: MinerSocket,
+  ): Promise<Welcome> {
+    const { minerId } = session;
+    const facts = { name: name || minerId, backend, adapter };
     // The newer connection wins: the older one is a socket that has not noticed yet that it is dead.
     const older = this.sockets.get(minerId);
     this.sockets.set(minerId, socket);
     if (older && older !== socket) older.disconnect(true);
-    this.run.view.joined(minerId, { name: name || minerId, backend, adapter });
-    this.run.handle({ type: 'join', minerId, holding });
-    return { ...welcome, run: this.run.view.config };
+    this.run.view.joined(minerId, facts);
+    await this.run.submit({ type: 'join', minerId, facts, holding });
+    return { ...session, run: this.run.view.config };
   }
 
-  /** Hands an input over and turns a refusal into an error reply. */
-  private settle(input: Parameters<Run['handle']>[0]): null {
-    const refusal = this.run.handle(input);
-    if (refusal) throw refusal;
+  /** Hands an input over; resolves when it is durable, and throws the refusal. */
+  private async settle(input: Input): Promise<null> {
+    await this.run.submit(input);
     return null;
   }
 
-  private async frame(minerId: string, payload: Payload): Promise<{ bytes: Uint8Array; frame: Frame }> {
-    const bytes = payload instanceof Uint8Array ? payload : this.blobs.claim(minerId, payload.blob);
-    return { bytes, frame: await decodeFrame(bytes) };
-  }
-
-  private async receipt(minerId: string, receipt: Requests['receipt']): Promise<null> {
+  private async receipt(minerId: string, receipt: Requests['receipt']): Promise<Replies['receipt']> {
     const { run } = this;
     const { leaseId, outputHash, lossSum, computeMs } = receipt;
     const lease = run.coordinator.leaseOf(leaseId);
-    const settled = { type: 'receipt', minerId, leaseId, outputHash, lossSum, computeMs } as const;
-    // Not this miner's to settle (any more): the coordinator says why.
-    if (!lease || lease.minerId !== minerId || lease.state === 'accepted') return this.settle(settled);
+    const settled: Input = { type: 'receipt', minerId, leaseId, outputHash, lossSum, computeMs };
+    // Not this miner's to settle (any more), or of a step that is over: the coordinator says what becomes of it.
+    if (!lease || lease.minerId !== minerId || lease.state === 'counted' || lease.state === 'surplus') return this.count(settled);
     const { kind, stage, version, flow } = lease;
-    const { purpose, microbatch } = flow;
-    const input = run.activations.get(stage, version, purpose, microbatch, 'input');
-    if (!input) return this.settle(settled);
+    const of = { stage, version, purpose: flow.purpose, microbatch: flow.microbatch };
+    const input = run.activations.get({ ...of, slot: 'input' });
+    if (!input) return this.count(settled);
     if (receipt.inputHash !== input.hash) {
       throw new SwarmError(
         'RECEIPT_INPUT',
@@ -192,18 +226,23 @@ export class Gateway {
     try {
       if (last) this.checkLoss(leaseId, lossSum);
       const output = wantsOutput ? await this.output(minerId, receipt) : null;
-      this.settle(settled);
-      if (output && run.coordinator.versionOf(neighbour) <= version) {
-        run.activations.put(neighbour, version, purpose, microbatch, kind === 'backward' ? 'outputGradient' : 'input', output);
-      }
-      if (kind === 'backward') run.view.worked(minerId, run.tokensPerMicrobatch, Date.now());
+      const key = { ...of, stage: neighbour, slot: kind === 'backward' ? 'outputGradient' : 'input' } as const;
+      return await this.count(settled, (effects) => {
+        if (!output || !isCounted(effects) || run.coordinator.versionOf(neighbour) > version) return null;
+        return { key, tensor: output };
+      });
     } catch (error) {
       // A result that is no number will be none the next time either: another miner gets the lease now.
       if (!(error instanceof SwarmError) || !HOPELESS.has(error.code)) throw error;
-      run.handle({ type: 'forfeit', minerId, leaseId, code: error.code, message: error.message });
+      await run.submit({ type: 'forfeit', minerId, leaseId, code: error.code, message: error.message });
       throw error;
+    } finally {
+      if (receipt.output && 'blob' in receipt.output) this.blobs.dropUpload(minerId, receipt.output.blob);
     }
-    return null;
+  }
+
+  private async count(receipt: Input, withTensor?: WithTensor): Promise<Replies['receipt']> {
+    return { counted: isCounted(await this.run.submit(receipt, withTensor)) };
   }
 
   private checkLoss(leaseId: string, lossSum: number | null): void {
@@ -212,9 +251,10 @@ export class Gateway {
     throw new SwarmError('LOSS_IMPLAUSIBLE', `Lease ${leaseId} reports a loss of ${lossSum} nats over ${tokens} tokens.`);
   }
 
-  private async output(minerId: string, { output, outputHash, leaseId }: Requests['receipt']) {
+  private async output(minerId: string, { output, outputHash, leaseId }: Requests['receipt']): Promise<StoredTensor> {
     if (output === null) throw new SwarmError('TENSOR_SHAPE', `Lease ${leaseId} must bring a tensor.`);
-    const { bytes, frame } = await this.frame(minerId, output);
+    const bytes = output instanceof Uint8Array ? output : this.blobs.uploaded(minerId, output.blob);
+    const frame = await decodeFrame(bytes);
     const expected = this.run.boundaryShape;
     if (!(frame.data instanceof Float32Array) || frame.shape.join() !== expected.join()) {
       throw new SwarmError('TENSOR_SHAPE', `Lease ${leaseId} brings [${frame.shape}] ${frame.dtype} instead of [${expected}] float32.`);
@@ -222,21 +262,25 @@ export class Gateway {
     if (frame.hash !== outputHash)
       throw new SwarmError('FRAME_HASH_MISMATCH', `The receipt of lease ${leaseId} names another output hash than its tensor has.`);
     if (!isFiniteTensor(frame.data)) throw new SwarmError('TENSOR_NOT_FINITE', `The output of lease ${leaseId} holds NaN or infinity.`);
-    return this.run.activations.prepare(bytes, frame.hash);
+    return { payload: output, frame: bytes, hash: frame.hash };
   }
 
-  private async contribution(minerId: string, { stage, version, gradient, microbatches }: Requests['contribution']): Promise<null> {
-    const settled = { type: 'contribution', minerId, stage, version, microbatches, gradient } as const;
-    if (!this.run.coordinator.collectsFrom(minerId, stage, version)) return this.settle(settled);
+  private async contribution(minerId: string, message: Requests['contribution']): Promise<null> {
+    const { stage, version, round, gradient } = message;
+    const settled: Input = { type: 'contribution', minerId, ...message };
+    if (!this.run.coordinator.collectsFrom(minerId, stage, version, round)) return this.settle(settled);
     try {
-      const sum = await this.run.readGradient(stage, this.blobs.claim(minerId, gradient));
-      this.settle(settled);
-      this.run.addGradient(stage, version, microbatches, sum);
-      return null;
+      await this.run.readGradient(stage, this.blobs.uploaded(minerId, gradient));
+      if (!this.run.coordinator.collectsFrom(minerId, stage, version, round)) return await this.settle(settled);
+      this.blobs.adopt(minerId, gradient, gradientOwner(stage, version));
+      return await this.settle(settled);
     } catch (error) {
       const fault = SwarmError.from(error);
       if (!USELESS.has(fault.code)) throw fault; // not uploaded yet, or not awaited any more
-      return this.settle({ type: 'spoiled', minerId, stage, version, code: fault.code, message: fault.message });
+      this.blobs.dropUpload(minerId, gradient);
+      return this.settle({ type: 'spoiled', minerId, stage, version, round, code: fault.code, message: fault.message });
     }
   }
 }
+
+const isCounted = (effects: readonly Effect[]) => effects.some((effect) => effect.type === 'settled' && effect.outcome === 'counted');

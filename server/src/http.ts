@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import fastifyStatic from '@fastify/static';
 import { ERROR_HINTS, type ErrorCode, SwarmError } from '@starling/protocol';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import * as v from 'valibot';
 import type { Blobs } from './blobs.ts';
 import type { Identity } from './identity.ts';
 import type { Run } from './run.ts';
@@ -13,6 +14,9 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   BLOB_NOT_FOUND: 404,
   BLOB_TOO_LARGE: 413,
   INTERNAL: 500,
+  // Tried again by whoever asked: nothing is wrong with the request.
+  STORE_FAILED: 503,
+  BUSY: 503,
 };
 
 /** Fastify's own refusals, as ours. */
@@ -24,13 +28,24 @@ function asSwarmError(error: unknown): SwarmError {
   return SwarmError.from(error, statusCode && statusCode < 500 ? 'BAD_REQUEST' : 'INTERNAL');
 }
 
-export async function createHttp(
-  run: Run,
-  blobs: Blobs,
-  identity: Identity,
-  webRoot: string,
-  maxBlobBytes: number,
-): Promise<FastifyInstance> {
+export interface HttpParts {
+  run: Run;
+  blobs: Blobs;
+  identity: Identity;
+  /** Folder of the built web app. */
+  webRoot: string;
+  maxBlobBytes: number;
+  /** A page says that it is being closed. */
+  leave(minerId: string, socketId: string): Promise<void>;
+}
+
+/** What `sendBeacon` posts when a page goes: who, and on which socket it was. */
+const LastWord = v.object({ minerId: v.string(), token: v.string(), socketId: v.string() });
+
+/** Entries of a history on one page, at most. */
+const LONGEST_PAGE = 1_000;
+
+export async function createHttp({ run, blobs, identity, webRoot, maxBlobBytes, leave }: HttpParts): Promise<FastifyInstance> {
   const refuse = (error: unknown, _request: FastifyRequest, reply: FastifyReply) => {
     const fault = asSwarmError(error);
     if (fault.code === 'INTERNAL') run.report('error', 'INTERNAL', fault.message);
@@ -53,6 +68,24 @@ export async function createHttp(
     const miner = run.view.miner(params.id, Date.now());
     if (!miner) throw new SwarmError('NOT_FOUND', `No miner ${params.id} has joined since the server started.`);
     return miner;
+  });
+  http.get<{ Params: { id: string }; Querystring: { limit?: string; before?: string } }>(
+    '/v1/miners/:id/receipts',
+    async ({ params, query }) => {
+      const limit = Math.min(LONGEST_PAGE, wholeNumber('limit', query.limit ?? '100'));
+      const before = query.before === undefined ? undefined : wholeNumber('before', query.before);
+      const receipts = await run.receiptsOf(params.id, limit, before);
+      // Where the next page begins; null on the last one.
+      return { receipts, before: receipts.length < limit ? null : (receipts.at(-1)?.id ?? null) };
+    },
+  );
+  http.post('/v1/leave', { bodyLimit: 4096 }, async ({ body }, reply) => {
+    const word = v.safeParse(LastWord, parseJson(body));
+    if (!word.success) throw new SwarmError('BAD_REQUEST', 'The body must be JSON with `minerId`, `token` and `socketId`.');
+    const { minerId, token, socketId } = word.output;
+    if (!identity.knows(minerId, token)) throw new SwarmError('UNAUTHORIZED', `This is not miner ${minerId}'s token.`);
+    await leave(minerId, socketId);
+    return reply.code(202).send({ ok: true });
   });
 
   const hashOf = (params: { hash: string }) => {
@@ -92,4 +125,18 @@ export async function createHttp(
     return reply.code(404).send({ error: { code: 'NOT_FOUND', message: what, hint: ERROR_HINTS.NOT_FOUND } });
   });
   return http;
+}
+
+function parseJson(body: unknown): unknown {
+  try {
+    return JSON.parse(String(body));
+  } catch {
+    return null;
+  }
+}
+
+function wholeNumber(name: string, text: string): number {
+  if (!/^[1-9]\d{0,14}$/.test(text))
+    throw new SwarmError('BAD_REQUEST', `${name} must be a whole number above zero, not "${text.slice(0, 40)}".`);
+  return Number(text);
 }

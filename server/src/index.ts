@@ -1,18 +1,18 @@
 /** The server in one process: corpus, checkpoints, run, HTTP and sockets, put together. */
 import { join } from 'node:path';
-import { cutStages, presetOf } from '@starling/model';
+import { cutStages, layoutOf, presetOf } from '@starling/model';
 import { type RunConfig, type RunSnapshot, type StepPoint, SwarmError } from '@starling/protocol';
+import { openStore } from '@starling/store';
 import { Blobs } from './blobs.ts';
-import { type FileSystem, openCheckpoints } from './checkpoints.ts';
+import { openCheckpoints } from './checkpoints.ts';
 import { loadCorpus, Sampler } from './corpus.ts';
 import { lockData } from './data-lock.ts';
+import type { FileSystem } from './durable-files.ts';
 import { Gateway } from './gateway.ts';
 import { createHttp } from './http.ts';
 import { Identity } from './identity.ts';
 import { DEFAULT_OPTIONS, type ServerOptions } from './options.ts';
 import { Run } from './run.ts';
-import { assertSameRun, readCheckpoint } from './saved-run.ts';
-import { StageStates } from './stage-states.ts';
 
 export { DEFAULT_OPTIONS, parseServerArgs, SERVER_HELP, type ServerOptions, wholeNumber } from './options.ts';
 
@@ -24,11 +24,16 @@ export interface RunningServer {
   onStep(listener: (point: StepPoint) => void): () => void;
   /** Resolves when the last step is merged; never for a run without end. */
   completed: Promise<void>;
+  /** Resolves with what makes going on impossible: close, end, and start again. */
+  failed: Promise<SwarmError>;
   /** Writes a last checkpoint and closes every connection. */
   close(): Promise<void>;
 }
 
-/** Throws `CONFIG_INVALID`, `CORPUS_UNUSABLE`, `CHECKPOINT_FAILED`, `DATA_IN_USE` or `PORT_IN_USE`. `fs` is for tests of failing disks. */
+/**
+ * Throws `CONFIG_INVALID`, `CORPUS_UNUSABLE`, `CHECKPOINT_FAILED`, `STORE_FAILED`, `LOG_UNREADABLE`, `DATA_IN_USE` or `PORT_IN_USE`.
+ * `fs` is for tests of checkpoints on failing disks.
+ */
 export async function startServer(given: Partial<ServerOptions> = {}, fs?: FileSystem): Promise<RunningServer> {
   const options = { ...DEFAULT_OPTIONS, ...given };
   const unlock = lockData(options.dataDir);
@@ -55,42 +60,52 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     fs,
     onWarning: (warning) => log(`warning: ${warning.message} [${warning.code}]`),
   });
-  const latest = await checkpoints.latest();
-  const resumed = latest ? await readCheckpoint(latest) : null;
+  const microbatchesPerStep = options.microbatchesPerStep ?? preset.microbatchesPerStep;
+  const minMicrobatches = options.minMicrobatches ?? Math.ceil(0.75 * microbatchesPerStep);
+  if (minMicrobatches > microbatchesPerStep)
+    throw new SwarmError('CONFIG_INVALID', `--min-microbatches ${minMicrobatches} is more than a step has: ${microbatchesPerStep}.`);
   const config: RunConfig = {
-    runId: resumed?.saved.config.runId ?? crypto.randomUUID(),
+    runId: crypto.randomUUID(),
     preset: preset.name,
     model: preset.shape,
     stages: cutStages(preset.shape, options.stages),
     sequences,
-    microbatchesPerStep: options.microbatchesPerStep ?? preset.microbatchesPerStep,
+    microbatchesPerStep,
     steps: options.steps,
     validateEvery: options.validateEvery,
     seed: options.seed,
   };
-  if (resumed) assertSameRun(resumed.saved, config, corpus.hash);
-
-  const blobs = new Blobs();
-  const states = await StageStates.open(config.model, config.stages, resumed ?? { seed: config.seed }, preset.optimizer, blobs);
-  if (resumed) log(`Resumed at step ${resumed.version} from ${dataDir}.`);
-  const run = new Run({
+  const blobs = await Blobs.open(join(dataDir, 'blobs'), join(dataDir, 'temporary'));
+  const store = await openStore(options.store ?? join(dataDir, 'log.sqlite'));
+  const { checkpointEvery } = options;
+  const run = await Run.open({
     config,
+    minMicrobatches,
     corpusHash: corpus.hash,
     optimizer: preset.optimizer,
     sampler,
-    states,
+    store,
     blobs,
     checkpoints,
-    checkpointEvery: options.checkpointEvery,
-    resumed: resumed?.saved ?? null,
+    checkpointEvery,
     log,
+  }).catch(async (error: unknown) => {
+    await store.close();
+    throw error;
   });
   const identity = await Identity.open(dataDir);
   const boundaryElements = sequences * config.model.context * config.model.width;
-  const largest = Math.max(boundaryElements, ...states.layouts.map((layout) => layout.size));
-  // The largest tensor that ever travels, as a frame.
-  const http = await createHttp(run, blobs, identity, options.webRoot, 4 * largest + 1024);
-  const gateway = new Gateway(http.server, run, blobs, identity);
+  const largest = Math.max(boundaryElements, ...config.stages.map((stage) => layoutOf(config.model, stage).size));
+  const http = await createHttp({
+    run,
+    blobs,
+    identity,
+    webRoot: options.webRoot,
+    // The largest tensor that ever travels, as a frame.
+    maxBlobBytes: 4 * largest + 1024,
+    leave: (minerId, socketId) => gateway.leaveBy(minerId, socketId),
+  });
+  const gateway = new Gateway(http.server, { run, blobs, identity, maxMiners: options.maxMiners });
   try {
     await http.listen({ port: options.port, host: options.host });
   } catch (error) {
@@ -108,6 +123,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     points: () => [...run.view.points],
     onStep: (listener) => run.onStep(listener),
     completed: run.completed,
+    failed: run.failed,
     close: async () => {
       gateway.close();
       // The checkpoint first: it must not wait for the last connection to end.

@@ -17,6 +17,11 @@ try {
       await server.close();
       process.exit(0);
     };
+    void server.failed.then(async (fault) => {
+      console.error(`${fault.message} ${fault.hint} [${fault.code}]`);
+      await server.close().catch(() => {});
+      process.exit(1);
+    });
     process.once('SIGTERM', stop);
     process.once('SIGINT', stop);
   }

@@ -8,11 +8,17 @@ export interface ServerOptions {
   port: number;
   /** Address to listen on; `0.0.0.0` lets other machines in. */
   host: string;
-  /** Folder of the run: checkpoints and log. An existing run in it is resumed. */
+  /** Folder of the run: checkpoints, tensors, and the log unless `store` says otherwise. An existing run in it is resumed. */
   dataDir: string;
   /** UTF-8 text file or folder of them; absent: the Markdown files of the installed packages. */
   corpus?: string;
   preset: string;
+  /** Where the log of the run is: a PostgreSQL address, or a file; absent: `log.sqlite` in `dataDir`. */
+  store?: string;
+  /** Miners at once, at most. */
+  maxMiners: number;
+  /** A step in which nothing moves for minutes closes with so many microbatches; absent: three quarters of them. */
+  minMicrobatches?: number;
   /** Pipeline stages the model is cut into. */
   stages: number;
   /** Sequences in one microbatch; absent: what the preset suggests. */
@@ -38,6 +44,7 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   dataDir: 'data',
   preset: 'nano',
   stages: 3,
+  maxMiners: 5_000,
   steps: 0,
   seed: 1,
   validateEvery: 10,
@@ -53,11 +60,14 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --port N                 port, 0 for any free one (${DEFAULT_OPTIONS.port})
   --host ADDRESS           address to listen on; 0.0.0.0 lets other machines in (${DEFAULT_OPTIONS.host})
   --data DIR               folder of the run; a run found there is resumed (${DEFAULT_OPTIONS.dataDir})
+  --store WHERE            where the run's log is kept: a file, or postgres://user@host/database?run=NAME (a file in --data)
   --corpus PATH            UTF-8 text file or folder (the installed packages' Markdown files)
   --preset NAME            model (${DEFAULT_OPTIONS.preset})
   --stages N               pipeline stages (${DEFAULT_OPTIONS.stages})
   --sequences N            sequences per microbatch (the preset's)
   --microbatches N         microbatches per step (the preset's)
+  --min-microbatches N     microbatches a step may close with when nothing moves for five minutes (three quarters)
+  --max-miners N           miners at once (${DEFAULT_OPTIONS.maxMiners})
   --steps N                steps until the run is complete, 0 for no end (${DEFAULT_OPTIONS.steps})
   --seed N                 seed of the first parameters and of the data order (${DEFAULT_OPTIONS.seed})
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
@@ -80,13 +90,15 @@ const NUMBERS = {
   stages: { key: 'stages', min: 1 },
   sequences: { key: 'sequences', min: 1 },
   microbatches: { key: 'microbatchesPerStep', min: 1, max: LONGEST_STEP },
+  'min-microbatches': { key: 'minMicrobatches', min: 1, max: LONGEST_STEP },
+  'max-miners': { key: 'maxMiners', min: 1 },
   steps: { key: 'steps', min: 0 },
   seed: { key: 'seed', min: 0, max: 2 ** 32 - 1 },
   'validate-every': { key: 'validateEvery', min: 1 },
   'checkpoint-every': { key: 'checkpointEvery', min: 1 },
 } as const satisfies Record<string, { key: keyof ServerOptions; min: number; max?: number }>;
 
-const TEXTS = { host: 'host', data: 'dataDir', corpus: 'corpus', preset: 'preset' } as const;
+const TEXTS = { host: 'host', data: 'dataDir', store: 'store', corpus: 'corpus', preset: 'preset' } as const;
 
 /** The options on a command line over the defaults, or `'help'`. Throws `CONFIG_INVALID`. */
 export function parseServerArgs(argv: string[]): ServerOptions | 'help' {

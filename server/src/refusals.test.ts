@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { startNodeMiner } from '@starling/miner/node';
 import { cutStages, layoutOf, presetOf } from '@starling/model';
 import {
+  type Assign,
   type Collect,
   decodeFrame,
   encodeFrame,
@@ -56,12 +57,12 @@ async function miner(to: RunningServer = server) {
   const socket = connect(to);
   const leases: Lease[] = [];
   socket.on('lease', (lease: Lease) => leases.push(lease));
-  const assigned = new Promise<{ stage: number; version: number }>((resolve) => socket.once('assign', resolve));
+  const assigned = new Promise<Assign>((resolve) => socket.once('assign', resolve));
   const welcome = await ask<Welcome>(socket, 'hello', hello);
   if (!welcome.ok) throw new Error(welcome.error.message);
-  const { stage, version } = await assigned;
+  const { stage, round, version } = await assigned;
   const parameterHash = to.snapshot().stages[stage]!.parameterHash;
-  expect(code(await ask(socket, 'ready', { stage, version, parameterHash }))).toBe('OK');
+  expect(code(await ask(socket, 'ready', { stage, round, version, parameterHash }))).toBe('OK');
   return { socket, leases, stage, ...welcome.value };
 }
 
@@ -74,7 +75,7 @@ it('refuses messages that do not fit, and requests before hello', async () => {
   const socket = connect();
   expect(code(await ask(socket, 'hello', { protocol: 'one' }))).toBe('BAD_MESSAGE');
   expect(code(await ask(socket, 'hello', null))).toBe('BAD_MESSAGE');
-  expect(code(await ask(socket, 'ready', { stage: 0, version: 0, parameterHash: '0'.repeat(64) }))).toBe('NOT_JOINED');
+  expect(code(await ask(socket, 'ready', { stage: 0, round: 1, version: 0, parameterHash: '0'.repeat(64) }))).toBe('NOT_JOINED');
 });
 
 it('lets a connection be one miner only, and uploads to miners of the run only', async () => {
@@ -130,9 +131,9 @@ it('refuses every receipt that cannot count, keeps the lease open, and takes the
     outputHash: await sha256Hex(nan),
   };
   expect(code(await ask(first.socket, 'receipt', bad))).toBe('TENSOR_NOT_FINITE');
-  expect(code(await ask(first.socket, 'contribution', { stage: 0, version: 0, gradient: '0'.repeat(64), microbatches: [0] }))).toBe(
-    'CONTRIBUTION_UNEXPECTED',
-  );
+  expect(
+    code(await ask(first.socket, 'contribution', { stage: 0, version: 0, round: 1, gradient: '0'.repeat(64), microbatches: [0] })),
+  ).toBe('CONTRIBUTION_UNEXPECTED');
   const mine = server.snapshot().stages[0]!.miners.find((view) => view.id === first.minerId)!;
   expect(mine.microbatches).toBe(1);
 
@@ -223,19 +224,19 @@ it.each([
     socket.on('lease', settle);
     for (const lease of leases) void settle(lease);
   }
-  const { stage, version, microbatches } = await collected;
+  const { stage, version, round, microbatches } = await collected;
   const bytes = await gradient();
   const name = await sha256Hex(bytes);
-  const contribution = { stage, version, microbatches, gradient: name };
+  const contribution = { stage, version, round, microbatches, gradient: name };
 
   expect(code(await ask(liar.socket, 'contribution', contribution))).toBe('BLOB_NOT_FOUND');
   const headers = { authorization: `Bearer ${liar.minerId}.${liar.token}` };
   expect((await fetch(`${own.url}/v1/blobs/${name}`, { method: 'PUT', body: bytes, headers })).ok).toBe(true);
   expect(code(await ask(liar.socket, 'contribution', { ...contribution, version: version + 1 }))).toBe('CONTRIBUTION_UNEXPECTED');
-  const assigned = new Promise<{ why: string }>((resolve) => liar.socket.once('assign', resolve));
   expect(code(await ask(liar.socket, 'contribution', contribution))).toBe(expected);
-  expect((await assigned).why).toContain('gradient');
-  expect(own.snapshot().stages[0]!.miners.find(({ id }) => id === liar.minerId)!.rejected).toBeGreaterThan(0);
+  const view = own.snapshot().stages[0]!.miners.find(({ id }) => id === liar.minerId)!;
+  expect(view.rejected).toBeGreaterThan(0);
+  expect(view.bannedUntil, 'a ban, before it may fetch the stage again').toBeGreaterThan(Date.now());
   // Both made-up miners go; an honest one does all there is to do.
   for (const { socket } of [liar, other]) await ask(socket, 'leave', { reason: 'test' });
   const honest = startNodeMiner({ url: own.url, name: 'honest', backend: 'wasm' });

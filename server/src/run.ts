@@ -1,22 +1,30 @@
 /**
- * One training run: the coordinator's effects carried out. Inputs go in one at a time; what an effect needs time for
- * (hashing, merging, disk) happens behind a queue, so that commands to one miner keep their order.
+ * One training run: the coordinator's effects carried out. An input is handled at once and its effects are carried out
+ * when it is durable; what an effect needs time for (hashing, merging, disk) happens behind a queue, so that commands to
+ * one miner keep their order.
  */
-import { Coordinator, type Effect, type Input } from '@starling/coordinator';
+import { type Coordinator, type Effect, type Input, LIMITS } from '@starling/coordinator';
 import { learningRateAt, type OptimizerConfig } from '@starling/model';
 import {
   type CommandName,
   type Commands,
   decodeFrame,
   isFiniteTensor,
+  REASON_REMEDIES,
+  type ReceiptEntry,
   type RunConfig,
+  type RunEvent,
   type StepPoint,
   SwarmError,
 } from '@starling/protocol';
-import { Activations, type Purpose } from './activations.ts';
+import type { Handled, JournalPorts, Row, Store } from '@starling/store';
+import { type Activations, type Key, type Purpose, type StoredTensor, scopeOf } from './activations.ts';
 import type { Blobs } from './blobs.ts';
 import type { Checkpoint, Checkpoints } from './checkpoints.ts';
 import type { Sampler } from './corpus.ts';
+import { eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
+import { gradientOwner, type Recovered, recover } from './recovery.ts';
+import type { RunJournal } from './run-log.ts';
 import { encodeVectors, type SavedRun } from './saved-run.ts';
 import type { StageStates, StageVersion } from './stage-states.ts';
 import { RunView } from './view.ts';
@@ -24,73 +32,114 @@ import { RunView } from './view.ts';
 type Of<T extends Effect['type']> = Extract<Effect, { type: T }>;
 
 /** How the run reaches miners; a command to a miner that is not connected is dropped. */
-export type SendCommand = <K extends CommandName>(minerId: string, name: K, message: Commands[K]) => void;
+export interface Outlet {
+  send<K extends CommandName>(minerId: string, name: K, message: Commands[K]): void;
+  /** Closes its socket, so that it says hello again. */
+  dismiss(minerId: string): void;
+}
 
 export interface RunParts {
   config: RunConfig;
+  /** A step that stands still may close with so many microbatches. */
+  minMicrobatches: number;
   corpusHash: string;
   optimizer: OptimizerConfig;
   sampler: Sampler;
-  states: StageStates;
+  store: Store;
   blobs: Blobs;
   checkpoints: Checkpoints;
   checkpointEvery: number;
-  resumed: SavedRun | null;
   log: (line: string) => void;
 }
 
-/** Coordinator time-outs are seconds long; four looks a second are enough. */
+/** Hedges and redone gradients begin by the clock; four looks a second cost nothing and lose little. */
 const TICK_MS = 250;
 
 const LARGEST_FLOAT32 = (2 - 2 ** -23) * 2 ** 127;
 
-/** A microbatch is in one gradient of a stage's step, and miners may well send equal gradients (zeros, say). */
-const gradientKey = (stage: number, version: number, microbatches: readonly number[]) => `${stage}@${version} ${Math.min(...microbatches)}`;
+/** A tensor that comes with an input and is kept if what came of the input wants it. */
+export type WithTensor = (effects: readonly Effect[]) => { key: Key; tensor: StoredTensor } | null;
 
 export class Run {
-  readonly coordinator: Coordinator;
   readonly view: RunView;
   readonly activations: Activations;
+  /** Resolves when the last step is merged; never for a run without end. */
   readonly completed: Promise<void>;
+  /** Resolves with what makes going on impossible: the process must end, and the next goes on from the log. */
+  readonly failed: Promise<SwarmError>;
   private readonly parts: RunParts;
-  private send: SendCommand = () => {};
+  private readonly journal: RunJournal;
+  private readonly states: StageStates;
+  private outlet: Outlet = { send: () => {}, dismiss: () => {} };
   private readonly queues = new Map<string, Promise<void>>();
-  private readonly gradients = new Map<string, Float32Array<ArrayBuffer>>();
+  /** Durable, and not carried out yet. */
+  private due: Handled<Input, Effect>[] = [];
+  /** Of steps whose closing is being written. */
+  private readonly points = new WeakMap<Effect, StepPoint>();
+  /** Events that no input caused: they are written with the next one. */
+  private unwritten: Row[] = [];
   private readonly stepListeners = new Set<(point: StepPoint) => void>();
-  private readonly timer: NodeJS.Timeout;
+  private timer: NodeJS.Timeout | null = null;
   private saving: Promise<void> = Promise.resolve();
   private lastClosed: { version: number; stages: StageVersion[] } | null = null;
   private lastSaved: number;
   private complete!: () => void;
 
-  constructor(parts: RunParts) {
-    this.parts = parts;
-    const { config, sampler, states, resumed, blobs } = parts;
-    const version = states.at(0).version;
-    this.lastSaved = resumed ? version : -1;
-    this.activations = new Activations(blobs);
+  private constructor(parts: RunParts, recovered: Recovered, failed: Promise<SwarmError>) {
+    this.parts = { ...parts, config: recovered.config };
+    this.journal = recovered.journal;
+    this.states = recovered.states;
+    this.activations = recovered.activations;
+    this.lastSaved = recovered.saved;
+    this.failed = failed;
     this.completed = new Promise((resolve) => {
       this.complete = resolve;
     });
-    this.coordinator = new Coordinator({
-      stages: config.stages.length,
-      microbatchesPerStep: config.microbatchesPerStep,
-      validationMicrobatches: sampler.validationMicrobatches,
-      validateEvery: config.validateEvery,
-      steps: config.steps,
-      tokensPerMicrobatch: config.sequences * config.model.context,
-      version,
-      parameterHashes: config.stages.map((_, stage) => states.at(stage).parameterHash),
-      leasePrefix: Date.now().toString(36),
-    });
-    const sizes = states.layouts.map((layout) => layout.size);
-    this.view = new RunView(config, this.coordinator, sizes, resumed ?? { points: [], tokens: 0, startedAt: Date.now() });
-    if (config.steps > 0 && version >= config.steps) this.complete();
-    this.timer = setInterval(() => this.handle({ type: 'tick' }), TICK_MS);
+    const sizes = this.states.layouts.map((layout) => layout.size);
+    this.view = new RunView(recovered.config, this.coordinator, sizes, recovered);
   }
 
-  connect(send: SendCommand): void {
-    this.send = send;
+  /** Goes on with the run that is in the store, or begins it. Throws what `recover` throws. */
+  static async open(parts: RunParts): Promise<Run> {
+    let run: Run | null = null;
+    const failed = Promise.withResolvers<SwarmError>();
+    const ports: JournalPorts<Input, Effect> = {
+      now: Date.now,
+      soon: setImmediate,
+      pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+      deliver: (handled) => run!.deliver(handled),
+      describe: (handled) => run!.describe(handled),
+      onTrouble: (error) => {
+        run?.trouble(error);
+        if (error && error.code !== 'STORE_FAILED') failed.resolve(error);
+      },
+    };
+    const { sampler } = parts;
+    const recovered = await recover({ ...parts, validationMicrobatches: sampler.validationMicrobatches }, ports);
+    run = new Run(parts, recovered, failed.promise);
+    await run.start();
+    return run;
+  }
+
+  private async start(): Promise<void> {
+    const { config, minMicrobatches } = this.parts;
+    const { steps, validateEvery } = config;
+    const wanted = { steps, validateEvery, minMicrobatches };
+    const { config: has } = this.coordinator;
+    if (Object.entries(wanted).some(([goal, value]) => has[goal as keyof typeof wanted] !== value)) {
+      await this.journal.submit({ type: 'configure', goals: wanted });
+    }
+    await this.journal.submit({ type: 'restart' });
+    if (steps > 0 && this.view.snapshot(Date.now()).step >= steps) this.complete();
+    this.timer = setInterval(() => void this.submit({ type: 'tick' }).catch(() => {}), TICK_MS);
+  }
+
+  get coordinator(): Coordinator {
+    return this.journal.machine.coordinator;
+  }
+
+  connect(outlet: Outlet): void {
+    this.outlet = outlet;
   }
 
   onStep(listener: (point: StepPoint) => void): () => void {
@@ -108,17 +157,27 @@ export class Run {
     return this.parts.config.sequences * this.parts.config.model.context;
   }
 
-  /** Hands one input to the coordinator and sees to its effects. Returns the refusal, or null. */
-  handle(input: Input): SwarmError | null {
-    const effects = this.coordinator.handle(input, Date.now());
-    for (const effect of effects) this.carryOut(effect);
-    const refusal = effects.find((effect) => effect.type === 'refuse');
-    return refusal ? new SwarmError(refusal.code, refusal.message) : null;
+  /** What became of a miner's receipts, the newest first. */
+  receiptsOf(minerId: string, limit: number, before?: number): Promise<ReceiptEntry[]> {
+    return receiptsOf(this.parts.store, minerId, limit, before);
   }
 
-  /** Keeps a checked gradient sum that was accepted until its stage merges. */
-  addGradient(stage: number, version: number, microbatches: readonly number[], gradient: Float32Array<ArrayBuffer>): void {
-    this.gradients.set(gradientKey(stage, version, microbatches), gradient);
+  // ── inputs ────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Hands one input to the coordinator; resolves with its effects when it is durable. Throws the refusal, if it is one.
+   * `withTensor` is asked at once, so that the tensor is there before any effect is carried out.
+   */
+  async submit(input: Input, withTensor?: WithTensor): Promise<readonly Effect[]> {
+    const effects = await this.journal.submit(input, (effects) => {
+      const kept = withTensor?.(effects);
+      if (!kept) return [];
+      this.activations.put(kept.key, kept.tensor);
+      return [this.activations.row(kept.key, kept.tensor)];
+    });
+    const refusal = effects.find((effect) => effect.type === 'refuse');
+    if (refusal) throw new SwarmError(refusal.code, refusal.message);
+    return effects;
   }
 
   /**
@@ -127,7 +186,7 @@ export class Run {
    */
   async readGradient(stage: number, bytes: Uint8Array): Promise<Float32Array<ArrayBuffer>> {
     const frame = await decodeFrame(bytes);
-    const size = this.parts.states.layouts[stage]?.size;
+    const size = this.states.layouts[stage]?.size;
     if (!(frame.data instanceof Float32Array) || frame.shape.join() !== `${size}`) {
       throw new SwarmError('TENSOR_SHAPE', `The gradient of stage ${stage} is [${size}] float32, not [${frame.shape}] ${frame.dtype}.`);
     }
@@ -137,7 +196,45 @@ export class Run {
     return frame.data;
   }
 
-  private carryOut(effect: Effect): void {
+  // ── what the journal asks ─────────────────────────────────────────────────────────────────────
+
+  private describe({ input, effects, at }: Handled<Input, Effect>): { rows: Row[]; released: string[] } {
+    const rows = [...this.unwritten.splice(0), ...rowsOf(input, effects, at)];
+    const released: string[] = [];
+    for (const effect of effects) {
+      if (effect.type === 'release') released.push(scopeOf(effect.stage, effect.version));
+      if (effect.type !== 'closed') continue;
+      const point = this.view.close(effect, at, learningRateAt(this.parts.optimizer, effect.step + 1));
+      this.points.set(effect, point);
+      rows.push(pointRow(point));
+    }
+    return { rows, released };
+  }
+
+  /**
+   * Carries out what is durable when whoever caused it has been answered: a miner must know that its receipt counts
+   * before it is asked for the gradient.
+   */
+  private deliver(handled: Handled<Input, Effect>): void {
+    this.due.push(handled);
+    if (this.due.length > 1) return;
+    setImmediate(() => {
+      for (const { input, effects, at } of this.due.splice(0)) {
+        if (input.type === 'merged') this.states.commit(input.stage, input.version);
+        for (const effect of effects) this.carryOut(effect, at);
+      }
+    });
+  }
+
+  private trouble(error: SwarmError | null): void {
+    this.view.trouble = error && { code: 'STORE', message: error.message };
+    if (error) this.report('error', error.code, `${error.message} ${error.hint}`);
+    else this.report('info', 'STORE_WRITABLE', 'The log can be written again; the run goes on where it was.');
+  }
+
+  // ── effects ───────────────────────────────────────────────────────────────────────────────────
+
+  private carryOut(effect: Effect, at: number): void {
     switch (effect.type) {
       case 'assign':
         this.enqueue(effect.minerId, () => this.assign(effect));
@@ -148,38 +245,51 @@ export class Run {
       case 'cancel':
         this.tell(effect.minerId, 'cancel', { leaseId: effect.leaseId });
         break;
-      case 'collect':
-        this.tell(effect.minerId, 'collect', { stage: effect.stage, version: effect.version, microbatches: effect.microbatches });
+      case 'collect': {
+        const { minerId, type: _, ...collect } = effect;
+        this.tell(minerId, 'collect', collect);
         break;
-      case 'wait':
-        this.tell(effect.minerId, 'wait', { code: effect.code, message: effect.message });
+      }
+      case 'wait': {
+        const { minerId, reason, since } = effect;
+        this.tell(minerId, 'wait', { ...reason, remedy: REASON_REMEDIES[reason.code], since });
         break;
-      case 'distribute':
-        this.distribute(effect);
+      }
+      case 'distribute': {
+        const { version, gradient, parameterHash } = effect.merge;
+        const optimizer = this.states.numbersOf(effect.merge);
+        this.tell(effect.minerId, 'merge', { stage: effect.stage, version, gradient, optimizer, parameterHash });
+        break;
+      }
+      case 'dismiss':
+        this.enqueue(effect.minerId, async () => this.outlet.dismiss(effect.minerId));
         break;
       case 'reduce':
         this.enqueue(`stage ${effect.stage}`, () => this.reduce(effect));
         break;
       case 'release':
         this.activations.release(effect.stage, effect.version);
+        this.parts.blobs.release(gradientOwner(effect.stage, effect.version));
         break;
       case 'closed':
         this.closed(effect);
         break;
-      case 'event':
-        this.report(effect.level, effect.code, effect.message);
+      case 'event': {
+        const { level, code, message } = effect;
+        this.show({ time: at, level, code, message });
+        break;
+      }
+      case 'settled':
+        if (effect.kind === 'backward' && effect.outcome === 'counted') this.view.worked(effect.minerId, this.tokensPerMicrobatch, at);
         break;
       case 'refuse': // the caller's to tell
         break;
     }
   }
 
-  /**
-   * Runs tasks of one miner (or one stage's merges) one after the other, never before the request that caused them was
-   * answered: a miner must know that its receipt counts before it is asked for the gradient.
-   */
+  /** Runs tasks of one miner (or one stage's merges) one after the other. */
   private enqueue(key: string, task: () => Promise<void>): void {
-    const before = this.queues.get(key) ?? new Promise<void>((resolve) => setImmediate(resolve));
+    const before = this.queues.get(key) ?? Promise.resolve();
     const after = before.then(task).catch((error: unknown) => this.fault(error));
     this.queues.set(key, after);
     void after.then(() => {
@@ -188,28 +298,29 @@ export class Run {
   }
 
   private tell<K extends CommandName>(minerId: string, name: K, message: Commands[K]): void {
-    this.enqueue(minerId, async () => this.send(minerId, name, message));
+    this.enqueue(minerId, async () => this.outlet.send(minerId, name, message));
   }
 
-  private async assign({ minerId, stage, why }: Of<'assign'>): Promise<void> {
-    const { version, state } = this.parts.states.serve(stage);
-    this.send(minerId, 'assign', { stage, version, state: await state, why });
+  private async assign({ minerId, stage, round, why }: Of<'assign'>): Promise<void> {
+    const { version, state } = this.states.serve(stage);
+    this.outlet.send(minerId, 'assign', { stage, round, version, state: await state, why });
   }
 
   private async grant({ minerId, lease }: Of<'grant'>): Promise<void> {
-    const { id, kind, stage, version, microbatch, deadlineMs, sendInput } = lease;
+    const { id, kind, stage, version, microbatch, round, deadlineMs, sendInput } = lease;
     const purpose: Purpose = kind === 'evaluate' ? 'validate' : 'train';
     const last = stage === this.parts.config.stages.length - 1;
-    if (stage === 0 || last) await this.sample(stage, version, purpose, microbatch);
-    const tensor = (slot: 'input' | 'outputGradient' | 'targets') => this.activations.get(stage, version, purpose, microbatch, slot);
+    if (stage === 0 || last) await this.sample({ stage, version, purpose, microbatch });
+    const tensor = (slot: Key['slot']) => this.activations.get({ stage, version, purpose, microbatch, slot });
     const input = tensor('input');
     if (!input) return; // the stage has merged this step while the command waited: the lease is void
-    this.send(minerId, 'lease', {
+    this.outlet.send(minerId, 'lease', {
       id,
       kind,
       stage,
       version,
       microbatch,
+      round,
       deadlineMs,
       input: sendInput ? input.payload : null,
       inputHash: input.hash,
@@ -218,61 +329,55 @@ export class Run {
     });
   }
 
-  /** Puts the microbatch's tokens (first stage) or targets (last stage) into the store, once. */
-  private async sample(stage: number, version: number, purpose: Purpose, microbatch: number): Promise<void> {
-    const { sampler, config, states } = this.parts;
-    const slots = [stage === 0 && 'input', stage === config.stages.length - 1 && 'targets'] as const;
-    const missing = slots
-      .filter((slot) => slot !== false)
-      .filter((slot) => !this.activations.get(stage, version, purpose, microbatch, slot));
-    if (missing.length === 0 || states.at(stage).version !== version) return;
+  /** Puts the microbatch's tokens (first stage) or targets (last stage) into memory, once. They follow from the corpus. */
+  private async sample(of: Omit<Key, 'slot'>): Promise<void> {
+    const { sampler, config } = this.parts;
+    const { stage, version, purpose, microbatch } = of;
+    const slots: Key['slot'][] = [];
+    if (stage === 0) slots.push('input');
+    if (stage === config.stages.length - 1) slots.push('targets');
+    const missing = slots.filter((slot) => !this.activations.get({ ...of, slot }));
+    if (missing.length === 0 || this.states.at(stage).version !== version) return;
     const { tokens, targets } = purpose === 'train' ? sampler.train(microbatch) : sampler.validation(microbatch);
     const shape = [config.sequences, config.model.context];
     for (const slot of missing) {
       const tensor = await this.activations.encode(slot === 'input' ? tokens : targets, shape);
-      if (states.at(stage).version !== version) return; // merged meanwhile
-      this.activations.put(stage, version, purpose, microbatch, slot, tensor);
+      if (this.states.at(stage).version !== version) return; // merged meanwhile
+      this.activations.put({ ...of, slot }, tensor);
     }
   }
 
-  private distribute({ minerId, stage, version }: Of<'distribute'>): void {
-    const merge = this.parts.states.mergeOf(stage);
-    const { parameterHash } = this.parts.states.at(stage);
-    if (merge?.version !== version) return; // a newer merge follows
-    this.tell(minerId, 'merge', { stage, version, gradient: merge.gradient, optimizer: merge.optimizer, parameterHash });
+  /** Tried again until it works: a full disk must not stop a stage for good. */
+  private async reduce(effect: Of<'reduce'>): Promise<void> {
+    const { stage, version, tokens, contributions } = effect;
+    try {
+      const gradients = await Promise.all(contributions.map(({ gradient }) => this.readGradient(stage, this.parts.blobs.get(gradient))));
+      const merge = await this.states.merge(stage, gradients, tokens);
+      await this.submit({ type: 'merged', stage, ...merge });
+    } catch (error) {
+      const fault = SwarmError.from(error);
+      if (fault.code !== 'STORE_FAILED') throw fault;
+      this.fault(fault);
+      setTimeout(() => {
+        if (this.timer && this.coordinator.versionOf(stage) === version) this.enqueue(`stage ${stage}`, () => this.reduce(effect));
+      }, 1_000);
+    }
   }
 
-  private async reduce({ stage, version: before, tokens, contributions }: Of<'reduce'>): Promise<void> {
-    const keys = contributions.map(({ microbatches }) => gradientKey(stage, before, microbatches));
-    const gradients = keys.map((key) => this.gradients.get(key)!);
-    const { version, parameterHash } = await this.parts.states.merge(stage, gradients, tokens);
-    for (const key of keys) this.gradients.delete(key);
-    this.handle({ type: 'merged', stage, version, parameterHash });
-  }
-
-  private closed({ step, tokens, lossSum, validation }: Of<'closed'>): void {
-    const { config, states, optimizer, checkpointEvery } = this.parts;
-    const now = Date.now();
-    const version = step + 1;
-    this.view.trained(tokens, now);
-    const point: StepPoint = {
-      step: version,
-      tokens: this.view.tokens,
-      time: now,
-      loss: lossSum / tokens,
-      validationLoss: validation ? validation.lossSum / validation.tokens : null,
-      learningRate: learningRateAt(optimizer, version),
-      gradientNorms: config.stages.map((_, stage) => states.mergeOf(stage)!.norm),
-      tokensPerSecond: this.view.tokensPerSecond(now),
-    };
+  private closed(effect: Of<'closed'>): void {
+    const { config, checkpointEvery } = this.parts;
+    const version = effect.step + 1;
+    const point = this.points.get(effect)!;
     this.view.addPoint(point);
     // No stage can be past this version yet: its next step needs every other stage to have this one.
-    this.lastClosed = { version, stages: config.stages.map((_, stage) => states.at(stage)) };
+    this.lastClosed = { version, stages: config.stages.map((_, stage) => this.states.at(stage)) };
     const done = config.steps > 0 && version >= config.steps;
     if (done || version % checkpointEvery === 0) void this.checkpoint();
     for (const listener of this.stepListeners) listener(point);
     if (done) this.complete();
   }
+
+  // ── checkpoints ───────────────────────────────────────────────────────────────────────────────
 
   /** Writes the last closed step, unless it is on disk already. A failure is reported and harms nothing. */
   private checkpoint(): Promise<void> {
@@ -283,7 +388,7 @@ export class Run {
   private async save(): Promise<void> {
     const closed = this.lastClosed;
     if (!closed || closed.version <= this.lastSaved) return;
-    const { config, corpusHash } = this.parts;
+    const { config, corpusHash, checkpoints } = this.parts;
     const { points, startedAt } = this.view;
     const tokens = points.findLast((point) => point.step === closed.version)?.tokens ?? this.view.tokens;
     const run: SavedRun = { config, corpusHash, startedAt, tokens, points: points.filter((point) => point.step <= closed.version) };
@@ -294,9 +399,13 @@ export class Run {
       run,
       stages: await Promise.all(closed.stages.map(encodeVectors)),
     };
-    await this.parts.checkpoints.save(checkpoint);
+    await checkpoints.save(checkpoint);
     this.lastSaved = closed.version;
+    // Should the newest turn out damaged, the one before it and the merges since do as well.
+    this.states.forgetMerges(checkpoints.versions().at(-2) ?? -1, LIMITS.mergesKept);
   }
+
+  // ── reports ───────────────────────────────────────────────────────────────────────────────────
 
   private fault(error: unknown): void {
     const fault = SwarmError.from(error);
@@ -304,14 +413,25 @@ export class Run {
     if (fault.code === 'INTERNAL') this.parts.log(fault.cause instanceof Error ? (fault.cause.stack ?? '') : String(fault.cause));
   }
 
-  report(level: 'info' | 'warning' | 'error', code: string, message: string): void {
-    this.view.addEvent({ time: Date.now(), level, code, message });
+  /** Something that happened beside the coordinator's inputs. */
+  report(level: RunEvent['level'], code: string, message: string): void {
+    const event = { time: Date.now(), level, code, message };
+    this.unwritten.push(eventRow(event));
+    this.show(event);
+  }
+
+  private show(event: RunEvent): void {
+    const { level, code, message } = event;
+    this.view.addEvent(event);
     this.parts.log(`${level === 'info' ? '' : `${level}: `}${message} [${code}]`);
   }
 
-  /** Stops the clock and writes what was closed since the last checkpoint. */
+  /** Stops the clock, and writes what was closed since the last checkpoint. */
   async close(): Promise<void> {
-    clearInterval(this.timer);
+    if (this.timer) clearInterval(this.timer);
+    this.timer = null;
     await this.checkpoint();
+    if (!this.view.trouble) await this.journal.settled();
+    await this.parts.store.close();
   }
 }

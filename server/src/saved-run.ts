@@ -43,12 +43,12 @@ export async function readCheckpoint(checkpoint: Checkpoint) {
 }
 
 /** A data folder holds one run. Throws `CONFIG_INVALID` naming the first thing in which the wanted run differs. */
-export function assertSameRun(saved: SavedRun, wanted: RunConfig, corpusHash: string): void {
-  const differs = (['preset', 'sequences', 'microbatchesPerStep', 'seed'] as const).find((key) => saved.config[key] !== wanted[key]);
+export function assertSameRun(saved: { run: RunConfig; corpusHash: string }, wanted: RunConfig, corpusHash: string): void {
+  const differs = (['preset', 'sequences', 'microbatchesPerStep', 'seed'] as const).find((key) => saved.run[key] !== wanted[key]);
   const why = differs
-    ? `${differs} ${saved.config[differs]}, not ${wanted[differs]}`
-    : saved.config.stages.length !== wanted.stages.length
-      ? `${saved.config.stages.length} stages, not ${wanted.stages.length}`
+    ? `${differs} ${saved.run[differs]}, not ${wanted[differs]}`
+    : saved.run.stages.length !== wanted.stages.length
+      ? `${saved.run.stages.length} stages, not ${wanted.stages.length}`
       : saved.corpusHash !== corpusHash
         ? 'another corpus'
         : null;

@@ -2,6 +2,7 @@
  * The canonical parameters of every stage, and what a merge does to them. A merge makes new arrays, so whoever holds
  * the ones before (a checkpoint being written, a joiner being served) sees them unchanged.
  */
+import type { Merge } from '@starling/coordinator';
 import {
   applyAdamW,
   initialParameters,
@@ -12,7 +13,16 @@ import {
   type ParameterLayout,
   sumGradients,
 } from '@starling/model';
-import { encodeFrame, type ModelShape, type OptimizerNumbers, type StageSpec, type StageState, sha256Hex } from '@starling/protocol';
+import {
+  decodeFrame,
+  encodeFrame,
+  type ModelShape,
+  type OptimizerNumbers,
+  type StageSpec,
+  type StageState,
+  SwarmError,
+  sha256Hex,
+} from '@starling/protocol';
 import type { Blobs } from './blobs.ts';
 
 type Vector = Float32Array<ArrayBuffer>;
@@ -26,53 +36,48 @@ export interface StageVersion {
   parameterHash: string;
 }
 
-export interface MergeRecord {
-  version: number;
-  /** Blob of the summed gradient. */
-  gradient: string;
-  optimizer: OptimizerNumbers;
-  /** Norm of the mean gradient before clipping. */
-  norm: number;
+/** What a checkpoint holds of a stage, or a new run begins with. */
+export type StageVectors = Pick<StageVersion, 'version' | 'parameters' | 'firstMoment' | 'secondMoment'>;
+
+export function initialVectors(shape: ModelShape, stage: StageSpec, seed: number): StageVectors {
+  const { size } = layoutOf(shape, stage);
+  const parameters = initialParameters(shape, stage, seed);
+  return { version: 0, parameters, firstMoment: new Float32Array(size), secondMoment: new Float32Array(size) };
 }
+
+const mergeOwner = (stage: number, version: number) => `merge ${stage}@${version}`;
+const stateOwner = (stage: number, version: number) => `stage ${stage}@${version}`;
 
 export class StageStates {
   readonly layouts: ParameterLayout[];
   private readonly current: StageVersion[];
-  private readonly merges: (MergeRecord | null)[];
+  /** Computed, and not yet in the log. */
+  private readonly next: (StageVersion | null)[];
   private readonly served = new Map<string, Promise<StageState>>();
   private readonly blobs: Blobs;
   private readonly optimizer: OptimizerConfig;
+  /** Merges whose gradients are kept, by stage, ascending. */
+  private readonly kept: number[][];
 
   private constructor(layouts: ParameterLayout[], current: StageVersion[], optimizer: OptimizerConfig, blobs: Blobs) {
     this.layouts = layouts;
     this.current = current;
-    this.merges = current.map(() => null);
+    this.next = current.map(() => null);
+    this.kept = current.map(() => []);
     this.optimizer = optimizer;
     this.blobs = blobs;
   }
 
-  /** Fresh parameters from the seed, or those of a checkpoint. */
   static async open(
     shape: ModelShape,
     stages: readonly StageSpec[],
-    from: { seed: number } | { version: number; vectors: Pick<StageVersion, 'parameters' | 'firstMoment' | 'secondMoment'>[] },
+    vectors: readonly StageVectors[],
     optimizer: OptimizerConfig,
     blobs: Blobs,
   ): Promise<StageStates> {
     const layouts = stages.map((stage) => layoutOf(shape, stage));
     const current = await Promise.all(
-      stages.map(async (stage, index): Promise<StageVersion> => {
-        const size = layouts[index]!.size;
-        const vectors =
-          'vectors' in from
-            ? from.vectors[index]!
-            : {
-                parameters: initialParameters(shape, stage, from.seed),
-                firstMoment: new Float32Array(size),
-                secondMoment: new Float32Array(size),
-              };
-        return { version: 'vectors' in from ? from.version : 0, ...vectors, parameterHash: await sha256Hex(vectors.parameters) };
-      }),
+      vectors.map(async (stage): Promise<StageVersion> => ({ ...stage, parameterHash: await sha256Hex(stage.parameters) })),
     );
     return new StageStates(layouts, current, optimizer, blobs);
   }
@@ -81,15 +86,15 @@ export class StageStates {
     return this.current[stage]!;
   }
 
-  /** The merge that made the present version; null before the first of this process. */
-  mergeOf(stage: number): MergeRecord | null {
-    return this.merges[stage]!;
+  /** What a merge's numbers follow from is in the log: they need not be. */
+  numbersOf({ version, norm, tokens }: Pick<Merge, 'version' | 'norm' | 'tokens'>): OptimizerNumbers {
+    return optimizerNumbers(this.optimizer, version, norm, tokens);
   }
 
   /** Blobs of the stage's present version, made when somebody first needs them. */
   serve(stage: number): { version: number; state: Promise<StageState> } {
     const now = this.current[stage]!;
-    const key = `${stage}@${now.version}`;
+    const key = stateOwner(stage, now.version);
     let state = this.served.get(key);
     if (!state) {
       state = this.publish(stage, now);
@@ -101,35 +106,69 @@ export class StageStates {
   private async publish(stage: number, { version, parameters, firstMoment, secondMoment }: StageVersion): Promise<StageState> {
     const [p, m, v] = await Promise.all(
       [parameters, firstMoment, secondMoment].map(async (vector) =>
-        this.blobs.put(await encodeFrame(vector, [vector.length]), `stage ${stage}@${version}`),
+        this.blobs.put(await encodeFrame(vector, [vector.length]), stateOwner(stage, version)),
       ),
     );
     return { parameters: p!, firstMoment: m!, secondMoment: v! };
   }
 
   /**
-   * Sums the contributions in the order given, clips by the norm of the mean gradient, applies AdamW, and publishes
-   * the summed gradient so that every replica can do the same.
+   * Sums the contributions in the order given, clips by the norm of the mean gradient, applies AdamW, and keeps the summed
+   * gradient, so that every replica can do the same, and the next process too. `commit` makes it the stage's version.
+   * Throws `STORE_FAILED`.
    */
-  async merge(stage: number, contributions: readonly Vector[], tokens: number): Promise<StageVersion> {
-    const before = this.current[stage]!;
-    const version = before.version + 1;
+  async merge(stage: number, contributions: readonly Vector[], tokens: number): Promise<Merge> {
+    const version = this.current[stage]!.version + 1;
     const sum = sumGradients(contributions);
     const norm = normOf(sum, tokens);
-    const numbers = optimizerNumbers(this.optimizer, version, norm, tokens);
-    const after = {
+    const after = await this.after(stage, sum, { version, norm, tokens });
+    const gradient = await this.blobs.putDurably(await encodeFrame(sum, [sum.length]), mergeOwner(stage, version));
+    this.next[stage] = after;
+    return { version, parameterHash: after.parameterHash, gradient, norm, tokens };
+  }
+
+  /** The merge is in the log. */
+  commit(stage: number, version: number): void {
+    const next = this.next[stage];
+    if (next?.version !== version) return;
+    this.current[stage] = next;
+    this.next[stage] = null;
+    this.kept[stage]!.push(version);
+    // Someone may still be fetching the version before this one; older ones are of no use to anybody.
+    this.blobs.release(stateOwner(stage, version - 2));
+    this.served.delete(stateOwner(stage, version - 2));
+  }
+
+  /** Forgets the gradients of merges up to this version, but not the newest `atLeast`, which miners may yet need. */
+  forgetMerges(upTo: number, atLeast: number): void {
+    this.kept.forEach((versions, stage) => {
+      while (versions.length > atLeast && versions[0]! <= upTo) this.blobs.release(mergeOwner(stage, versions.shift()!));
+    });
+  }
+
+  /** Does again what the log says was done, from the gradient on disk. Throws `BLOB_NOT_FOUND` or `LOG_UNREADABLE`. */
+  async replay(stage: number, merge: Merge): Promise<void> {
+    const { version, gradient, parameterHash } = merge;
+    const bytes = await this.blobs.restore(gradient, mergeOwner(stage, version));
+    this.kept[stage]!.push(version);
+    if (version <= this.current[stage]!.version) return; // in the checkpoint; kept for miners that are behind
+    const { data } = await decodeFrame(bytes);
+    if (!(data instanceof Float32Array) || version !== this.current[stage]!.version + 1)
+      throw new SwarmError('LOG_UNREADABLE', `The merge of stage ${stage} to version ${version} does not follow what is there.`);
+    const after = await this.after(stage, data, merge);
+    if (after.parameterHash !== parameterHash)
+      throw new SwarmError('LOG_UNREADABLE', `Stage ${stage} at version ${version} comes out with other parameters than the log says.`);
+    this.current[stage] = after;
+  }
+
+  private async after(stage: number, sum: Vector, merge: Pick<Merge, 'version' | 'norm' | 'tokens'>): Promise<StageVersion> {
+    const before = this.current[stage]!;
+    const vectors = {
       parameters: before.parameters.slice(),
       firstMoment: before.firstMoment.slice(),
       secondMoment: before.secondMoment.slice(),
     };
-    applyAdamW(after, sum, numbers, this.layouts[stage]!);
-    const gradient = await this.blobs.put(await encodeFrame(sum, [sum.length]), `stage ${stage}@${version}`);
-    const next: StageVersion = { version, ...after, parameterHash: await sha256Hex(after.parameters) };
-    this.current[stage] = next;
-    this.merges[stage] = { version, gradient, optimizer: numbers, norm };
-    // Someone may still be fetching the version before this one; older ones are of no use to anybody.
-    this.blobs.release(`stage ${stage}@${version - 2}`);
-    this.served.delete(`${stage}@${version - 2}`);
-    return next;
+    applyAdamW(vectors, sum, this.numbersOf(merge), this.layouts[stage]!);
+    return { version: merge.version, ...vectors, parameterHash: await sha256Hex(vectors.parameters) };
   }
 }

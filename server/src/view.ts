@@ -1,10 +1,11 @@
 /** The run as pages see it: kept beside the coordinator, which knows nothing of names, rates or charts. */
-import type { Coordinator } from '@starling/coordinator';
+import type { Coordinator, Effect, MinerFacts as Facts, MinerRecord } from '@starling/coordinator';
 import {
   type Activity,
-  type Backend,
   type MinerView,
   Rate,
+  REASON_REMEDIES,
+  type Reason,
   type RunConfig,
   type RunEvent,
   type RunSnapshot,
@@ -12,53 +13,53 @@ import {
   type StepPoint,
 } from '@starling/protocol';
 
-const POINTS_KEPT = 5_000;
-const EVENTS_KEPT = 300;
+export const POINTS_KEPT = 5_000;
+export const EVENTS_KEPT = 300;
 /** Miners remembered, beyond those that are here. */
 const MINERS_KEPT = 5_000;
 
-interface MinerFacts {
-  name: string;
-  backend: Backend;
-  adapter: string;
+interface MinerFacts extends Facts {
   activity: Activity;
   reason: string | null;
-  tokens: number;
   rate: Rate;
 }
 
 export interface ViewState {
   points: StepPoint[];
-  tokens: number;
+  events: RunEvent[];
   startedAt: number;
 }
 
 export class RunView {
   readonly config: RunConfig;
   readonly points: StepPoint[];
-  readonly events: RunEvent[] = [];
+  readonly events: RunEvent[];
   /** Points and events ever appended: how a feed tells what is new. */
-  appended = { points: 0, events: 0 };
+  appended: { points: number; events: number };
   tokens: number;
   readonly startedAt: number;
+  /** Why nothing moves although nobody is at fault; null when all is well. */
+  trouble: Reason | null = null;
   private readonly coordinator: Coordinator;
   private readonly parameters: number[];
   private readonly facts = new Map<string, MinerFacts>();
   private readonly rate = new Rate();
 
-  constructor(config: RunConfig, coordinator: Coordinator, parameters: number[], state: ViewState) {
+  constructor(config: RunConfig, coordinator: Coordinator, parameters: number[], { points, events, startedAt }: ViewState) {
     this.config = config;
     this.coordinator = coordinator;
     this.parameters = parameters;
-    this.points = state.points;
-    this.appended.points = state.points.length;
-    this.tokens = state.tokens;
-    this.startedAt = state.startedAt;
+    this.points = points;
+    this.events = events;
+    this.appended = { points: points.length, events: events.length };
+    this.tokens = points.at(-1)?.tokens ?? 0;
+    this.startedAt = startedAt;
+    for (const { miners } of coordinator.view()) for (const { id, facts } of miners) this.joined(id, facts);
   }
 
-  joined(minerId: string, facts: Pick<MinerFacts, 'name' | 'backend' | 'adapter'>): void {
+  joined(minerId: string, facts: Facts): void {
     const known = this.facts.get(minerId);
-    this.facts.set(minerId, { activity: 'downloading', reason: null, tokens: 0, rate: new Rate(), ...known, ...facts });
+    this.facts.set(minerId, { activity: 'downloading', reason: null, rate: new Rate(), ...known, ...facts });
     if (this.facts.size <= MINERS_KEPT) return;
     for (const id of this.facts.keys()) {
       if (id === minerId || this.coordinator.miner(id)) continue;
@@ -74,16 +75,23 @@ export class RunView {
 
   /** An accepted backward of this many tokens. */
   worked(minerId: string, tokens: number, now: number): void {
-    const facts = this.facts.get(minerId);
-    if (!facts) return;
-    facts.tokens += tokens;
-    facts.rate.add(tokens, now);
+    this.facts.get(minerId)?.rate.add(tokens, now);
   }
 
-  /** Tokens that passed the whole model. */
-  trained(tokens: number, now: number): void {
+  /** Counts the tokens of a step that closes, and gives its point. To be called once for each. */
+  close({ step, tokens, lossSum, validation, norms }: Extract<Effect, { type: 'closed' }>, now: number, learningRate: number): StepPoint {
     this.tokens += tokens;
     this.rate.add(tokens, now);
+    return {
+      step: step + 1,
+      tokens: this.tokens,
+      time: now,
+      loss: lossSum / tokens,
+      validationLoss: validation ? validation.lossSum / validation.tokens : null,
+      learningRate,
+      gradientNorms: norms,
+      tokensPerSecond: this.rate.perSecond(now),
+    };
   }
 
   addPoint(point: StepPoint): void {
@@ -98,14 +106,12 @@ export class RunView {
     this.appended.events += 1;
   }
 
-  tokensPerSecond(now: number): number {
-    return this.rate.perSecond(now);
-  }
-
   miner(minerId: string, now: number): MinerView | null {
     const facts = this.facts.get(minerId);
     if (!facts) return null;
     const record = this.coordinator.miner(minerId);
+    const credit = this.coordinator.credit(minerId);
+    const { sequences, model } = this.config;
     return {
       id: minerId,
       name: facts.name,
@@ -117,11 +123,18 @@ export class RunView {
       version: record && record.version >= 0 ? record.version : null,
       connected: record?.connected ?? false,
       leases: record?.leases.size ?? 0,
-      microbatches: record?.receipts ?? 0,
-      tokens: facts.tokens,
+      microbatches: credit?.receipts ?? 0,
+      surplus: credit?.surplus ?? 0,
+      tokens: (credit?.backwards ?? 0) * sequences * model.context,
       tokensPerSecond: facts.rate.perSecond(now),
       rejected: record?.rejected ?? 0,
+      waiting: record ? this.waiting(record) : null,
+      bannedUntil: credit && credit.bannedUntil > now ? credit.bannedUntil : null,
     };
+  }
+
+  private waiting({ waiting, connected }: Readonly<MinerRecord>): MinerView['waiting'] {
+    return waiting && connected ? { ...waiting, remedy: REASON_REMEDIES[waiting.code] } : null;
   }
 
   snapshot(now: number): RunSnapshot {
@@ -145,11 +158,11 @@ export class RunView {
     const last = this.points.at(-1);
     return {
       config: this.config,
-      phase: complete ? 'complete' : stuck ? 'waiting' : 'training',
-      reason: stuck?.reason ?? null,
+      phase: complete ? 'complete' : stuck || this.trouble ? 'waiting' : 'training',
+      reason: this.trouble?.message ?? stuck?.reason ?? null,
       step: Math.min(...stages.map((stage) => stage.version)),
       tokens: this.tokens,
-      tokensPerSecond: complete ? 0 : this.tokensPerSecond(now),
+      tokensPerSecond: complete ? 0 : this.rate.perSecond(now),
       loss: last?.loss ?? null,
       validationLoss: this.points.findLast((point) => point.validationLoss !== null)?.validationLoss ?? null,
       parameters: this.parameters.reduce((sum, size) => sum + size, 0),

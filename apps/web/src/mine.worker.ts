@@ -29,6 +29,10 @@ self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
     miner?.stop(message.reason).catch(reportError);
     return;
   }
+  if (message.type === 'rest') {
+    miner?.rest(message.pauseMs);
+    return;
+  }
   const { url, name, backend, tab } = message;
   miner = new Miner(
     { url, name, backend },

@@ -13,6 +13,8 @@ export type ToWorker =
       /** Names this tab, and no other one that is open: its session is kept under it. */
       tab: string;
     }
+  /** No leases for so long; 0 ends it. */
+  | { type: 'rest'; pauseMs: number }
   | { type: 'stop'; reason: string };
 
 export type FromWorker = { type: 'state'; state: MinerState };

@@ -43,8 +43,18 @@ export function stop(reason: string): void {
   notify();
 }
 
-/** Closing or leaving the page gives the leases back at once. */
-addEventListener('pagehide', () => stop('The page was closed.'));
+/** Closing or leaving the page gives the leases back at once: a worker's last message may not get out any more. */
+addEventListener('pagehide', () => {
+  const session = worker && state?.session;
+  if (session) navigator.sendBeacon('/v1/leave', JSON.stringify(session));
+  stop('The page was closed.');
+});
+
+/** A page that the browser freezes computes nothing: what it holds goes to others, and it is given nothing for a while. */
+const FROZEN_MS = 60_000;
+const rest = (pauseMs: number) => worker?.postMessage({ type: 'rest', pauseMs } satisfies ToWorker);
+document.addEventListener('freeze', () => rest(FROZEN_MS));
+document.addEventListener('resume', () => rest(0));
 
 function fail(code: ErrorCode, message: string): void {
   publish(stopped({ code, message, hint: ERROR_HINTS[code] }));
@@ -68,7 +78,7 @@ function notify(): void {
 
 /** For automation: attributes on `<html>` and `window.starling`. */
 function expose(next: MinerState): void {
-  window.starling = { state: next };
+  window.starling = { state: { ...next, session: null } };
   const { dataset } = document.documentElement;
   dataset.minerActivity = next.activity;
   dataset.minerBackend = next.backend ?? '';
@@ -85,6 +95,8 @@ const connecting = (name: string): MinerState => ({
   adapter: null,
   fallback: null,
   minerId: null,
+  session: null,
+  waiting: null,
   name,
   stage: null,
   stages: null,
@@ -93,6 +105,7 @@ const connecting = (name: string): MinerState => ({
   parameterHash: null,
   parameters: null,
   microbatches: 0,
+  surplus: 0,
   tokens: 0,
   tokensPerSecond: 0,
   rejected: 0,

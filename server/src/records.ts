@@ -1,0 +1,67 @@
+/** What of a run's effects is written for pages: receipts by miner, points of the curves, merges, events. */
+import type { Effect, Input, Merge } from '@starling/coordinator';
+import { ERROR_HINTS, type ReceiptEntry, type RunEvent, type StepPoint, SwarmError } from '@starling/protocol';
+import type { Row, Store, StoredRow } from '@starling/store';
+
+/** The lists; their owners are miners (`receipt`), stages (`merge`) or nobody. */
+export type RecordKind = 'receipt' | 'point' | 'merge' | 'event';
+
+type Receipt = Omit<ReceiptEntry, 'id' | 'time'>;
+
+export const pointRow = (point: StepPoint): Row => ({ kind: 'point', owner: '', at: point.time, body: JSON.stringify(point) });
+export const eventRow = (event: RunEvent): Row => ({ kind: 'event', owner: '', at: event.time, body: JSON.stringify(event) });
+
+/** Rows of what an input did, but for the points: those need more than the effect. */
+export function rowsOf(input: Input, effects: readonly Effect[], at: number): Row[] {
+  const rows: Row[] = [];
+  for (const effect of effects) {
+    if (effect.type === 'settled') {
+      const { minerId, leaseId, outcome, kind, stage, version, microbatch, tookMs } = effect;
+      rows.push(receiptRow(minerId, at, { leaseId, outcome, work: { kind, stage, version, microbatch, tookMs }, error: null }));
+    } else if (effect.type === 'refuse') {
+      const { minerId, code, message, leaseId = null } = effect;
+      const error = { code, message, hint: ERROR_HINTS[code] };
+      rows.push(receiptRow(minerId, at, { leaseId, outcome: 'refused', work: null, error }));
+    } else if (effect.type === 'event') {
+      const { level, code, message } = effect;
+      rows.push(eventRow({ time: at, level, code, message }));
+    } else if (effect.type === 'release' && input.type === 'merged') {
+      const { type: _, stage, ...merge } = input;
+      rows.push({ kind: 'merge', owner: `${stage}`, at, body: JSON.stringify(merge satisfies Merge) });
+    }
+  }
+  return rows;
+}
+
+const receiptRow = (owner: string, at: number, receipt: Receipt): Row => ({ kind: 'receipt', owner, at, body: JSON.stringify(receipt) });
+
+/** A page of a miner's history, the newest first. `before`: only entries older than the one with this id. */
+export async function receiptsOf(store: Store, minerId: string, limit: number, before?: number): Promise<ReceiptEntry[]> {
+  const rows = await store.rows('receipt', { owner: minerId, limit, ...(before === undefined ? {} : { before }) });
+  return rows.map((row) => ({ id: row.id, time: row.at, ...parse<Receipt>(row) }));
+}
+
+/** The newest of a list, oldest first. */
+export async function newest<T>(store: Store, kind: RecordKind, limit: number): Promise<T[]> {
+  return (await store.rows(kind, { limit })).reverse().map((row) => parse<T>(row));
+}
+
+/** The merges of a stage that made the versions after `version`, ascending. */
+export async function mergesAfter(store: Store, stage: number, version: number, upTo: number): Promise<Merge[]> {
+  const rows = await store.rows('merge', { owner: `${stage}`, limit: Math.max(1, 2 * (upTo - version)) });
+  const merges = new Map<number, Merge>();
+  // A log that was begun anew at an older checkpoint made some versions twice: the newest counts.
+  for (const row of rows.reverse()) {
+    const merge = parse<Merge>(row);
+    if (merge.version > version && merge.version <= upTo) merges.set(merge.version, merge);
+  }
+  return [...merges.values()].sort((a, b) => a.version - b.version);
+}
+
+function parse<T>({ kind, id, body }: StoredRow): T {
+  try {
+    return JSON.parse(body) as T;
+  } catch (error) {
+    throw new SwarmError('LOG_UNREADABLE', `Row ${id} of ${kind} is damaged.`, { cause: error });
+  }
+}
