@@ -1,7 +1,7 @@
 /** The run's coordinator behind its journal: how a log begins, and how it is read. */
 import { Coordinator, type CoordinatorConfig, type Effect, type Input, type Snapshot } from '@starling/coordinator';
 import { RunConfig, SwarmError } from '@starling/protocol';
-import { type Journal, type Maker, replay, type Store } from '@starling/store';
+import type { Journal, Maker } from '@starling/store';
 import * as v from 'valibot';
 
 /** The first entry of a log: which run it is of, and from which version on. */
@@ -48,8 +48,3 @@ export const maker: Maker<Machine> = {
     return new Machine(genesis, Coordinator.restore(coordinator));
   },
 };
-
-/** The state after entry `through`. Throws `LOG_UNREADABLE`. */
-export async function stateAt(store: Store, through: number): Promise<{ seq: number; machine: Machine } | null> {
-  return replay<Input, Effect, Machine>(store, maker, { through });
-}

@@ -1,8 +1,8 @@
 /** How long things took lately, and how long is too long. */
 import { LIMITS } from './constants.ts';
 
-/** Times known before a median says anything. */
-const ENOUGH = 8;
+/** Times known before a median says anything: leases come by the dozen, uploads once a step. */
+const ENOUGH = { leases: 8, uploads: 3 };
 
 /** A statistic over the newest times of one kind; plain data. */
 export interface Recent {
@@ -42,19 +42,19 @@ const upper = ({ median, mad }: Recent) => median + LIMITS.spread * mad;
 
 /** When a lease is taken away. Twice the slowest seen: a stage whose miners differ a lot must not punish its slow half. */
 export function deadlineOf(recent: Recent): number {
-  if (recent.times.length < ENOUGH) return LIMITS.firstDeadline;
+  if (recent.times.length < ENOUGH.leases) return LIMITS.firstDeadline;
   const wanted = Math.max(upper(recent), 2 * recent.slowest);
   return Math.min(LIMITS.maximumDeadline, Math.max(LIMITS.minimumDeadline, wanted));
 }
 
 /** When an idle miner computes the same lease too: well outside what is usual, and never before anything is known. */
 export function hedgeAfter(recent: Recent): number {
-  if (recent.times.length < ENOUGH) return Number.POSITIVE_INFINITY;
+  if (recent.times.length < ENOUGH.leases) return Number.POSITIVE_INFINITY;
   return Math.max(LIMITS.hedgeMinimum, 2 * recent.median, upper(recent));
 }
 
 /** When the microbatches of a gradient that does not come are computed again. */
 export function redoAfter(recent: Recent): number {
-  if (recent.times.length < ENOUGH) return LIMITS.firstRedo;
+  if (recent.times.length < ENOUGH.uploads) return LIMITS.firstRedo;
   return Math.max(LIMITS.redoMinimum, 2 * recent.median, upper(recent));
 }

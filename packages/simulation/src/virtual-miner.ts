@@ -53,7 +53,7 @@ export class VirtualMiner {
   alive = true;
   /** Leases computed, and how many of them counted. */
   computed = 0;
-  private readonly world: World;
+  readonly world: World;
   private wire: Wire | null = null;
   private joined = false;
   private term: Term | null = null;
@@ -70,8 +70,8 @@ export class VirtualMiner {
   }
 
   /** What it would show as proved, for the last look at the end of a run. */
-  get holds(): { stage: number; version: number; parameterHash: string } | null {
-    return this.term && this.term.version >= 0 ? this.term : null;
+  get holds(): { version: number; parameterHash: string } | null {
+    return this.term && this.term.version >= 0 ? { version: this.term.version, parameterHash: this.term.parameterHash } : null;
   }
 
   get online(): boolean {
@@ -88,7 +88,7 @@ export class VirtualMiner {
 
   leave(): void {
     const { wire } = this;
-    this.request({ name: 'leave' }, () => {});
+    this.request('leave', { name: 'leave' }, () => {});
     this.alive = false;
     this.world.timeline.later(1_000, () => wire?.close());
   }
@@ -128,8 +128,8 @@ export class VirtualMiner {
   }
 
   private reconnectLater(): void {
-    const { timeline, random } = this.world;
-    timeline.later(random.between(...RECONNECT_MS), () => this.awake(() => this.connect()));
+    const { timeline } = this.world;
+    timeline.later(this.world.vary(...RECONNECT_MS), () => this.awake(() => this.connect()));
   }
 
   private hello(): void {
@@ -145,16 +145,36 @@ export class VirtualMiner {
     });
   }
 
-  private request(request: Request, settle: (reply: Reply) => void): Pending {
-    const item: Pending = { request, settle };
+  /** `what`: for whoever injects faults. */
+  private request(what: string, wanted: Request, settle: (reply: Reply) => void): Pending {
+    const { world } = this;
+    const spoil = world.strike(this, `sends ${what}`);
+    const request =
+      spoil === 'lie' && 'parameterHash' in wanted
+        ? { ...wanted, parameterHash: 'a lie' }
+        : spoil === 'useless' && 'useless' in wanted
+          ? { ...wanted, useless: true }
+          : wanted;
+    const item: Pending = {
+      request,
+      settle: (reply) => {
+        world.strike(this, `is told of ${what}`);
+        if (this.alive) settle(reply);
+      },
+    };
     this.pending.add(item);
+    if (spoil === 'lost') {
+      world.timeline.later(REPEAT_MS, () => this.joined && this.pending.has(item) && this.emit(item));
+      return item;
+    }
     if (this.joined) this.emit(item);
+    if (this.joined && spoil === 'twice') this.emit(item);
     return item;
   }
 
   private emit(item: Pending): void {
     const { wire } = this;
-    if (!wire?.open) return;
+    if (!wire?.open || !this.alive) return;
     let answered = false;
     this.world.options.trace?.(`${this.world.timeline.now.toFixed(0)} ${this.id} → ${JSON.stringify(item.request)}`);
     const isHello = item.request.name === 'hello';
@@ -192,6 +212,17 @@ export class VirtualMiner {
   private command(command: Command): void {
     if (!this.alive) return;
     this.world.options.trace?.(`${this.world.timeline.now.toFixed(0)} ${this.id} ← ${JSON.stringify(command)}`);
+    const spoil = this.world.strike(this, `gets ${command.name === 'lease' ? command.lease.kind : command.name}`);
+    if (spoil === 'lost' || !this.alive) return;
+    if (spoil === 'busy' && command.name === 'lease') {
+      this.request('busy', { name: 'busy', leaseId: command.lease.id, pauseMs: 2_000 }, () => {});
+      return;
+    }
+    this.obey(command);
+    if (spoil === 'twice') this.obey(command);
+  }
+
+  private obey(command: Command): void {
     const { transfer } = this.temper;
     switch (command.name) {
       case 'assign': {
@@ -284,7 +315,11 @@ export class VirtualMiner {
 
   private hold(term: Term, { version, parameterHash }: Extract<Command, { name: 'assign' }>): void {
     Object.assign(term, { version, parameterHash } satisfies Partial<Term>);
-    this.request({ name: 'ready', stage: term.stage, round: term.round, version, parameterHash: this.said(parameterHash) }, () => {});
+    this.request(
+      'ready',
+      { name: 'ready', stage: term.stage, round: term.round, version, parameterHash: this.said(parameterHash) },
+      () => {},
+    );
   }
 
   private said(parameterHash: string): string {
@@ -293,7 +328,7 @@ export class VirtualMiner {
 
   private durationOf(term: Term, lease: GrantedLease): number {
     if (lease.stage !== term.stage || lease.version !== term.version || term.cancelled.has(lease.id)) return 0;
-    const usual = this.temper.pace * (lease.kind === 'backward' ? 2.5 : 1) * this.world.random.between(0.8, 1.3);
+    const usual = this.temper.pace * (lease.kind === 'backward' ? 2.5 : 1) * this.world.vary(0.8, 1.3);
     return this.world.fault('stall') ? Math.min(120_000, usual * this.world.random.between(20, 2_000)) : usual;
   }
 
@@ -307,14 +342,14 @@ export class VirtualMiner {
     if (kind === 'backward') term.kept.delete(microbatch);
     if (cancelled) return;
     if (world.fault('busy')) {
-      this.request({ name: 'busy', leaseId, pauseMs: 2_000 }, () => {});
+      this.request('busy', { name: 'busy', leaseId, pauseMs: 2_000 }, () => {});
       return;
     }
     if (kind === 'forward') term.kept.add(microbatch);
     this.computed += 1;
     world.computed(kind);
     const useless = world.isPoison(microbatch) || world.fault('useless');
-    const item = this.request({ name: 'receipt', leaseId, useless }, (reply) => {
+    const item = this.request(`receipt of a ${kind}`, { name: 'receipt', leaseId, useless }, (reply) => {
       term.unanswered.delete(item);
       // Sent twice: the first one counted.
       const counted = reply.ok ? reply.counted : reply.code === 'RECEIPT_DUPLICATE';
@@ -362,7 +397,7 @@ export class VirtualMiner {
     const useless = this.world.fault('useless');
     this.world.timeline.later(this.temper.transfer, () => {
       if (term === this.term && this.alive)
-        this.request({ name: 'contribution', stage, version, round, microbatches, gradient, useless }, () => {});
+        this.request('contribution', { name: 'contribution', stage, version, round, microbatches, gradient, useless }, () => {});
     });
   }
 
@@ -379,6 +414,6 @@ export class VirtualMiner {
       term.kept.clear();
       term.sure.clear();
     }
-    this.request({ name: 'applied', stage, version, parameterHash: this.said(term.parameterHash) }, () => {});
+    this.request('applied', { name: 'applied', stage, version, parameterHash: this.said(term.parameterHash) }, () => {});
   }
 }

@@ -12,6 +12,8 @@ import type { World } from './world.ts';
 const TICK_MS = 500;
 const DISK_MS = [1, 8] as const;
 const REDUCE_MS = 20;
+/** A killed server comes back after so long, if nobody says otherwise. */
+const DOWN_MS = 2_000;
 const FACTS = { name: 'virtual', backend: 'cpu', adapter: 'none' } as const;
 
 /** The coordinator, looked at after every input. */
@@ -100,6 +102,7 @@ export class VirtualServer {
         pause: (ms) => world.wait(ms),
         deliver: ({ input, effects, seq }) => {
           if (life !== this.life) return;
+          if (this.struck(input, 'durable')) return;
           this.durable = seq;
           this.deliver(input, effects);
         },
@@ -159,7 +162,7 @@ export class VirtualServer {
       if (life !== this.life) await new Promise(() => {}); // the dead begin nothing
       const done = Promise.withResolvers<void>();
       this.closing = done.promise;
-      await world.wait(world.random.between(...DISK_MS));
+      await world.wait(world.vary(...DISK_MS));
       try {
         if (life === this.life && world.timeline.now < this.diskFullUntil)
           throw new SwarmError('STORE_FAILED', 'The virtual disk is full.');
@@ -228,6 +231,12 @@ export class VirtualServer {
     if (text() !== before) this.world.fail(`${JSON.stringify(input)} changed something when it was delivered again`);
   }
 
+  private struck(input: Input, moment: 'handled' | 'durable'): boolean {
+    if (!this.world.options.strikes?.server?.(input, moment, this.world)) return false;
+    this.world.killServer(DOWN_MS);
+    return true;
+  }
+
   private inputOf(minerId: string, request: Request): Input {
     switch (request.name) {
       case 'hello':
@@ -255,7 +264,9 @@ export class VirtualServer {
   private submit(input: Input, answer?: (reply: Reply) => void): void {
     const { journal, life } = this;
     if (!journal) return;
-    journal.submit(input).then(
+    const submitted = journal.submit(input);
+    if (this.struck(input, 'handled')) return;
+    submitted.then(
       (effects) => {
         if (life !== this.life || !answer) return;
         const refusal = effects.find((effect) => effect.type === 'refuse');
@@ -278,6 +289,7 @@ export class VirtualServer {
     const { world } = this;
     switch (effect.type) {
       case 'assign': {
+        world.stats.assigned += 1;
         const { minerId, stage, round } = effect;
         this.tell(minerId, { name: 'assign', stage, round, ...this.served[stage]! });
         break;

@@ -2,7 +2,7 @@
  * Virtual time, network, disk and miners around the real coordinator, journal and store. A seed is a whole run with its
  * faults; the same seed is the same run, to the last input.
  */
-import type { CoordinatorConfig, Outcome } from '@starling/coordinator';
+import type { Coordinator, CoordinatorConfig, Input, Outcome } from '@starling/coordinator';
 import { LIMITS } from '@starling/coordinator';
 import { type LeaseKind, SwarmError } from '@starling/protocol';
 import { SqliteStore } from '@starling/store';
@@ -26,8 +26,22 @@ export interface Options {
   check: boolean;
   /** Inputs between snapshots. */
   snapshotEvery: number;
+  /** Miners alike, a network and a disk without jitter: the seed decides nothing but what the schedule draws. */
+  uniform?: boolean;
+  /** Faults by (who, when) instead of by chance. */
+  strikes?: Strikes;
   /** Gets a line for everything that happens; slow. */
   trace?: (line: string) => void;
+}
+
+/** What an injected fault does to the message at hand; what it does to the miner it has done itself by then. */
+export type Spoil = 'lost' | 'twice' | 'useless' | 'lie' | 'busy' | null;
+
+export interface Strikes {
+  /** A command reaches a miner, a request is to leave it, or an answer reaches it. */
+  miner?(miner: VirtualMiner, boundary: string): Spoil;
+  /** An input was handled (and is not durable yet), or is durable (and nobody was told). True: the server is killed. */
+  server?(input: Input, moment: 'handled' | 'durable', world: World): boolean;
 }
 
 export interface Result {
@@ -42,6 +56,9 @@ export interface Result {
   tookMs: number;
   computed: number;
   counted: number;
+  /** Stages fetched. */
+  assigned: number;
+  counters: Readonly<Coordinator['counters']> | null;
 }
 
 /** A run that needs longer than this for a step has stopped making progress. */
@@ -54,7 +71,7 @@ export class World {
   readonly config: CoordinatorConfig;
   readonly timeline = new Timeline();
   readonly random: Random;
-  readonly stats = { inputs: 0, computed: 0, counted: 0, faults: new Map<string, number>() };
+  readonly stats = { inputs: 0, computed: 0, counted: 0, assigned: 0, faults: new Map<string, number>() };
   readonly miners: VirtualMiner[] = [];
   private readonly store = new SqliteStore(':memory:', { synchronous: 'OFF' });
   private readonly server: VirtualServer;
@@ -109,6 +126,10 @@ export class World {
     this.options.trace?.(`${this.timeline.now.toFixed(0)} ${code} ${message}`);
   }
 
+  strike(miner: VirtualMiner, boundary: string): Spoil {
+    return this.options.strikes?.miner?.(miner, boundary) ?? null;
+  }
+
   isPoison(microbatch: number): boolean {
     let poison = this.poison.get(microbatch);
     if (poison === undefined) {
@@ -141,6 +162,10 @@ export class World {
   }
 
   /** May be told again of a step after a restart. */
+  get stepsClosed(): number {
+    return this.closedSteps;
+  }
+
   closed(step: number): void {
     if (step < this.closedSteps) return;
     if (step !== this.closedSteps) this.fail(`step ${step} closed after step ${this.closedSteps - 1}`);
@@ -150,19 +175,18 @@ export class World {
 
   dial(minerId: string, latency: number, ends: { command(command: Command): void; closed(): void }): Wire | null {
     if (!this.server.running) return null;
-    const world = {
-      timeline: this.timeline,
-      random: this.random,
-      schedule: this.schedule,
-      count: (name: keyof Schedule) => this.count(name),
-    };
-    const wire = new Wire(world, latency, { client: ends.closed, server: () => this.server.closed(wire, minerId) });
+    const wire = new Wire(this, latency, { client: ends.closed, server: () => this.server.closed(wire, minerId) });
     this.server.accept(wire, minerId, ends.command);
     return wire;
   }
 
   serve(wire: Wire, minerId: string, request: Request, answer: (reply: Reply) => void): void {
     this.server.serve(wire, minerId, request, answer);
+  }
+
+  /** Between these two; half way in a uniform world. */
+  vary(low: number, high: number): number {
+    return this.options.uniform ? (low + high) / 2 : this.random.between(low, high);
   }
 
   /** Resolves after so many virtual ms. */
@@ -178,30 +202,49 @@ export class World {
 
   // ── the run ───────────────────────────────────────────────────────────────────────────────────
 
-  private get schedule(): Schedule {
+  get schedule(): Schedule {
     return this.closedSteps >= this.options.steps ? CALM : this.options.schedule;
   }
 
   async run(): Promise<Result> {
     this.startServer();
-    for (let i = 0; i < this.options.miners; i++) this.timeline.later(this.random.between(0, 2_000), () => this.addMiner());
+    await this.dealWith();
+    for (let i = 0; i < this.options.miners; i++) {
+      this.timeline.later(this.options.uniform ? 500 + 100 * i : this.random.between(0, 2_000), () => this.addMiner());
+    }
     this.disturbLater();
     while (this.closedSteps < this.options.steps && !this.problem) {
       await this.advance();
       if (this.timeline.now - this.closedAt > PATIENCE_MS) this.fail(`no progress: ${this.standstill()}`);
     }
     const tookMs = this.closedAt;
-    const until = this.timeline.now + QUIET_MS;
-    while ((this.timeline.now < until || !this.server.idle) && !this.problem) await this.advance();
+    await this.quieten();
     await this.lastLook();
     await this.store.close();
-    const { inputs, computed, counted, faults } = this.stats;
+    const { inputs, computed, counted, assigned, faults } = this.stats;
+    const counters = this.server.coordinator?.counters ?? null;
     const outcome =
       this.server.coordinator
         ?.view()
         .map(({ stage }) => stage.parameterHash)
         .join() ?? '';
-    return { seed: this.seed, problem: this.problem, outcome, faults: Object.fromEntries(faults), inputs, tookMs, computed, counted };
+    return {
+      seed: this.seed,
+      problem: this.problem,
+      outcome,
+      faults: Object.fromEntries(faults),
+      inputs,
+      tookMs,
+      computed,
+      counted,
+      assigned,
+      counters,
+    };
+  }
+
+  killServer(downMs: number): void {
+    this.server.kill();
+    this.timeline.later(downMs, () => this.startServer());
   }
 
   private startServer(): void {
@@ -215,6 +258,10 @@ export class World {
 
   private async advance(): Promise<void> {
     this.timeline.step();
+    await this.dealWith();
+  }
+
+  private async dealWith(): Promise<void> {
     await null;
     if (!this.draining) return;
     this.draining = false;
@@ -223,6 +270,10 @@ export class World {
 
   private addMiner(): void {
     const { random } = this;
+    if (this.options.uniform) {
+      this.miners.push(new VirtualMiner(this, `m${this.miners.length}`, { pace: 100, latency: 20, transfer: 200 }));
+      return;
+    }
     const speed = random.next();
     const pace = speed < 0.2 ? 30 : speed < 0.8 ? 100 : speed < 0.97 ? 400 : 3_000;
     const temper: Temper = { pace: pace * random.between(0.7, 1.4), latency: random.between(5, 150), transfer: random.between(50, 1_000) };
@@ -238,7 +289,7 @@ export class World {
   }
 
   private disturb(): void {
-    const { random, timeline } = this;
+    const { random } = this;
     const alive = this.miners.filter((miner) => miner.alive);
     for (const miner of alive) {
       if (this.fault('crash')) miner.crash();
@@ -252,10 +303,7 @@ export class World {
       for (const miner of alive) if (random.chance(0.5)) miner.cut(ms);
     }
     if (this.fault('fullDisk')) this.server.fillDisk(random.between(500, 5_000));
-    if (this.server.running && this.fault('kill')) {
-      this.server.kill();
-      timeline.later(random.between(100, 20_000), () => this.startServer());
-    }
+    if (this.server.running && this.fault('kill')) this.killServer(random.between(100, 20_000));
   }
 
   private standstill(): string {
@@ -272,19 +320,42 @@ export class World {
     );
   }
 
-  /** Everybody who is still there holds the newest parameters, and the log gives the state that is there. */
+  /** No more faults: everybody gets the newest parameters, sooner or later. */
+  private async quieten(): Promise<void> {
+    const until = this.timeline.now + QUIET_MS;
+    let settled = false;
+    const look = () => {
+      settled = this.whoIsBehind() === null;
+      if (!settled) this.timeline.later(5_000, look);
+    };
+    look();
+    while (!this.problem && (!settled || !this.server.idle)) {
+      await this.advance();
+      if (this.timeline.now > until) return;
+    }
+  }
+
   private async lastLook(): Promise<void> {
+    if (this.problem) return;
+    const behind = this.whoIsBehind();
+    if (behind) this.fail(behind);
+    else await this.server.compare();
+  }
+
+  /** Somebody who is here and does not hold the newest parameters of the stage, as a sentence. */
+  private whoIsBehind(): string | null {
     const { coordinator } = this.server;
-    if (this.problem || !coordinator) return;
+    if (!coordinator) return 'the server is down';
     for (const miner of this.miners) {
       if (!miner.alive) continue;
       const record = coordinator.miner(miner.id);
       if (record?.owed) continue; // banned: it gets its stage when that is over
-      const stage = miner.holds ? coordinator.stage(miner.holds.stage) : null;
-      if (!record) this.fail(`${miner.id} is here and not part of the run`);
-      else if (!stage || miner.holds!.version !== stage.version || miner.holds!.parameterHash !== stage.parameterHash)
-        this.fail(`${miner.id} holds ${JSON.stringify(miner.holds)}, its stage is at ${stage?.version}`);
+      if (!record) return `${miner.id} is here and not part of the run`;
+      const { version, parameterHash } = coordinator.stage(record.stage);
+      const { holds } = miner;
+      if (holds?.version !== version || holds.parameterHash !== parameterHash)
+        return `${miner.id} holds ${JSON.stringify(holds)}, its stage is at version ${version}`;
     }
-    await this.server.compare();
+    return null;
   }
 }

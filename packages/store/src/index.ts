@@ -1,5 +1,6 @@
 import { PostgresStore } from './postgres.ts';
 import type { PostgresOptions } from './postgres-address.ts';
+import { SqliteStore } from './sqlite.ts';
 import { SqliteThread } from './sqlite-thread.ts';
 import type { Store } from './store.ts';
 
@@ -16,6 +17,17 @@ export * from './store.ts';
  * `LOG_UNREADABLE` or `STORE_FAILED`.
  */
 export async function openStore(where: string, options: PostgresOptions = {}): Promise<Store> {
-  return /^postgres(ql)?:/i.test(where) ? PostgresStore.open(where, options) : SqliteThread.open(where);
+  return isPostgres(where) ? PostgresStore.open(where, options) : SqliteThread.open(where);
 }
+
+/** What can be done with a store without being its writer. */
+export type Reader = Omit<Store, 'append' | 'saveSnapshot'>;
+
+/** Opens the store at `where` for reading, also while a server writes it. Throws as `openStore`, but never `DATA_IN_USE`. */
+export async function openReader(where: string, options: PostgresOptions = {}): Promise<Reader> {
+  return isPostgres(where) ? PostgresStore.open(where, { ...options, readOnly: true }) : new SqliteStore(where, { readOnly: true });
+}
+
+const isPostgres = (where: string) => /^postgres(ql)?:/i.test(where);
+
 export { type Handled, Journal, type JournalPorts, type Machine, type Maker, type Replayed, replay } from './journal.ts';

@@ -226,7 +226,7 @@ export interface Replayed<M> {
  * `snapshots: false` reads the whole log. Throws `LOG_UNREADABLE`.
  */
 export async function replay<Input, Effect, M extends Machine<Input, Effect>>(
-  store: Store,
+  store: Pick<Store, 'entries' | 'snapshot'>,
   maker: Maker<M>,
   { through = Number.MAX_SAFE_INTEGER, snapshots = true }: { through?: number; snapshots?: boolean } = {},
 ): Promise<Replayed<M> | null> {

@@ -17,6 +17,8 @@ export interface PostgresOptions {
   run?: string;
   /** How long to wait for a lock that another connection holds, in ms: a killed server's lives on for a moment. Default 5000. */
   patience?: number;
+  /** Look at it while somebody else may be writing. */
+  readOnly?: boolean;
 }
 
 export interface PostgresAddress {

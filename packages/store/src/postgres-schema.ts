@@ -34,10 +34,10 @@ const tables = (schema: string) => `
 `;
 
 /**
- * Makes the run's tables when there are none; the caller holds the run's lock. Throws `LOG_UNREADABLE` when something
+ * Makes the run's tables when there are none (never for a reader); the caller holds the run's lock. Throws `LOG_UNREADABLE` when something
  * else is there, `CONFIG_INVALID` for a database that cannot hold every text, and what `pg` throws.
  */
-export async function ensureSchema(client: Client, { schema, run, name }: PostgresAddress): Promise<void> {
+export async function ensureSchema(client: Client, { schema, run, name }: PostgresAddress, readOnly: boolean): Promise<void> {
   const { rows } = await client.query<{ encoding: string; schema: string | null; store: string | null; others: boolean }>(
     `SELECT current_setting('server_encoding') AS encoding, to_regnamespace($1)::text AS schema, to_regclass($2)::text AS store,
        EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace($1)) AS others`,
@@ -47,6 +47,7 @@ export async function ensureSchema(client: Client, { schema, run, name }: Postgr
   if (found.encoding !== 'UTF8')
     throw new SwarmError('CONFIG_INVALID', `${name}: the database has encoding ${found.encoding}; make one with encoding UTF8.`);
   if (found.store === null) {
+    if (readOnly) throw unreadable(`There is no ${name}.`);
     if (found.others) throw unreadable(`${name}: the schema starling_${run} holds tables of something else. Nothing was changed.`);
     // One string of several statements is one transaction. An operator may have made the schema for a user who may make none.
     await client.query(`${found.schema === null ? `CREATE SCHEMA ${schema};` : ''} ${tables(schema)}`);

@@ -34,6 +34,8 @@ export interface Writer {
   patience: number;
   /** What the run's counter of openings said when this writer opened it; null: it is opening now. */
   epoch: string | null;
+  /** It takes no lock, makes nothing and counts no opening. */
+  readOnly: boolean;
 }
 
 export class Session {
@@ -88,16 +90,20 @@ export async function openSession(address: PostgresAddress, writer: Writer): Pro
     client.on('error', () => {}); // a broken line is seen by the call that needs it; without a listener it ends the process
     await client.connect();
     await client.query(SETTINGS, [writer.application]);
-    await takeLock(client, address, writer);
-    await ensureSchema(client, address);
+    if (writer.readOnly) {
+      await client.query('SET default_transaction_read_only = on');
+    } else {
+      await takeLock(client, address, writer);
+    }
+    await ensureSchema(client, address, writer.readOnly);
     const { schema } = address;
     const { rows } = await client.query<{ epoch: string; newest: string }>(
-      writer.epoch === null
+      writer.epoch === null && !writer.readOnly
         ? `UPDATE ${schema}.store SET epoch = epoch + 1 RETURNING epoch, (SELECT coalesce(max(seq), 0) FROM ${schema}.entries) AS newest`
         : `SELECT epoch, (SELECT coalesce(max(seq), 0) FROM ${schema}.entries) AS newest FROM ${schema}.store`,
     );
     const { epoch, newest } = rows[0];
-    if (writer.epoch !== null && epoch !== writer.epoch) throw taken(address);
+    if (writer.epoch !== null && !writer.readOnly && epoch !== writer.epoch) throw taken(address);
     return new Session(client, epoch, Number(newest));
   } catch (error) {
     if (client) drop(client);

@@ -89,7 +89,12 @@ export class PostgresStore implements Store {
    */
   static async open(address: string, options: PostgresOptions = {}): Promise<PostgresStore> {
     const parsed = parseAddress(address, options);
-    const writer = { application: `starling store ${randomUUID()}`, patience: options.patience ?? PATIENCE, epoch: null };
+    const writer = {
+      application: `starling store ${randomUUID()}`,
+      patience: options.patience ?? PATIENCE,
+      epoch: null,
+      readOnly: options.readOnly ?? false,
+    };
     return new PostgresStore(parsed, writer, await openSession(parsed, writer));
   }
 

@@ -1,5 +1,5 @@
 /** Opens SQLite databases that are stores, makes new ones, and touches no other. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { SwarmError } from '@starling/protocol';
@@ -30,6 +30,8 @@ const SQLITE_NOTADB = 26;
 export interface SqliteOptions {
   /** `OFF` leaves flushing to the operating system: for simulations, which survive no power cut anyway. Default `FULL`. */
   synchronous?: 'FULL' | 'OFF';
+  /** Look at it while somebody else may be writing: whatever writes then throws `STORE_FAILED`. */
+  readOnly?: boolean;
 }
 
 /** Whatever went wrong with the database `name`, as `LOG_UNREADABLE` (damaged), `DATA_IN_USE` or else `STORE_FAILED`. */
@@ -43,28 +45,71 @@ export function sqliteFailure(name: string, what: string, error: unknown): Swarm
   return new SwarmError(unreadable ? 'LOG_UNREADABLE' : 'STORE_FAILED', `${what}: ${reason}. It is ${name}.`, { cause: error });
 }
 
+/** An open store, and what keeps other writers out of it. */
+export interface OpenSqlite {
+  database: DatabaseSync;
+  /** Gives the file to others. Never throws. */
+  close(): void;
+}
+
 /**
- * Opens or makes the store at `path` (folders too) and keeps everybody else out until it is closed; the lock is the
- * operating system's, so a killed process leaves none behind. Throws `LOG_UNREADABLE` for a file that is no store, is
- * damaged or has another schema version, `DATA_IN_USE`, or `STORE_FAILED`; the file is then unchanged.
- *
- * The process must not open the file by other means meanwhile (to copy it, say): POSIX gives up all of a process's locks
- * on a file as soon as it closes the file once.
+ * Opens or makes the store at `path` (folders too) and keeps other writers out until it is closed; readers may come and
+ * go. The lock is the operating system's, on a file beside it (a lock on the store itself would keep readers out, too),
+ * so a killed process leaves none behind. Throws `LOG_UNREADABLE` for a file that is no store, is damaged or has another
+ * schema version, `DATA_IN_USE`, or `STORE_FAILED`; the file is then unchanged.
  */
-export function openSqlite(path: string, name: string, { synchronous = 'FULL' }: SqliteOptions): DatabaseSync {
-  let database: DatabaseSync | undefined;
+export function openSqlite(path: string, name: string, { synchronous = 'FULL' }: SqliteOptions): OpenSqlite {
+  const open: DatabaseSync[] = [];
+  const close = () => {
+    for (const one of open.splice(0).reverse()) closeQuietly(one);
+  };
   try {
-    if (path !== ':memory:') mkdirSync(dirname(path), { recursive: true });
-    database = new DatabaseSync(path);
-    // The lock comes before the first look, or two that start together would each keep the other from going on.
-    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+    if (path !== ':memory:') {
+      mkdirSync(dirname(path), { recursive: true });
+      assertOurs(path, name);
+      const lock = new DatabaseSync(`${path}-writer`);
+      open.push(lock);
+      lock.exec('BEGIN EXCLUSIVE');
+    }
+    const database = new DatabaseSync(path);
+    open.push(database);
     const isNew = isEmpty(database, name);
-    database.exec(`COMMIT; PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}`);
+    database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}`);
     if (isNew) database.exec(`BEGIN; ${TABLES} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
-    return database;
+    return { database, close };
   } catch (error) {
-    database?.close();
+    close();
     throw sqliteFailure(name, 'The store could not be opened', error);
+  }
+}
+
+/** Opens the store at `path` for reading, also while a writer has it. Throws `LOG_UNREADABLE` or `STORE_FAILED`. */
+export function readSqlite(path: string, name: string): OpenSqlite {
+  try {
+    if (!existsSync(path)) throw new SwarmError('LOG_UNREADABLE', `There is no store at ${path}.`);
+    const database = new DatabaseSync(path, { readOnly: true });
+    if (isEmpty(database, name)) throw new SwarmError('LOG_UNREADABLE', `${name} is empty.`);
+    return { database, close: () => closeQuietly(database) };
+  } catch (error) {
+    throw sqliteFailure(name, 'The store could not be read', error);
+  }
+}
+
+/** What was committed is in the WAL, and the next one to open the file reads it from there. */
+function closeQuietly(database: DatabaseSync): void {
+  try {
+    database.close();
+  } catch {}
+}
+
+/** Before anything is made beside it. */
+function assertOurs(path: string, name: string): void {
+  if (!existsSync(path) || statSync(path).size === 0) return;
+  const database = new DatabaseSync(path, { readOnly: true });
+  try {
+    isEmpty(database, name);
+  } finally {
+    database.close();
   }
 }
 

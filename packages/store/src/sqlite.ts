@@ -9,7 +9,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { SwarmError } from '@starling/protocol';
 import { assertCovered, assertSame, describeBatch, Guard, lastingTensors } from './batch.ts';
 import { isWhole } from './snapshots.ts';
-import { openSqlite, type SqliteOptions, sqliteFailure } from './sqlite-file.ts';
+import { type OpenSqlite, openSqlite, readSqlite, type SqliteOptions, sqliteFailure } from './sqlite-file.ts';
 import {
   type Batch,
   type Entry,
@@ -52,6 +52,7 @@ function prepare(database: DatabaseSync) {
 
 export class SqliteStore implements Store {
   readonly name: string;
+  readonly #file: OpenSqlite;
   readonly #database: DatabaseSync;
   readonly #sql: ReturnType<typeof prepare>;
   readonly #guard = new Guard();
@@ -60,7 +61,8 @@ export class SqliteStore implements Store {
   /** `path` may be `:memory:`. Throws `LOG_UNREADABLE`, `DATA_IN_USE` or `STORE_FAILED` as `openSqlite` does. */
   constructor(path: string, options: SqliteOptions = {}) {
     this.name = path === ':memory:' ? 'a store in memory' : `the store in ${path}`;
-    this.#database = openSqlite(path, this.name, options);
+    this.#file = options.readOnly ? readSqlite(path, this.name) : openSqlite(path, this.name, options);
+    this.#database = this.#file.database;
     this.#sql = prepare(this.#database);
   }
 
@@ -127,11 +129,7 @@ export class SqliteStore implements Store {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    try {
-      this.#database.close();
-    } catch {
-      // What was committed is in the WAL, and the next one to open the file reads it from there.
-    }
+    this.#file.close();
   }
 
   #newest(): number {
