@@ -39,6 +39,8 @@ export interface Recovered {
   points: StepPoint[];
   events: RunEvent[];
   startedAt: number;
+  /** There was a log to go on with. */
+  resumed: boolean;
   /** Version of the newest checkpoint; −1 without one. */
   saved: number;
 }
@@ -81,7 +83,7 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
       const { coordinator } = journal.machine;
       const step = Math.min(...config.stages.map((_, stage) => coordinator.versionOf(stage)));
       log(`Resumed at step ${step}, with everything that was accepted, from ${store.name}.`);
-      return { ...common, journal, states, activations, points: await points(step) };
+      return { ...common, resumed: true, journal, states, activations, points: await points(step) };
     } catch (error) {
       if (!(error instanceof SwarmError) || (error.code !== 'BLOB_NOT_FOUND' && error.code !== 'LOG_UNREADABLE')) throw error;
       log(`warning: The log cannot be gone on with: ${error.message} The run begins anew at step ${base[0]!.version}. [${error.code}]`);
@@ -92,7 +94,7 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
   const states = await openStates();
   const begun = await opened.begin(genesisOf(parts, config, states));
   await blobs.removeUnowned();
-  return { ...common, journal: begun, states, activations: new Activations(blobs), points: await points(base[0]!.version) };
+  return { ...common, resumed: false, journal: begun, states, activations: new Activations(blobs), points: await points(base[0]!.version) };
 }
 
 /** Brings parameters, tensors and gradients to where the log is. */

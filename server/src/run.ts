@@ -117,11 +117,11 @@ export class Run {
     const { sampler } = parts;
     const recovered = await recover({ ...parts, validationMicrobatches: sampler.validationMicrobatches }, ports);
     run = new Run(parts, recovered, failed.promise);
-    await run.start();
+    await run.start(recovered.resumed);
     return run;
   }
 
-  private async start(): Promise<void> {
+  private async start(resumed: boolean): Promise<void> {
     const { config, minMicrobatches } = this.parts;
     const { steps, validateEvery } = config;
     const wanted = { steps, validateEvery, minMicrobatches };
@@ -129,7 +129,7 @@ export class Run {
     if (Object.entries(wanted).some(([goal, value]) => has[goal as keyof typeof wanted] !== value)) {
       await this.journal.submit({ type: 'configure', goals: wanted });
     }
-    await this.journal.submit({ type: 'restart' });
+    if (resumed) await this.journal.submit({ type: 'restart' });
     if (steps > 0 && this.view.snapshot(Date.now()).step >= steps) this.complete();
     this.timer = setInterval(() => void this.submit({ type: 'tick' }).catch(() => {}), TICK_MS);
   }

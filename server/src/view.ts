@@ -54,6 +54,8 @@ export class RunView {
     this.appended = { points: points.length, events: events.length };
     this.tokens = points.at(-1)?.tokens ?? 0;
     this.startedAt = startedAt;
+    // A rate is over the time since this process began, not since its first step closed.
+    this.rate.add(0, Date.now());
     for (const { miners } of coordinator.view()) for (const { id, facts } of miners) this.joined(id, facts);
   }
 
