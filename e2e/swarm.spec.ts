@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Browser, expect, type Page, test } from '@playwright/test';
 import type { MinerState } from '@starling/miner';
 import type { MinerView, RunSnapshot, StepPoint } from '@starling/protocol';
-import { startServerProcess } from './server.ts';
+import { startServerProcess } from '@starling/server/process';
 
 const STEPS = 22;
 /** Nats by which the loss must fall over the run. */

@@ -15,7 +15,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   'apps/web': ['kernels', 'miner', 'model', 'protocol'],
   'apps/headless': ['protocol'],
   'apps/demo': ['headless', 'protocol', 'server'],
-  bench: ['coordinator', 'kernels', 'miner', 'model', 'server', 'store'],
+  bench: ['coordinator', 'headless', 'kernels', 'miner', 'model', 'protocol', 'server', 'simulation', 'store'],
 };
 
 const IMPORT = /(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g;

@@ -1,16 +1,58 @@
-/** `npm run bench -- NAME [--json]`. */
+/** `npm run bench -- NAME [options] [--json FILE]`. */
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { churn } from './churn.ts';
 import { coordinator } from './coordinator.ts';
 import { print, type Report } from './report.ts';
 import { swarm } from './swarm.ts';
 
-const BENCHMARKS: Record<string, () => Promise<Report>> = { coordinator, swarm };
+const HELP = `Usage: npm run bench -- NAME [options]
 
-const names = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
-const name = names[0] ?? '';
-if (names.length !== 1 || !Object.hasOwn(BENCHMARKS, name)) {
-  console.error(`Usage: npm run bench -- ${Object.keys(BENCHMARKS).join('|')} [--json]`);
-  process.exit(1);
+  swarm         one process against swarms of one and two miners per stage, and where the miners' time goes
+  coordinator   inputs a second in memory; leases a second over real sockets with a durable log
+  churn         a real swarm under kills, freezes and broken lines, against itself in calm
+                  --minutes N     minutes with faults, and as many without (6)
+                  --faults N      faults in 30 minutes (66)
+                  --miners N      miner processes (6)
+                  --tabs N        Chromium tabs beside them (2)
+                  --seed N        of the schedule (1)
+                  --verify N      steps computed again afterwards, at most (all)
+
+  --json FILE   write the report there, too
+`;
+
+const text = { type: 'string' } as const;
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { minutes: text, faults: text, miners: text, tabs: text, seed: text, verify: text, json: text, help: { type: 'boolean' } },
+});
+const number = (name: keyof typeof values, otherwise: number) => {
+  const given = values[name];
+  if (given === undefined) return otherwise;
+  const value = Number(given);
+  if (!Number.isFinite(value) || value < 0) throw new Error(`--${name} needs a number, not "${given}".`);
+  return value;
+};
+
+const BENCHMARKS: Record<string, () => Promise<Report>> = {
+  coordinator,
+  swarm,
+  churn: () =>
+    churn({
+      minutes: number('minutes', 6),
+      faultsPer30Minutes: number('faults', 66),
+      nodeMiners: number('miners', 6),
+      tabs: number('tabs', 2),
+      seed: number('seed', 1),
+      verifySteps: number('verify', Number.MAX_SAFE_INTEGER),
+    }),
+};
+
+const [name = '', ...rest] = positionals;
+if (values.help || rest.length > 0 || !Object.hasOwn(BENCHMARKS, name)) {
+  console.log(HELP);
+  process.exit(values.help ? 0 : 2);
 }
 const report = await BENCHMARKS[name]!();
-if (process.argv.includes('--json')) console.log(JSON.stringify(report, null, 2));
-else print(report);
+print(report);
+if (values.json) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);

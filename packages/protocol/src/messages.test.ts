@@ -6,9 +6,10 @@ const sha = 'a'.repeat(64);
 /** One message of each kind that fits. */
 const GOOD: Record<RequestName, Record<string, unknown>> = {
   hello: { protocol: PROTOCOL_VERSION, name: 'tab', holding: null, backend: 'wasm', adapter: 'CPU' },
-  ready: { stage: 0, version: 3, parameterHash: sha },
+  ready: { stage: 0, round: 7, version: 3, parameterHash: sha },
   receipt: { leaseId: 'a-1', inputHash: sha, outputHash: sha, output: new Uint8Array(4), lossSum: null, computeMs: 1.5 },
-  contribution: { stage: 1, version: 3, gradient: sha, microbatches: [18, 19] },
+  contribution: { stage: 1, version: 3, round: 8, gradient: sha, microbatches: [18, 19] },
+  busy: { leaseId: 'a-2', pauseMs: 2000 },
   applied: { stage: 0, version: 4, parameterHash: sha },
   status: { activity: 'waiting', reason: 'stage 1 is merging' },
   leave: { reason: 'stopped' },

@@ -1,8 +1,8 @@
-/** The server as a process of its own, so that it can be killed like one. */
+/** The server as a process of its own, so that it can be killed like one. For tests and benchmarks. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join, resolve } from 'node:path';
 
-const root = resolve(import.meta.dirname, '..');
+const root = resolve(import.meta.dirname, '../..');
 
 export interface ServerProcess {
   url: string;
@@ -14,7 +14,8 @@ export interface ServerProcess {
 
 /** Starts `server/src/main.ts` with these options and waits until it says where it listens. */
 export async function startServerProcess(args: string[]): Promise<ServerProcess> {
-  const child: ChildProcess = spawn(join(root, 'node_modules/.bin/node'), [join(root, 'server/src/main.ts'), ...args], { cwd: root });
+  const node = join(root, 'node_modules/.bin/node');
+  const child: ChildProcess = spawn(node, [join(import.meta.dirname, 'main.ts'), ...args], { cwd: root });
   const exited = new Promise<void>((done) => child.once('exit', () => done()));
   const url = await new Promise<string>((found, failed) => {
     let output = '';

@@ -1,0 +1,27 @@
+/** Builds a miner for Node, in whatever hosts it: a worker thread or a process of its own. */
+import { createKernels } from '@starling/kernels';
+import { dawnGpu, nodeWasmPath } from '@starling/kernels/node';
+import { SwarmError } from '@starling/protocol';
+import { Miner, type MinerPorts } from './miner.ts';
+import type { NodeMinerOptions } from './node.ts';
+
+/** Sessions end with the host, unless something else remembers them. */
+function inMemory(): MinerPorts['storage'] {
+  const sessions = new Map<string, string>();
+  return { get: async (key) => sessions.get(key) ?? null, set: async (key, value) => void sessions.set(key, value) };
+}
+
+export function nodeMiner({ url, name, backend }: NodeMinerOptions, storage: MinerPorts['storage'] = inMemory()): Miner {
+  return new Miner(
+    { url, name, backend },
+    {
+      createKernels: async (wanted) => {
+        if (wanted === 'wasm') return createKernels({ backend: 'wasm', wasmPaths: nodeWasmPath() });
+        const gpu = await dawnGpu();
+        if (!gpu) throw new SwarmError('WEBGPU_UNAVAILABLE', 'Dawn found no Vulkan driver.');
+        return createKernels({ backend: 'webgpu', gpu });
+      },
+      storage,
+    },
+  );
+}
