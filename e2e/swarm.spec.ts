@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Browser, expect, type Page, test } from '@playwright/test';
 import type { MinerState } from '@starling/miner';
-import type { MinerView, RunSnapshot, StepPoint } from '@starling/protocol';
+import type { MinerView, RunEvent, RunSnapshot, StepPoint } from '@starling/protocol';
 import { startServerProcess } from '@starling/server/process';
 
 const STEPS = 22;
@@ -51,12 +51,17 @@ test('a swarm of tabs trains on WebGPU, over a killed tab and a killed server', 
     expect(staffed).toEqual(Array(3).fill(['webgpu', 'webgpu']));
     for (const page of pages) expect((await stateOf(page))?.backend).toBe('webgpu');
 
-    // A tab dies while its stage works: nothing is said, its socket just closes.
-    await expect
-      .poll(async () => (await run()).stages.some((stage) => stage.miners.some((miner) => miner.leases > 0)), { timeout: MINUTE })
-      .toBe(true);
+    // A tab dies while it works: nothing is said, its socket just closes.
     const killed = pages.pop()!;
+    const { minerId } = (await stateOf(killed))!;
+    const miner = async (): Promise<MinerView> => (await request.get(`${url}/v1/miners/${minerId}`)).json();
+    await expect.poll(async () => (await miner()).leases, { timeout: MINUTE, intervals: [20] }).toBeGreaterThan(0);
+    const crashed = killed.waitForEvent('crash');
+    void (await killed.context().newCDPSession(killed)).send('Page.crash').catch(() => {}); // a dead page answers nothing
+    await crashed;
     await killed.context().close();
+    const events = async () => ((await (await request.get(`${url}/v1/run/events`)).json()) as RunEvent[]).map(({ message }) => message);
+    await expect.poll(events, { timeout: MINUTE }).toContainEqual(expect.stringMatching(`Miner ${minerId} is gone.`));
     await reached(6);
 
     // The server dies in mid-step: whatever was accepted is still there when it is back.
@@ -106,7 +111,7 @@ test('a swarm of tabs trains on WebGPU, over a killed tab and a killed server', 
         await expect(page.getByText(/loss/i).first()).toBeVisible();
         await page.screenshot({ path: `test-results/${name}-${width}.png`, fullPage: true });
         expect(
-          await page.evaluate(() => document.documentElement.scrollWidth - innerWidth),
+          await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
           `${name} scrolls sideways at ${width} px`,
         ).toBeLessThanOrEqual(0);
       }

@@ -23,7 +23,7 @@ const FORBIDDEN = [
   { folder: '', pattern: /\.(dataSync|arraySync)\(/, why: 'reads back synchronously, which loses the device in headless Chromium' },
   {
     folder: 'packages/coordinator',
-    pattern: /Date\.now|Math\.random|performance\.now|['"]node:/,
+    pattern: /Date\.now|new Date\(\)|Math\.random|performance\.now|setTimeout|setInterval|fetch\(|crypto\.|['"]node:/,
     why: 'is not pure: time and chance are arguments',
   },
 ];

@@ -13,12 +13,12 @@ const bin = (name: string) => join(root, 'node_modules/.bin', name);
 const STEPS: { name: string; command: string; args: string[] }[] = [
   { name: 'types', command: bin('tsc'), args: [] },
   { name: 'lint', command: bin('biome'), args: ['ci', '--error-on-warnings', '--reporter=summary'] },
+  { name: 'web app', command: bin('vite'), args: ['build', 'apps/web', '--logLevel', 'warn'] },
   {
     name: 'unit, simulation, integration',
     command: bin('vitest'),
     args: ['run', '--reporter=dot', '--reporter=json', `--outputFile.json=${vitestReport}`],
   },
-  { name: 'web app', command: bin('vite'), args: ['build', 'apps/web', '--logLevel', 'warn'] },
   { name: 'e2e in Chromium', command: bin('playwright'), args: ['test', '--config', 'e2e', '--reporter=list,json'] },
 ];
 

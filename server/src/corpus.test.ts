@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -26,7 +26,7 @@ describe('loadCorpus', () => {
     expect((await loadCorpus(path)).hash).toBe(corpus.hash);
   });
 
-  test('a folder: sorted by path, each file split, binaries and copies and other types left out', async () => {
+  test('a folder: all text in it by path, each file split, linked files too; binaries, copies and what is hidden left out', async () => {
     const root = join(folder, 'tree');
     await mkdir(join(root, 'b'), { recursive: true });
     await writeFile(join(root, 'z.md'), 'z'.repeat(10));
@@ -34,11 +34,15 @@ describe('loadCorpus', () => {
     await writeFile(join(root, 'b', 'copy.txt'), 'a'.repeat(20));
     await writeFile(join(root, 'c.txt'), Uint8Array.of(0x66, 0xff, 0x66));
     await writeFile(join(root, 'd.txt'), Uint8Array.of(0x66, 0, 0x66));
-    await writeFile(join(root, 'image.png'), 'not looked at');
+    await writeFile(join(root, '.hidden'), 'not looked at');
+    await writeFile(join(folder, 'elsewhere.py'), 'y'.repeat(10));
+    await symlink(join(folder, 'elsewhere.py'), join(root, 'y.py'));
+    await symlink(join(folder, 'nowhere'), join(root, 'x.txt'));
+    await symlink(root, join(root, 'loop'));
     const corpus = await loadCorpus(root);
-    expect(Buffer.from(corpus.train).toString()).toBe('a'.repeat(18) + 'z'.repeat(9));
-    expect(Buffer.from(corpus.heldOut).toString()).toBe('aaz');
-    expect(corpus).toMatchObject({ files: 2, skipped: 3 });
+    expect(Buffer.from(corpus.train).toString()).toBe('a'.repeat(18) + 'y'.repeat(9) + 'z'.repeat(9));
+    expect(Buffer.from(corpus.heldOut).toString()).toBe('aayz');
+    expect(corpus).toMatchObject({ files: 3, skipped: 3 });
   });
 
   test('the cut never splits a character', async () => {
@@ -67,6 +71,7 @@ describe('loadCorpus', () => {
         return path;
       },
     ],
+    ['a device', () => '/dev/zero'],
     [
       'an empty folder',
       async () => {

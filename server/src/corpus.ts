@@ -14,7 +14,7 @@ export interface Corpus {
   name: string;
   /** Files that were used. */
   files: number;
-  /** Files with a text name that were left out: binary, not UTF-8, or a copy of another one. */
+  /** Files that were left out: empty, binary, not UTF-8, or a copy of another one. */
   skipped: number;
   train: Uint8Array;
   heldOut: Uint8Array;
@@ -29,40 +29,54 @@ export interface Microbatch {
 }
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const TEXT_NAMES = new Set(['.txt', '.text', '.md', '.markdown', '.rst', '.org', '.adoc', '.tex']);
 /** Enough for any run that fits the default presets, and read in a moment. */
 const DEFAULT_LIMIT = 8 * 1024 * 1024;
 const HELD_OUT_SHARE = 0.1;
 
 /**
- * Loads a file, or a folder of text files (sorted by path), or, without a path, the Markdown files of the
- * installed packages up to 8 MiB. The last 10 % of every file's bytes are held out for validation, cut at the
+ * Loads a file, or all UTF-8 text in a folder (sorted by path; hidden files and folders aside), or, without a path, the
+ * Markdown files of the installed packages up to 8 MiB. The last 10 % of every file's bytes are held out for validation, cut at the
  * border of a UTF-8 character; for one ASCII file this is nanoGPT's 90/10 split.
  * Throws `CORPUS_UNUSABLE` when nothing readable is there.
  */
 export async function loadCorpus(path?: string): Promise<Corpus> {
   if (path === undefined) {
     const folder = join(ROOT, 'node_modules');
-    return assemble('Markdown of the installed packages', await textFiles(folder, new Set(['.md'])), DEFAULT_LIMIT);
+    return assemble('Markdown of the installed packages', await textFiles(folder, '.md'), DEFAULT_LIMIT);
   }
   try {
-    const files = (await stat(path)).isDirectory() ? await textFiles(path, TEXT_NAMES) : [path];
+    const found = await stat(path);
+    // A pipe or a device may never end.
+    if (!found.isDirectory() && !found.isFile()) throw new SwarmError('CORPUS_UNUSABLE', `${path} is neither a file nor a folder.`);
+    const files = found.isDirectory() ? await textFiles(path) : [path];
     return await assemble(basename(resolve(path)), files, Number.POSITIVE_INFINITY);
   } catch (error) {
-    throw SwarmError.from(error, 'CORPUS_UNUSABLE');
+    if (error instanceof SwarmError) throw error;
+    throw new SwarmError('CORPUS_UNUSABLE', `--corpus ${path} cannot be read: ${(error as Error).message}.`, { cause: error });
   }
 }
 
-/** All files below `folder` with one of these extensions, in the same order on every machine. */
-async function textFiles(folder: string, extensions: ReadonlySet<string>): Promise<string[]> {
+/** All files below `folder`, or those with one extension, in the same order on every machine. Linked folders are not entered. */
+async function textFiles(folder: string, extension?: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((entry) => entry.isFile() && extensions.has(extname(entry.name).toLowerCase()))
-    .map((entry) => join(entry.parentPath, entry.name))
+  const paths: string[] = [];
+  for (const entry of entries) {
+    const path = join(entry.parentPath, entry.name);
+    if (extension === undefined ? isHidden(relative(folder, path)) : extname(entry.name).toLowerCase() !== extension) continue;
+    if (entry.isFile() || (entry.isSymbolicLink() && (await isLinkToFile(path)))) paths.push(path);
+  }
+  return paths
     .map((path) => ({ path, key: relative(folder, path).split(sep).join('/') }))
     .sort((a, b) => (a.key < b.key ? -1 : 1))
     .map(({ path }) => path);
 }
+
+const isHidden = (path: string) => path.split(sep).some((part) => part.startsWith('.'));
+const isLinkToFile = (path: string) =>
+  stat(path).then(
+    (found) => found.isFile(),
+    () => false, // it leads nowhere
+  );
 
 async function assemble(name: string, paths: string[], limit: number): Promise<Corpus> {
   const train: Uint8Array[] = [];

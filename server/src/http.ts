@@ -1,5 +1,7 @@
 /** HTTP: blobs, run state, health, and the built web app. */
 import { existsSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { sep } from 'node:path';
 import fastifyStatic from '@fastify/static';
 import { ERROR_HINTS, type ErrorCode, SwarmError } from '@starling/protocol';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -18,6 +20,8 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   STORE_FAILED: 503,
   BUSY: 503,
 };
+
+const IMMUTABLE = 'public, max-age=31536000, immutable';
 
 /** Fastify's own refusals, as ours. */
 function asSwarmError(error: unknown): SwarmError {
@@ -52,14 +56,19 @@ export async function createHttp({ run, blobs, identity, webRoot, maxBlobBytes, 
     return reply.code(STATUS[fault.code] ?? 400).send({ error: fault.toWire() });
   };
   // `frameworkErrors` is for addresses that cannot be read, which no route and no handler ever sees.
-  const http = Fastify({ bodyLimit: maxBlobBytes, forceCloseConnections: true, frameworkErrors: refuse });
+  const http = Fastify({
+    bodyLimit: maxBlobBytes,
+    forceCloseConnections: true,
+    frameworkErrors: refuse,
+    clientErrorHandler: (error, socket) => refuseSocket(error, socket),
+  });
   http.setErrorHandler(refuse);
   http.removeAllContentTypeParsers();
   http.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 
   http.get('/healthz', async () => {
-    const { phase, step } = run.view.snapshot(Date.now());
-    return { ok: true, phase, step };
+    const { phase, reason, step } = run.view.snapshot(Date.now());
+    return { ok: run.view.trouble === null, phase, reason, step, checkpoint: run.checkpointed };
   });
   http.get('/v1/run', async () => run.view.snapshot(Date.now()));
   http.get('/v1/run/points', async () => run.view.points);
@@ -96,7 +105,7 @@ export async function createHttp({ run, blobs, identity, webRoot, maxBlobBytes, 
     const bytes = blobs.get(hashOf(params));
     return reply
       .type('application/octet-stream')
-      .header('cache-control', 'public, max-age=31536000, immutable')
+      .header('cache-control', IMMUTABLE)
       .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   });
   http.put<{ Params: { hash: string } }>(
@@ -116,7 +125,14 @@ export async function createHttp({ run, blobs, identity, webRoot, maxBlobBytes, 
   );
 
   const hasApp = existsSync(webRoot);
-  if (hasApp) await http.register(fastifyStatic, { root: webRoot, maxAge: 0 });
+  if (hasApp)
+    await http.register(fastifyStatic, {
+      root: webRoot,
+      cacheControl: false,
+      // Built files carry a hash of themselves in their name; pages do not.
+      setHeaders: (response, path) =>
+        response.header('cache-control', path.includes(`${sep}assets${sep}`) ? IMMUTABLE : 'public, max-age=0'),
+    });
   http.setNotFoundHandler((request, reply) => {
     // Pages are routes of the app; everything else that is not there is an error with a code.
     const isPage = request.method === 'GET' && !request.url.startsWith('/v1/') && request.headers.accept?.includes('text/html');
@@ -139,4 +155,19 @@ function wholeNumber(name: string, text: string): number {
   if (!/^[1-9]\d{0,14}$/.test(text))
     throw new SwarmError('BAD_REQUEST', `${name} must be a whole number above zero, not "${text.slice(0, 40)}".`);
   return Number(text);
+}
+
+/** What is no HTTP at all, or has too long a head: no route ever sees it. */
+function refuseSocket(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const large = error.code === 'HPE_HEADER_OVERFLOW';
+  const fault = new SwarmError('BAD_REQUEST', large ? 'The request has too long a head.' : 'This is not a request that HTTP allows.');
+  const body = JSON.stringify({ error: fault.toWire() });
+  const status = large ? '431 Request Header Fields Too Large' : '400 Bad Request';
+  socket.end(
+    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
 }

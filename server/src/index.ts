@@ -35,7 +35,9 @@ export interface RunningServer {
  * `fs` is for tests of checkpoints on failing disks.
  */
 export async function startServer(given: Partial<ServerOptions> = {}, fs?: FileSystem): Promise<RunningServer> {
-  const options = { ...DEFAULT_OPTIONS, ...given };
+  // What is not given is not an answer.
+  const said = Object.entries(given).filter(([, value]) => value !== undefined);
+  const options: ServerOptions = { ...DEFAULT_OPTIONS, ...Object.fromEntries(said) };
   const unlock = lockData(options.dataDir);
   try {
     const server = await start(options, fs);
@@ -53,7 +55,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   const corpus = await loadCorpus(options.corpus);
   const sampler = new Sampler(corpus, { sequences, context: preset.shape.context, seed: options.seed });
   log(
-    `Corpus: ${corpus.name}, ${corpus.files} files, ${(corpus.train.length / 1e6).toFixed(2)} MB for training, ${(corpus.heldOut.length / 1e6).toFixed(2)} MB held out.`,
+    `Corpus: ${corpus.name}, ${corpus.files} files, ${(corpus.train.length / 1e6).toFixed(2)} MB for training, ${(corpus.heldOut.length / 1e6).toFixed(2)} MB held out${corpus.skipped ? `; ${corpus.skipped} files left out (no UTF-8 text, or copies)` : ''}.`,
   );
 
   const checkpoints = await openCheckpoints(join(dataDir, 'checkpoints'), {
@@ -117,7 +119,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   }
   const { port } = http.server.address() as { port: number };
   return {
-    url: `http://${options.host === '0.0.0.0' ? 'localhost' : options.host}:${port}`,
+    url: `http://${addressOf(options.host)}:${port}`,
     port,
     snapshot: () => run.view.snapshot(Date.now()),
     points: () => [...run.view.points],
@@ -131,4 +133,10 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
       await http.close();
     },
   };
+}
+
+/** As part of an address that can be opened on this machine. */
+function addressOf(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
 }

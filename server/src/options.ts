@@ -61,7 +61,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --host ADDRESS           address to listen on; 0.0.0.0 lets other machines in (${DEFAULT_OPTIONS.host})
   --data DIR               folder of the run; a run found there is resumed (${DEFAULT_OPTIONS.dataDir})
   --store WHERE            where the run's log is kept: a file, or postgres://user@host/database?run=NAME (a file in --data)
-  --corpus PATH            UTF-8 text file or folder (the installed packages' Markdown files)
+  --corpus PATH            file of UTF-8 text, or folder: all text in it (the installed packages' Markdown files)
   --preset NAME            model (${DEFAULT_OPTIONS.preset})
   --stages N               pipeline stages (${DEFAULT_OPTIONS.stages})
   --sequences N            sequences per microbatch (the preset's)

@@ -104,7 +104,8 @@ export class Run {
     let run: Run | null = null;
     const failed = Promise.withResolvers<SwarmError>();
     const ports: JournalPorts<Input, Effect> = {
-      now: Date.now,
+      // A wall clock may be set back or forth; the time since the process began is neither.
+      now: () => performance.timeOrigin + performance.now(),
       soon: setImmediate,
       pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
       deliver: (handled) => run!.deliver(handled),
@@ -145,6 +146,11 @@ export class Run {
   onStep(listener: (point: StepPoint) => void): () => void {
     this.stepListeners.add(listener);
     return () => this.stepListeners.delete(listener);
+  }
+
+  /** Version of the newest checkpoint; −1 before the first. */
+  get checkpointed(): number {
+    return this.lastSaved;
   }
 
   /** `[sequences, context, width]`: what crosses between stages. */

@@ -1,11 +1,14 @@
 /** `npm run demo`: a server and headless miners on this machine, training until told otherwise. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { launchMiners } from '@starling/headless';
+import { launchMiners, type Miners } from '@starling/headless';
 import { SwarmError } from '@starling/protocol';
-import { startServer, wholeNumber } from '@starling/server';
+import { type RunningServer, startServer, wholeNumber } from '@starling/server';
+
+/** A run that stands still longer than this says why. */
+const WAIT_TOLD_AFTER_MS = 5_000;
 
 const HELP = `Usage: npm run demo -- [options]
 
@@ -42,6 +45,15 @@ function read(argv: string[]) {
   }
 }
 
+/** A result that cannot be written is said before the work, not after it. Throws `CONFIG_INVALID`. */
+async function assertWritable(path: string): Promise<void> {
+  try {
+    await (await open(path, 'a')).close();
+  } catch (error) {
+    throw new SwarmError('CONFIG_INVALID', `--json ${path} cannot be written: ${(error as Error).message}.`, { cause: error });
+  }
+}
+
 async function demo(argv: string[]): Promise<number> {
   const given = read(argv);
   if (given.help) {
@@ -53,18 +65,54 @@ async function demo(argv: string[]): Promise<number> {
   const steps = wholeNumber('steps', given.steps ?? '0', 0);
   if (given.exit && steps === 0) throw new SwarmError('CONFIG_INVALID', '--exit needs --steps.');
   const count = wholeNumber('miners', given.miners ?? '6', 0, 64);
-  const dataDir = given.data ?? (await mkdtemp(join(tmpdir(), 'starling-demo-')));
-  const server = await startServer({
+  const serverOptions = {
     port: wholeNumber('port', given.port ?? '8650', 0, 65_535),
     stages: wholeNumber('stages', given.stages ?? '3', 1),
     preset: given.preset,
     corpus: given.corpus,
-    dataDir,
     steps,
+  };
+  if (given.json) await assertWritable(given.json);
+  const interrupted = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve());
   });
-  console.log(`Open ${server.url} to mine with this browser too, ${server.url}/dashboard to watch.`);
+  const dataDir = given.data ?? (await mkdtemp(join(tmpdir(), 'starling-demo-')));
+  let server: RunningServer | null = null;
+  let miners: Miners | null = null;
+  try {
+    server = await startServer({ ...serverOptions, dataDir });
+    console.log(`Open ${server.url} to mine with this browser too, ${server.url}/dashboard to watch.`);
+    const before = { tokens: server.snapshot().tokens, step: server.snapshot().step };
+    const silent = tellProgress(server, steps);
+    miners = await launchMiners({
+      url: server.url,
+      count,
+      backend,
+      namePrefix: 'demo',
+      onEvent: ({ kind, message }) => kind !== 'opened' && console.log(`miner: ${message}`),
+    });
+    const started = performance.now();
+    const endings: Promise<unknown>[] = [interrupted];
+    if (given.exit) endings.push(server.completed, miners.closed);
+    await Promise.race(endings);
+    silent();
+
+    const snapshot = server.snapshot();
+    const seconds = (performance.now() - started) / 1000;
+    if (given.json) await writeFile(given.json, `${JSON.stringify(reportOf(server, { before, seconds, count, backend }), null, 2)}\n`);
+    if (!given.exit || snapshot.step >= steps) return 0;
+    console.error(`Only ${snapshot.step} of ${steps} steps were merged: ${snapshot.reason ?? 'the run was ended early'}.`);
+    return 1;
+  } finally {
+    await miners?.close();
+    await server?.close();
+    if (!given.data) await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+/** A line per step, and one when it is not known why there is none. Returns what ends it. */
+function tellProgress(server: RunningServer, steps: number): () => void {
   const started = performance.now();
-  const firstTokens = server.snapshot().tokens;
   server.onStep(({ step, loss, validationLoss, tokensPerSecond }) => {
     const validation = validationLoss === null ? '' : `  validation ${validationLoss.toFixed(4)}`;
     const connected = server
@@ -72,52 +120,48 @@ async function demo(argv: string[]): Promise<number> {
       .stages.flatMap((stage) => stage.miners)
       .filter((miner) => miner.connected).length;
     const seconds = ((performance.now() - started) / 1000).toFixed(0);
+    const who = `${connected} miner${connected === 1 ? '' : 's'}`;
     console.log(
-      `step ${step}${steps ? `/${steps}` : ''}  loss ${loss.toFixed(4)}${validation}  ${tokensPerSecond.toFixed(0)} tokens/s  ${connected} miners  ${seconds} s`,
+      `step ${step}${steps ? `/${steps}` : ''}  loss ${loss.toFixed(4)}${validation}  ${tokensPerSecond.toFixed(0)} tokens/s  ${who}  ${seconds} s`,
     );
   });
-  const miners = await launchMiners({
-    url: server.url,
-    count,
-    backend,
-    namePrefix: 'demo',
-    onEvent: ({ kind, message }) => kind !== 'opened' && console.log(`miner: ${message}`),
-  });
-  const interrupted = new Promise<'interrupted'>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve('interrupted'));
-  });
-  const endings: Promise<unknown>[] = [interrupted];
-  if (given.exit) endings.push(server.completed, miners.closed);
-  await Promise.race(endings);
+  let told: string | null = null;
+  const timer = setInterval(() => {
+    const { phase, reason } = server.snapshot();
+    if (phase === 'waiting' && reason !== told) console.log(reason);
+    told = phase === 'waiting' ? reason : null;
+  }, WAIT_TOLD_AFTER_MS);
+  return () => clearInterval(timer);
+}
 
+interface Measured {
+  before: { tokens: number; step: number };
+  seconds: number;
+  count: number;
+  backend: string;
+}
+
+/** Of this session; a run that was resumed has its earlier steps in neither number. */
+function reportOf(server: RunningServer, { before, seconds, count, backend }: Measured) {
   const snapshot = server.snapshot();
-  const points = server.points();
-  const seconds = (performance.now() - started) / 1000;
-  const tokens = snapshot.tokens - firstTokens;
-  if (given.json) {
-    const report = {
-      preset: snapshot.config.preset,
-      stages: snapshot.config.stages.length,
-      miners: count,
-      backend: [...new Set(snapshot.stages.flatMap((stage) => stage.miners.map((miner) => miner.backend)))].join('+') || backend,
-      adapter: [...new Set(snapshot.stages.flatMap((stage) => stage.miners.map((miner) => miner.adapter)))].join(', '),
-      steps: snapshot.step,
-      tokens,
-      seconds,
-      tokensPerSecond: tokens / seconds,
-      firstLoss: points.at(0)?.loss ?? null,
-      lastLoss: points.at(-1)?.loss ?? null,
-      validationLoss: snapshot.validationLoss,
-      parameterHashes: snapshot.stages.map((stage) => stage.parameterHash),
-    };
-    await writeFile(given.json, `${JSON.stringify(report, null, 2)}\n`);
-  }
-  await miners.close();
-  await server.close();
-  if (!given.data) await rm(dataDir, { recursive: true, force: true });
-  if (!given.exit || snapshot.step >= steps) return 0;
-  console.error(`Only ${snapshot.step} of ${steps} steps were merged: ${snapshot.reason ?? 'the run was ended early'}.`);
-  return 1;
+  const points = server.points().filter(({ step }) => step > before.step);
+  const tokens = snapshot.tokens - before.tokens;
+  const miners = snapshot.stages.flatMap((stage) => stage.miners);
+  return {
+    preset: snapshot.config.preset,
+    stages: snapshot.config.stages.length,
+    miners: count,
+    backend: [...new Set(miners.map((miner) => miner.backend))].join('+') || backend,
+    adapter: [...new Set(miners.map((miner) => miner.adapter))].join(', '),
+    steps: snapshot.step - before.step,
+    tokens,
+    seconds,
+    tokensPerSecond: tokens / seconds,
+    firstLoss: points.at(0)?.loss ?? null,
+    lastLoss: points.at(-1)?.loss ?? null,
+    validationLoss: snapshot.validationLoss,
+    parameterHashes: snapshot.stages.map((stage) => stage.parameterHash),
+  };
 }
 
 try {

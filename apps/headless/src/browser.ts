@@ -42,7 +42,8 @@ async function start({ url, headless = true }: BrowserOptions, flags: string[]) 
     // Signals are the caller's to handle: it closes the tabs in order first.
     browser = await chromium.launch({ ...options, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false });
   } catch (error) {
-    throw SwarmError.from(error, 'CHROMIUM_MISSING');
+    const [why] = (error as Error).message.split('\n');
+    throw new SwarmError('CHROMIUM_MISSING', `Chromium could not be started: ${why}.`, { cause: error });
   }
   try {
     return { browser, adapter: await adapterOf(browser, url) };

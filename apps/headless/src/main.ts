@@ -36,6 +36,6 @@ async function main(): Promise<void> {
 
 main().catch((error) => {
   const { code, message, hint } = SwarmError.from(error);
-  console.error(`${code}: ${message}\n${hint}`);
+  console.error(`${message} ${hint} [${code}]`);
   process.exit(code === 'CONFIG_INVALID' ? 2 : 1);
 });

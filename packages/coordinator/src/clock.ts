@@ -10,26 +10,23 @@ export function tick(state: State): void {
   const { now } = state;
   for (const miner of [...state.miners.values()]) {
     if (!miner.connected && miner.goneAt <= now) {
-      remove(state, miner.id);
-      state.inform('MINER_GONE', `Miner ${miner.id} is gone; what it held went to others.`);
+      remove(state, miner.id, 'MINER_GONE', 'is gone');
       continue;
     }
     if (miner.resting && miner.bannedUntil <= now && miner.restUntil <= now) {
       miner.resting = false;
-      if (miner.owed) assign(state, miner, miner.owed);
+      if (miner.owed !== null) assign(state, miner, miner.owed);
       else state.refresh(miner);
     }
-    if (miner.phase !== 'ready' && !miner.owed && miner.phaseSince + LIMITS.phaseDeadline <= now) {
+    if (miner.phase !== 'ready' && miner.owed === null && miner.phaseSince + LIMITS.phaseDeadline <= now) {
       // Its place is given up; if it is still there it joins anew.
-      remove(state, miner.id);
-      if (miner.connected) state.emit({ type: 'dismiss', minerId: miner.id });
-      const minutes = LIMITS.phaseDeadline / 60_000;
-      state.inform('MINER_STALLED', `Miner ${miner.id} was ${miner.phase} for ${minutes} minutes; its place went to others.`);
+      remove(state, miner.id, 'MINER_STALLED', `was ${miner.phase} for ${LIMITS.phaseDeadline / 60_000} minutes`);
       continue;
     }
     for (const id of [...miner.leases]) {
       const lease = state.leases.get(id)!;
       if (lease.deadline <= now) handOver(state, lease, miner, 'its deadline passed.');
+      if (!state.miners.has(miner.id)) break; // once too often
     }
   }
   for (const crew of state.crews) collectOverdue(state, crew);

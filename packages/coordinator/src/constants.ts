@@ -53,6 +53,11 @@ export const LIMITS = {
   lateBeforeShorterQueue: 2,
   /** Late this often in a row: no leases for a while. */
   lateBeforeBan: 3,
+  /**
+   * Late this often in a row: it is taken off the run, so that a stage which it holds alone gets somebody who works. It may
+   * join again; a ban goes on.
+   */
+  lateBeforeRemoval: 6,
   /** First ban; doubles with every further one (Petals uses the same base). Ignored when everybody else is banned too. */
   banBase: 15_000,
   banMaximum: 15 * 60_000,

@@ -3,7 +3,8 @@
  *
  * - idle: nothing to do; half: has a lease and may have another; full: as either, but keeps as many inputs as it may,
  *   so it can take a backward and no forward; taken: has all the leases it may;
- * - banned: could work and was late too often; out: not here, not ready, or at rest.
+ * - banned: could work and was late too often; owed: banned before it fetched its stage, and not fetching it yet;
+ * - out: not here, not ready, or at rest.
  *
  * `place` must be called after every change of a miner that can move it; `pick` then costs O(log n), and never O(n)
  * unless everybody who could work is banned.
@@ -14,7 +15,7 @@ import { Heap } from './heap.ts';
 import { allowance, type MinerRecord } from './miner.ts';
 import { type StageRecord, unitsOf } from './stage.ts';
 
-export type Place = 'idle' | 'half' | 'full' | 'taken' | 'banned' | 'out';
+export type Place = 'idle' | 'half' | 'full' | 'taken' | 'banned' | 'owed' | 'out';
 
 const order = (miner: MinerRecord) => miner.order;
 
@@ -23,7 +24,7 @@ export class Crew {
   /** In the order they came to this stage. */
   readonly members = new Map<string, MinerRecord>();
   private readonly places = new Map<MinerRecord, Place>();
-  private readonly counts: Record<Place, number> = { idle: 0, half: 0, full: 0, taken: 0, banned: 0, out: 0 };
+  private readonly counts: Record<Place, number> = { idle: 0, half: 0, full: 0, taken: 0, banned: 0, owed: 0, out: 0 };
   private readonly idle = new Heap<MinerRecord>(order);
   private readonly half = new Heap<MinerRecord>(order);
   private readonly full = new Heap<MinerRecord>(order);
@@ -40,6 +41,11 @@ export class Crew {
   get fit(): number {
     const { idle, half, full, taken } = this.counts;
     return idle + half + full + taken;
+  }
+
+  /** Miners that hold the stage, or are about to. */
+  get staff(): number {
+    return this.size - this.counts.owed;
   }
 
   add(miner: MinerRecord): void {
@@ -61,6 +67,7 @@ export class Crew {
 
   /** Where it belongs by what it is now. */
   wherePlaced(miner: MinerRecord): Place {
+    if (miner.owed !== null) return 'owed';
     if (!miner.connected || miner.phase !== 'ready' || miner.version !== this.stage.version) return 'out';
     if (miner.resting) return miner.restUntil > miner.bannedUntil ? 'out' : 'banned';
     if (miner.leases.size >= allowance(miner)) return 'taken';

@@ -4,7 +4,7 @@ import type { Crew } from './crew.ts';
 import type { MinerRecord } from './miner.ts';
 import { unitsPerMicrobatch } from './stage.ts';
 
-const present = (crew: Crew) => [...crew.members.values()].filter((miner) => miner.connected);
+const present = (crew: Crew) => [...crew.members.values()].filter((miner) => miner.connected && miner.owed === null);
 
 /** Median pace of all miners that have shown one, in ms per unit; what an unknown miner is taken for. */
 export function typicalPace(crews: readonly Crew[]): number {
@@ -16,7 +16,7 @@ export function typicalPace(crews: readonly Crew[]): number {
 export function throughput(crew: Crew, unknown: number): number {
   const units = unitsPerMicrobatch(crew.stage);
   let sum = 0;
-  for (const miner of crew.members.values()) sum += 1_000 / (units * (miner.samples > 0 ? miner.pace : unknown));
+  for (const miner of crew.members.values()) if (miner.owed === null) sum += 1_000 / (units * (miner.samples > 0 ? miner.pace : unknown));
   return sum;
 }
 
@@ -37,7 +37,7 @@ export interface Move {
  * null when no stage can spare one.
  */
 export function fillEmpty(crews: readonly Crew[], burden: (miner: MinerRecord) => number): Move | null {
-  const to = crews.find(({ stage, size }) => stage.phase !== 'complete' && size === 0);
+  const to = crews.find(({ stage, staff }) => stage.phase !== 'complete' && staff === 0);
   if (!to) return null;
   const richest = crews.map(present).reduce((best, members) => (members.length > best.length ? members : best));
   if (richest.length < 2) return null;

@@ -19,8 +19,11 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
     const what = size > 0 ? `collecting the gradients of ${size} miner${size > 1 ? 's' : ''}` : 'adding up the gradients';
     return { code: 'MERGING', message: `Stage ${index} is ${what} of step ${version}.` };
   }
-  const empty = state.stages.filter((other) => other.phase !== 'complete' && state.crews[other.index]!.size === 0);
-  if (empty.length > 0) return { code: 'STAGE_EMPTY', message: `No miner holds ${list(empty)} yet; one more miner starts the run.` };
+  const empty = state.stages.filter((other) => other.phase !== 'complete' && state.crews[other.index]!.staff === 0);
+  if (empty.length > 0) {
+    const missing = empty.length === 1 ? 'one more miner starts the run' : `${empty.length} more miners start the run`;
+    return { code: 'STAGE_EMPTY', message: `No miner holds ${list(empty)} yet; ${missing}.` };
+  }
   const step = state.stepOf(stage);
   if (!step) {
     const behind = state.stages.filter((other) => other.version < version);

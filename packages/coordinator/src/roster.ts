@@ -65,15 +65,20 @@ export function restart(state: State, idleMs: number): void {
 
 export function leave(state: State, { minerId }: Of<'leave'>): void {
   if (!state.miners.has(minerId)) return;
-  remove(state, minerId);
-  state.inform('MINER_LEFT', `Miner ${minerId} left; what it held went to others.`);
+  remove(state, minerId, 'MINER_LEFT', 'left');
 }
 
-export function remove(state: State, minerId: string): void {
+/** Takes a miner off the run; `what` it did follows its name. */
+export function remove(state: State, minerId: string, code: string, what: string): void {
   const miner = state.miners.get(minerId)!;
+  const { handedOver } = state.counters;
   dropWork(state, miner);
   state.miners.delete(minerId);
   state.dismiss(miner);
+  const tasks = state.counters.handedOver - handedOver;
+  const lost = tasks === 0 ? '' : ` ${tasks} task${tasks > 1 ? 's are' : ' is'} free for others.`;
+  state.inform(code, `Miner ${minerId} ${what}.${lost}`);
+  if (code !== 'MINER_LEFT' && miner.connected) state.emit({ type: 'dismiss', minerId });
 }
 
 /** Microbatches at `stage` whose accepted gradient is still only in `minerId`'s memory, ascending. */
@@ -114,9 +119,9 @@ export function assign(state: State, miner: MinerRecord, why: string): void {
   miner.version = -1;
   miner.round = state.nextRound();
   miner.waiting = null;
-  state.refresh(miner);
   miner.owed = miner.bannedUntil > state.now ? why : null;
-  if (miner.owed) return;
+  state.refresh(miner);
+  if (miner.owed !== null) return;
   state.emit({ type: 'assign', minerId: miner.id, stage: stage.index, version: stage.version, round: miner.round, why });
 }
 
@@ -210,7 +215,7 @@ export function move(state: State, miner: MinerRecord, to: Crew, why: string): v
 }
 
 export function fillEmptyStage(state: State): void {
-  if (!state.crews.some(({ stage, size }) => stage.phase !== 'complete' && size === 0)) return;
+  if (!state.crews.some(({ stage, staff }) => stage.phase !== 'complete' && staff === 0)) return;
   const choice = fillEmpty(state.crews, (miner) => miner.leases.size + uncontributed(state, state.stageOf(miner), miner.id).length);
   if (choice) move(state, choice.miner, choice.to, `stage ${choice.to.stage.index} had nobody left`);
 }

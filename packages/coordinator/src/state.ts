@@ -23,9 +23,10 @@ export interface LeaseRecord {
   deadline: number;
   /**
    * open: its miner works on it. lost: taken away (late, busy, useless) or somebody else was first; its receipt still
-   * counts while the task is not settled. counted, surplus: its receipt was taken.
+   * counts while the task is not settled. forfeited: its result was useless, and no other is taken. counted, surplus: its
+   * receipt was taken.
    */
-  state: 'open' | 'lost' | Outcome;
+  state: 'open' | 'lost' | 'forfeited' | Outcome;
 }
 
 export const slotOf = ({ kind }: Pick<LeaseRecord, 'kind'>): Slot => (kind === 'backward' ? 'backward' : 'forward');

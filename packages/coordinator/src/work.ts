@@ -4,7 +4,7 @@ import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
 import { type Flow, isSettled, nextTask, type Slot } from './flow.ts';
 import { learnPace, type MinerRecord } from './miner.ts';
-import { blame, uncontributed } from './roster.ts';
+import { blame, remove, uncontributed } from './roster.ts';
 import { enterStagePhase, type StageRecord, unitsOf } from './stage.ts';
 import { type LeaseRecord, type State, slotOf } from './state.ts';
 import type { Step } from './step.ts';
@@ -119,7 +119,9 @@ function ownLease(state: State, minerId: string, leaseId: string): { miner: Mine
   if (!lease) throw new SwarmError('LEASE_UNKNOWN', `Lease ${leaseId} is not known (any more).`);
   if (lease.minerId !== minerId) throw new SwarmError('LEASE_NOT_YOURS', `Lease ${leaseId} was granted to another miner.`);
   if (lease.state === 'counted') throw new SwarmError('RECEIPT_DUPLICATE', `Lease ${leaseId} was already settled.`);
-  if (lease.state === 'surplus') throw new SwarmError('LEASE_EXPIRED', `Lease ${leaseId} was settled by another miner.`);
+  if (lease.state === 'surplus')
+    throw new SwarmError('LEASE_EXPIRED', `Lease ${leaseId} came when it was not needed any more, and was credited.`);
+  if (lease.state === 'forfeited') throw new SwarmError('LEASE_EXPIRED', `Lease ${leaseId} was taken away: its result was useless.`);
   return { miner, lease };
 }
 
@@ -157,7 +159,8 @@ export function receipt(state: State, { minerId, leaseId, lossSum }: Of<'receipt
   credit.receipts += 1;
   if (kind === 'backward') credit.backwards += 1;
   addTime(stage.times[kind], state.now - grantedAt);
-  if (wasOpen) miner.late = 0;
+  // Even one that came late and counts: who delivers is slow, and not gone.
+  miner.late = 0;
   learnWork(state, miner, stage, lease);
   settle(state, lease, miner);
   if (stage.isLast) flow.lossSum = lossSum;
@@ -217,6 +220,7 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
   state.refuse(minerId, code, message, leaseId);
   if (lease.state !== 'open') return;
   handOver(state, lease, miner, message);
+  lease.state = 'forfeited';
   const task = state.taskOf(lease);
   task.forfeits += 1;
   if (task.forfeits >= LIMITS.forfeitsPerTask) {
@@ -248,8 +252,9 @@ export function handOver(state: State, lease: LeaseRecord, miner: MinerRecord, w
   const consequence = ban ? ` No leases for it for ${ban / 1000} s.` : '';
   state.inform(
     'LEASE_HANDED_OVER',
-    `Microbatch ${microbatch} at stage ${lease.stage} goes from miner ${miner.id} to another: ${why}${consequence}`,
+    `Microbatch ${microbatch} at stage ${lease.stage} was taken from miner ${miner.id}: ${why}${consequence}`,
   );
+  if (miner.late >= LIMITS.lateBeforeRemoval) remove(state, miner.id, 'MINER_REMOVED', `was late or useless ${miner.late} times in a row`);
 }
 
 /** Leaves a microbatch out of its step: what was not settled of it never will be. */

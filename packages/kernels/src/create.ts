@@ -6,6 +6,8 @@ import { TfjsKernels } from './tfjs.ts';
 
 export interface KernelOptions {
   backend: 'webgpu' | 'wasm' | 'cpu';
+  /** On webgpu: our own WGSL programs (the default), or tfjs operations, which are the reference on every backend. */
+  operations?: 'wgsl' | 'tfjs';
   /** Instead of `navigator.gpu`: Dawn in Node. */
   gpu?: GPU;
   /** Where the three .wasm files are: a folder's address, or each file's by name. */
@@ -17,7 +19,7 @@ const NEVER = new Promise<never>(() => {});
 /** Throws `WEBGPU_UNAVAILABLE` when there is no adapter, `BACKEND_FAILED` when the backend does not start. */
 export async function createKernels(options: KernelOptions): Promise<Kernels> {
   try {
-    if (options.backend === 'webgpu') return await createWebGpu(options.gpu ?? globalThis.navigator?.gpu);
+    if (options.backend === 'webgpu') return await createWebGpu(options.gpu ?? globalThis.navigator?.gpu, options.operations ?? 'wgsl');
     if (options.backend === 'wasm') return await createWasm(options.wasmPaths);
     await import('@tensorflow/tfjs-backend-cpu');
     await use('cpu');
@@ -55,7 +57,7 @@ const LIMITS = [
   'maxComputeWorkgroupsPerDimension',
 ] as const satisfies (keyof GPUSupportedLimits)[];
 
-async function createWebGpu(gpu: GPU | undefined): Promise<Kernels> {
+async function createWebGpu(gpu: GPU | undefined, operations: 'wgsl' | 'tfjs'): Promise<Kernels> {
   const adapter = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) {
     const why = gpu ? 'The browser has WebGPU but offers no graphics adapter.' : 'This browser has no WebGPU.';
@@ -70,11 +72,13 @@ async function createWebGpu(gpu: GPU | undefined): Promise<Kernels> {
   const backend = new WebGPUBackend(device, adapter.info);
   tf.registerBackend('webgpu', () => backend, 3);
   await use('webgpu');
-  return new WebGpuKernels(backend, describe(adapter.info), lost, () => {
+  const close = () => {
     closing();
     tf.removeBackend('webgpu');
     device.destroy();
-  });
+  };
+  const name = describe(adapter.info);
+  return operations === 'tfjs' ? new TfjsKernels('webgpu', name, lost, close) : new WebGpuKernels(backend, name, lost, close);
 }
 
 /** Attached before the device's first use, so that nothing is missed. `closing` says that its end is our own doing. */

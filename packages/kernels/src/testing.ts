@@ -7,17 +7,27 @@ import { dawnGpu, nodeWasmPath } from './node.ts';
 
 const gpu = await dawnGpu();
 
-/** Runs `tests` on cpu, wasm and webgpu; webgpu is skipped, and says so, where Node finds no adapter. */
-export function onEachBackend(tests: (kernels: () => Kernels, backend: Backend) => void): void {
-  for (const backend of ['cpu', 'wasm', 'webgpu'] as const) {
+/**
+ * Runs `tests` on cpu, wasm and webgpu; webgpu is skipped, and says so, where Node finds no adapter. `reference`: on tfjs
+ * operations on webgpu, too.
+ */
+export function onEachBackend(tests: (kernels: () => Kernels, backend: Backend) => void, { reference = false } = {}): void {
+  const variants = [
+    { name: 'cpu', backend: 'cpu' },
+    { name: 'wasm', backend: 'wasm' },
+    { name: 'webgpu', backend: 'webgpu', operations: 'wgsl' },
+    ...(reference ? [{ name: 'webgpu on tfjs operations', backend: 'webgpu', operations: 'tfjs' } as const] : []),
+  ] as const;
+  for (const variant of variants) {
+    const { name, backend } = variant;
     if (backend === 'webgpu' && !gpu) {
-      describe.skip('webgpu (no adapter: set LD_LIBRARY_PATH and VK_ICD_FILENAMES to a Vulkan driver)', () => tests(unavailable, backend));
+      describe.skip(`${name} (no adapter: set LD_LIBRARY_PATH and VK_ICD_FILENAMES to a Vulkan driver)`, () => tests(unavailable, backend));
       continue;
     }
-    describe(backend, () => {
+    describe(name, () => {
       let kernels: Kernels;
       beforeAll(async () => {
-        kernels = await createKernels({ backend, gpu: gpu ?? undefined, wasmPaths: nodeWasmPath() });
+        kernels = await createKernels({ ...variant, gpu: gpu ?? undefined, wasmPaths: nodeWasmPath() });
         void kernels.lost.then((error) => {
           throw error;
         });

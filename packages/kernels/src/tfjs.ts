@@ -173,7 +173,7 @@ export class TfjsKernels implements Kernels {
   }
 }
 
-/** Mean of each row as a product with a constant column: one operation, and a fixed order of summation. */
+/** Mean of each row `[n, 1]`. */
 function rowMean(x: tf.Tensor2D): tf.Tensor2D {
   return tf.mean(x, 1, true);
 }

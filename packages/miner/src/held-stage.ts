@@ -34,10 +34,8 @@ export class HeldStage {
   parameterHash = '';
   /** The gradient sum so far: the round it belongs to, and the microbatches in the order they were added. */
   private sum: { round: number; microbatches: number[] } = { round: 0, microbatches: [] };
-  /** Stage inputs kept from a forward for its backward, by microbatch. */
-  private readonly inputs = new Map<number, TensorData>();
-  /** Microbatches of which a forward counted: their inputs are wanted, whatever comes of other leases for the same. */
-  private readonly counted = new Set<number>();
+  /** Stage inputs kept for backwards, by microbatch, each as long as one of the forwards that brought it may count. */
+  private readonly inputs = new Map<number, { input: TensorData; leases: Set<string> }>();
   private readonly run: RunConfig;
   private readonly vectors: StageVectors;
   private readonly stage: Stage;
@@ -81,27 +79,24 @@ export class HeldStage {
     return this.stage.backward(input, outputGradient);
   }
 
-  /** Keeps the input of a forward for its backward; `settled` tells whether that is wanted. */
-  keep(microbatch: number, input: TensorData): void {
-    this.inputs.set(microbatch, input);
+  /** Keeps the input of this forward for the microbatch's backward. */
+  keep(leaseId: string, microbatch: number, input: TensorData): void {
+    const kept = this.inputs.get(microbatch) ?? { input, leases: new Set() };
+    kept.leases.add(leaseId);
+    this.inputs.set(microbatch, kept);
   }
 
-  /** Whether a forward of this microbatch counts. */
-  settled(microbatch: number, input: TensorData, counts: boolean): void {
-    if (this.counted.has(microbatch)) return;
-    if (counts) {
-      this.counted.add(microbatch);
-      this.inputs.set(microbatch, input);
-    } else {
-      this.inputs.delete(microbatch);
-    }
+  /** This forward does not count. Another lease for the same microbatch may have brought the input, too. */
+  forget(leaseId: string, microbatch: number): void {
+    const kept = this.inputs.get(microbatch);
+    if (kept?.leases.delete(leaseId) && kept.leases.size === 0) this.inputs.delete(microbatch);
   }
 
   /** The input kept for this microbatch's backward, which needs it no more afterwards. */
   takeInput(microbatch: number): TensorData | undefined {
-    const input = this.inputs.get(microbatch);
+    const kept = this.inputs.get(microbatch);
     this.inputs.delete(microbatch);
-    return input;
+    return kept?.input;
   }
 
   /** The receipt counts: the microbatch's gradient joins the sum of its round. A later round starts at zero. */
@@ -135,7 +130,6 @@ export class HeldStage {
     applyAdamW(this.vectors, gradientSum, numbers, this.layout);
     this.version += 1;
     this.inputs.clear();
-    this.counted.clear();
     this.stage.resetGradient(); // of a round that came too late
     await this.upload();
   }

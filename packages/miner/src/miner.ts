@@ -377,8 +377,10 @@ export class Miner {
     } else {
       output = await held.forward(input);
       if (lease.kind === 'forward') {
-        held.keep(lease.microbatch, input);
-        settle = (counted) => held.settled(lease.microbatch, input, counted);
+        held.keep(lease.id, lease.microbatch, input);
+        settle = (counted) => {
+          if (!counted) held.forget(lease.id, lease.microbatch);
+        };
       }
     }
     const computeMs = performance.now() - started;

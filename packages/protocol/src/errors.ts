@@ -27,7 +27,7 @@ export const ERROR_HINTS = {
   BUSY: 'Nothing is wrong and nothing was lost: the other side has its hands full. It is tried again by itself after the time given.',
   LEASE_UNKNOWN: 'No such lease was granted to this miner. Nothing was credited; wait for the next lease.',
   LEASE_NOT_YOURS: 'The lease belongs to another miner. Nothing was changed; send only receipts for your own leases.',
-  LEASE_EXPIRED: 'The deadline passed and the microbatch went to another miner. Nothing to do: the next lease comes by itself.',
+  LEASE_EXPIRED: 'This lease is over: it was settled without this receipt. Nothing to do: the next lease comes by itself.',
   RECEIPT_DUPLICATE: 'This receipt was already accepted and counts once. Nothing to do.',
   RECEIPT_INPUT:
     'The receipt names another input than this lease carried: input and output were mixed up. Nothing was credited; the lease stays open.',
@@ -40,7 +40,7 @@ export const ERROR_HINTS = {
   PARAMETERS_DIVERGED: 'This miner’s parameters differ from the swarm’s. It fetches the stage again by itself.',
   // Miner side
   WEBGPU_UNAVAILABLE:
-    'Use a browser with WebGPU (Chrome 113+, Edge, Safari 26+, Firefox 141+ on Windows) and switch hardware acceleration on; mining goes on with wasm meanwhile.',
+    'Use a browser with WebGPU (Chrome 113+, Edge, Safari 26+, Firefox 141+ on Windows) and switch hardware acceleration on; or choose the wasm backend, which needs no GPU.',
   DEVICE_LOST: 'The GPU was reset or taken away. The miner builds it anew and goes on; close other GPU-heavy tabs if it happens often.',
   BACKEND_FAILED: 'This browser could not start the compute backend. Update the browser or its graphics driver.',
   INSECURE_CONTEXT: 'Open the page over https:// or on localhost: browsers give WebGPU and SHA-256 to secure pages only.',
@@ -48,7 +48,7 @@ export const ERROR_HINTS = {
   HTTP_FAILED: 'A download or upload failed. The miner tries again by itself.',
   // Operator
   CHECKPOINT_FAILED:
-    'Free space (or fix permissions) in the data folder. Training goes on; the last good checkpoint is kept and the next one is tried at the next interval.',
+    'Free space (or fix permissions) in the data folder. A run that is under way goes on: the last good checkpoint is kept, and the next one is tried at the next interval.',
   CHECKPOINT_CORRUPT: 'This checkpoint does not match its manifest and is left alone. The newest whole one before it is used.',
   STORE_FAILED:
     'The log of the run cannot be written: free space in the data folder, or bring the database back. Nothing was acknowledged that is not stored; the server goes on by itself as soon as writing works.',

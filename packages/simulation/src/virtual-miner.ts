@@ -31,9 +31,8 @@ interface Term {
   handedIn: { round: number; microbatches: number[] } | null;
   /** Of the assignment. */
   round: number;
-  kept: Set<number>;
-  /** Forwards that count: their inputs are wanted, even if a second receipt for the same does not count. */
-  sure: Set<number>;
+  /** Inputs kept, by microbatch: for the forwards that brought them and may count. */
+  kept: Map<number, Set<string>>;
   /** Leases ever received: one that is repeated is not computed again. */
   seen: Set<string>;
   cancelled: Set<string>;
@@ -279,8 +278,7 @@ export class VirtualMiner {
       sum: { round: -1, microbatches: [] },
       handedIn: null,
       round,
-      kept: new Set(),
-      sure: new Set(),
+      kept: new Map(),
       seen: new Set(),
       cancelled: new Set(),
       unanswered: new Set(),
@@ -345,7 +343,7 @@ export class VirtualMiner {
       this.request('busy', { name: 'busy', leaseId, pauseMs: 2_000 }, () => {});
       return;
     }
-    if (kind === 'forward') term.kept.add(microbatch);
+    if (kind === 'forward') term.kept.set(microbatch, (term.kept.get(microbatch) ?? new Set()).add(leaseId));
     this.computed += 1;
     world.computed(kind);
     const useless = world.isPoison(microbatch) || world.fault('useless');
@@ -353,22 +351,17 @@ export class VirtualMiner {
       term.unanswered.delete(item);
       // Sent twice: the first one counted.
       const counted = reply.ok ? reply.counted : reply.code === 'RECEIPT_DUPLICATE';
-      if (kind === 'forward') this.keep(term, microbatch, counted);
+      if (kind === 'forward' && !counted) this.forget(term, leaseId, microbatch);
       if (counted && kind === 'backward' && term === this.term) this.accumulate(term, round, microbatch);
       if (term.unanswered.size === 0) for (const go of term.whenAnswered.splice(0)) go();
     });
     term.unanswered.add(item);
   }
 
-  /** The input of a forward is kept from the start and for good once it counts, whatever comes of other leases for the same. */
-  private keep(term: Term, microbatch: number, counted: boolean): void {
-    if (term.sure.has(microbatch)) return;
-    if (!counted) {
-      term.kept.delete(microbatch);
-      return;
-    }
-    term.sure.add(microbatch);
-    term.kept.add(microbatch);
+  /** This forward does not count. Another lease for the same microbatch may have brought the input, too. */
+  private forget(term: Term, leaseId: string, microbatch: number): void {
+    const leases = term.kept.get(microbatch);
+    if (leases?.delete(leaseId) && leases.size === 0) term.kept.delete(microbatch);
   }
 
   private accumulate(term: Term, round: number, microbatch: number): void {
@@ -412,7 +405,6 @@ export class VirtualMiner {
       term.parameterHash = parametersAfter(term.parameterHash, gradient);
       term.sum = { round: -1, microbatches: [] };
       term.kept.clear();
-      term.sure.clear();
     }
     this.request('applied', { name: 'applied', stage, version, parameterHash: this.said(term.parameterHash) }, () => {});
   }
