@@ -3,6 +3,7 @@ import { Coordinator, type Effect, type Input } from '@starling/coordinator';
 import { environment, type Report, type Row } from './report.ts';
 
 const STAGES = 16;
+const SUM = { gradient: 'g', norm: 1, tokens: 1 };
 const FACTS = { name: '', backend: 'cpu', adapter: '' } as const;
 /** Inputs handled before the clock starts, and then while it runs. */
 const WARM_UP = 20_000;
@@ -21,6 +22,7 @@ class Loop {
         stages: STAGES,
         microbatchesPerStep: Math.max(32, Math.ceil((4 * miners) / STAGES)),
         minMicrobatches: 1,
+        clip: 'stage',
         validationMicrobatches: 0,
         validateEvery: 1,
         steps: 0,
@@ -59,8 +61,11 @@ class Loop {
       const { minerId, stage, version, round, microbatches } = effect;
       this.inputs.push({ type: 'contribution', minerId, stage, version, round, microbatches, gradient: 'g' });
     } else if (effect.type === 'reduce') {
+      const { stage, version } = effect;
+      this.inputs.push({ type: 'summed', stage, version, ...SUM });
+    } else if (effect.type === 'apply') {
       const version = effect.version + 1;
-      this.inputs.push({ type: 'merged', stage: effect.stage, version, parameterHash: `p${version}`, gradient: 'g', norm: 1, tokens: 1 });
+      this.inputs.push({ type: 'merged', stage: effect.stage, version, parameterHash: `p${version}`, ...SUM, clipNorm: 1 });
     } else if (effect.type === 'distribute') {
       const {
         minerId,

@@ -6,17 +6,7 @@
 import type { Contributed, Effect, Input } from '@starling/coordinator';
 import { createKernels } from '@starling/kernels';
 import { nodeWasmPath } from '@starling/kernels/node';
-import {
-  applyAdamW,
-  initialParameters,
-  layoutOf,
-  normOf,
-  type OptimizerConfig,
-  optimizerNumbers,
-  presetOf,
-  Stage,
-  sumGradients,
-} from '@starling/model';
+import { applyAdamW, initialParameters, layoutOf, normOf, optimizerNumbers, presetOf, Stage, sumGradients } from '@starling/model';
 import { sha256Hex } from '@starling/protocol';
 import { type Corpus, type Machine, maker, Sampler } from '@starling/server/log';
 import { openReader, replay } from '@starling/store';
@@ -109,9 +99,10 @@ export async function recompute(
     }
     // Backwards, from the last stage down, each gradient sum in its miner's order.
     let upstream = new Map<number, Vector | Int32Array>(microbatches.map((microbatch) => [microbatch, texts.get(microbatch)!.targets]));
+    const summed: { sum: Vector; tokens: number; norm: number }[] = [];
     let equal = true;
     for (let index = stages.length - 1; index >= 0; index--) {
-      const { stage, layout, vectors } = stages[index]!;
+      const { stage } = stages[index]!;
       const below = new Map<number, Vector | Int32Array>();
       const sums: Vector[] = [];
       for (const { microbatches: own } of of[index]!.contributions) {
@@ -131,23 +122,20 @@ export async function recompute(
       }
       upstream = below;
       const tokens = of[index]!.contributions.reduce((n, each) => n + each.microbatches.length, 0) * run.sequences * run.model.context;
-      update(vectors, sums, { optimizer, version, tokens, layout });
+      const sum = sumGradients(sums);
+      summed[index] = { sum, tokens, norm: normOf(sum, tokens) };
+    }
+    const global = Math.sqrt(summed.reduce((squares, { norm }) => squares + norm * norm, 0));
+    for (const [index, { stage, layout, vectors }] of stages.entries()) {
+      const { sum, tokens, norm } = summed[index]!;
+      applyAdamW(vectors, sum, optimizerNumbers(optimizer, version, run.clip === 'global' ? global : norm, tokens), layout);
+      stage.load(vectors.parameters);
       total += 1;
       if ((await sha256Hex(vectors.parameters)) === of[index]!.parameterHash) same += 1;
       else equal = false;
     }
-    for (const { stage, vectors } of stages) stage.load(vectors.parameters);
     onStep(version, equal);
   }
   kernels.close();
   return { same, total };
-}
-
-function update(
-  vectors: { parameters: Vector; firstMoment: Vector; secondMoment: Vector },
-  sums: readonly Vector[],
-  at: { optimizer: OptimizerConfig; version: number; tokens: number; layout: ReturnType<typeof layoutOf> },
-): void {
-  const sum = sumGradients(sums);
-  applyAdamW(vectors, sum, optimizerNumbers(at.optimizer, at.version, normOf(sum, at.tokens), at.tokens), at.layout);
 }

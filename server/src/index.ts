@@ -75,6 +75,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     microbatchesPerStep,
     steps: options.steps,
     validateEvery: options.validateEvery,
+    clip: options.clip,
     seed: options.seed,
   };
   const blobs = await Blobs.open(join(dataDir, 'blobs'), join(dataDir, 'temporary'));

@@ -28,6 +28,8 @@ export interface ServerOptions {
   /** Steps until the run is complete; 0 for no end. */
   steps: number;
   seed: number;
+  /** Whose norm clips a gradient: the stage's own; or that of the whole model, and stages wait for each other. */
+  clip: 'stage' | 'global';
   /** A validation loss is taken every so many steps. */
   validateEvery: number;
   /** A checkpoint is written every so many steps. */
@@ -47,6 +49,7 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   maxMiners: 5_000,
   steps: 0,
   seed: 1,
+  clip: 'stage',
   validateEvery: 10,
   checkpointEvery: 10,
   webRoot: resolve(import.meta.dirname, '../../apps/web/dist'),
@@ -70,6 +73,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --max-miners N           miners at once (${DEFAULT_OPTIONS.maxMiners})
   --steps N                steps until the run is complete, 0 for no end (${DEFAULT_OPTIONS.steps})
   --seed N                 seed of the first parameters and of the data order (${DEFAULT_OPTIONS.seed})
+  --clip NAME              whose norm clips a gradient: stage, or global as one process would (${DEFAULT_OPTIONS.clip})
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
   --checkpoint-every N     steps between checkpoints (${DEFAULT_OPTIONS.checkpointEvery})
   --help                   this text
@@ -103,7 +107,7 @@ const TEXTS = { host: 'host', data: 'dataDir', store: 'store', corpus: 'corpus',
 /** The options on a command line over the defaults, or `'help'`. Throws `CONFIG_INVALID`. */
 export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
   const string = { type: 'string' } as const;
-  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS)];
+  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS), 'clip'];
   let values: Record<string, string | boolean | undefined>;
   try {
     const options = { ...Object.fromEntries(names.map((name) => [name, string])), help: { type: 'boolean' } as const };
@@ -121,5 +125,8 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
     const text = values[name];
     if (typeof text === 'string') options[key] = text;
   }
-  return options;
+  const { clip } = values;
+  if (clip !== undefined && clip !== 'stage' && clip !== 'global')
+    throw new SwarmError('CONFIG_INVALID', `--clip is stage or global, not "${clip}".`);
+  return clip === undefined ? options : { ...options, clip };
 }

@@ -13,9 +13,9 @@ export interface ServerProcess {
 }
 
 /** Starts `server/src/main.ts` with these options and waits until it says where it listens. */
-export async function startServerProcess(args: string[]): Promise<ServerProcess> {
+export async function startServerProcess(args: string[], nodeArgs: string[] = []): Promise<ServerProcess> {
   const node = join(root, 'node_modules/.bin/node');
-  const child: ChildProcess = spawn(node, [join(import.meta.dirname, 'main.ts'), ...args], { cwd: root });
+  const child: ChildProcess = spawn(node, [...nodeArgs, join(import.meta.dirname, 'main.ts'), ...args], { cwd: root });
   const exited = new Promise<void>((done) => child.once('exit', () => done()));
   const url = await new Promise<string>((found, failed) => {
     let output = '';

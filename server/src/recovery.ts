@@ -101,7 +101,7 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
 async function goOn({ store, blobs }: RecoveryParts, journal: RunJournal, states: StageStates): Promise<Activations> {
   const { coordinator } = journal.machine;
   for (let stage = 0; stage < coordinator.config.stages; stage++) {
-    const { version, contributions } = coordinator.stage(stage);
+    const { version, contributions, summed } = coordinator.stage(stage);
     const saved = states.at(stage).version;
     if (saved > version)
       throw new SwarmError('LOG_UNREADABLE', `Stage ${stage} is at version ${version} in the log and ${saved} in the checkpoint.`);
@@ -114,6 +114,7 @@ async function goOn({ store, blobs }: RecoveryParts, journal: RunJournal, states
       throw new SwarmError('LOG_UNREADABLE', `The merges of stage ${stage} after version ${saved} are not all there.`);
     }
     for (const { gradient } of contributions) await blobs.restore(gradient, gradientOwner(stage, version));
+    if (summed) await states.restoreSum(stage, summed);
   }
   const activations = new Activations(blobs);
   await activations.restore(await store.tensors());
@@ -129,6 +130,7 @@ function genesisOf(parts: RecoveryParts, run: RunConfig, states: StageStates): G
       microbatchesPerStep: run.microbatchesPerStep,
       minMicrobatches: parts.minMicrobatches,
       validationMicrobatches: parts.validationMicrobatches,
+      clip: run.clip,
       validateEvery: run.validateEvery,
       steps: run.steps,
       tokensPerMicrobatch: run.sequences * run.model.context,

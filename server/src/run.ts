@@ -271,7 +271,10 @@ export class Run {
         this.enqueue(effect.minerId, async () => this.outlet.dismiss(effect.minerId));
         break;
       case 'reduce':
-        this.enqueue(`stage ${effect.stage}`, () => this.reduce(effect));
+        this.merging(effect, () => this.reduce(effect));
+        break;
+      case 'apply':
+        this.merging(effect, () => this.apply(effect));
         break;
       case 'release':
         this.activations.release(effect.stage, effect.version);
@@ -354,20 +357,28 @@ export class Run {
   }
 
   /** Tried again until it works: a full disk must not stop a stage for good. */
-  private async reduce(effect: Of<'reduce'>): Promise<void> {
-    const { stage, version, tokens, contributions } = effect;
-    try {
-      const gradients = await Promise.all(contributions.map(({ gradient }) => this.readGradient(stage, this.parts.blobs.get(gradient))));
-      const merge = await this.states.merge(stage, gradients, tokens);
-      await this.submit({ type: 'merged', stage, ...merge });
-    } catch (error) {
-      const fault = SwarmError.from(error);
-      if (fault.code !== 'STORE_FAILED') throw fault;
-      this.fault(fault);
-      setTimeout(() => {
-        if (this.timer && this.coordinator.versionOf(stage) === version) this.enqueue(`stage ${stage}`, () => this.reduce(effect));
-      }, 1_000);
-    }
+  private merging(of: Of<'reduce' | 'apply'>, task: () => Promise<unknown>): void {
+    this.enqueue(`stage ${of.stage}`, async () => {
+      try {
+        await task();
+      } catch (error) {
+        const fault = SwarmError.from(error);
+        if (fault.code !== 'STORE_FAILED') throw fault;
+        this.fault(fault);
+        setTimeout(() => {
+          if (this.timer && this.coordinator.versionOf(of.stage) === of.version) this.merging(of, task);
+        }, 1_000);
+      }
+    });
+  }
+
+  private async reduce({ stage, version, tokens, contributions }: Of<'reduce'>): Promise<void> {
+    const gradients = await Promise.all(contributions.map(({ gradient }) => this.readGradient(stage, this.parts.blobs.get(gradient))));
+    await this.submit({ type: 'summed', stage, version, ...(await this.states.sum(stage, gradients, tokens)) });
+  }
+
+  private async apply({ stage, summed, clipNorm }: Of<'apply'>): Promise<void> {
+    await this.submit({ type: 'merged', stage, ...(await this.states.apply(stage, summed, clipNorm)) });
   }
 
   private closed(effect: Of<'closed'>): void {

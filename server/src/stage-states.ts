@@ -2,7 +2,7 @@
  * The canonical parameters of every stage, and what a merge does to them. A merge makes new arrays, so whoever holds
  * the ones before (a checkpoint being written, a joiner being served) sees them unchanged.
  */
-import type { Merge } from '@starling/coordinator';
+import type { Merge, Summed } from '@starling/coordinator';
 import {
   applyAdamW,
   initialParameters,
@@ -87,8 +87,8 @@ export class StageStates {
   }
 
   /** What a merge's numbers follow from is in the log: they need not be. */
-  numbersOf({ version, norm, tokens }: Pick<Merge, 'version' | 'norm' | 'tokens'>): OptimizerNumbers {
-    return optimizerNumbers(this.optimizer, version, norm, tokens);
+  numbersOf({ version, clipNorm, tokens }: Pick<Merge, 'version' | 'clipNorm' | 'tokens'>): OptimizerNumbers {
+    return optimizerNumbers(this.optimizer, version, clipNorm, tokens);
   }
 
   /** Blobs of the stage's present version, made when somebody first needs them. */
@@ -113,18 +113,27 @@ export class StageStates {
   }
 
   /**
-   * Sums the contributions in the order given, clips by the norm of the mean gradient, applies AdamW, and keeps the summed
-   * gradient, so that every replica can do the same, and the next process too. `commit` makes it the stage's version.
-   * Throws `STORE_FAILED`.
+   * Sums the contributions in the order given, and keeps the sum on disk, so that every replica can apply it, and the next
+   * process too. Throws `STORE_FAILED`.
    */
-  async merge(stage: number, contributions: readonly Vector[], tokens: number): Promise<Merge> {
-    const version = this.current[stage]!.version + 1;
+  async sum(stage: number, contributions: readonly Vector[], tokens: number): Promise<Summed> {
     const sum = sumGradients(contributions);
-    const norm = normOf(sum, tokens);
-    const after = await this.after(stage, sum, { version, norm, tokens });
-    const gradient = await this.blobs.putDurably(await encodeFrame(sum, [sum.length]), mergeOwner(stage, version));
+    const gradient = await this.blobs.putDurably(await encodeFrame(sum, [sum.length]), mergeOwner(stage, this.at(stage).version + 1));
+    return { gradient, norm: normOf(sum, tokens), tokens };
+  }
+
+  /** Clips the sum by this norm and applies AdamW. `commit` makes the result the stage's version. */
+  async apply(stage: number, summed: Summed, clipNorm: number): Promise<Merge> {
+    const version = this.at(stage).version + 1;
+    const { data } = await decodeFrame(this.blobs.get(summed.gradient));
+    const after = await this.after(stage, data as Vector, { version, clipNorm, tokens: summed.tokens });
     this.next[stage] = after;
-    return { version, parameterHash: after.parameterHash, gradient, norm, tokens };
+    return { ...summed, version, parameterHash: after.parameterHash, clipNorm };
+  }
+
+  /** Has the sum of a merge that is under way from disk. Throws `BLOB_NOT_FOUND`. */
+  async restoreSum(stage: number, { gradient }: Summed): Promise<void> {
+    await this.blobs.restore(gradient, mergeOwner(stage, this.at(stage).version + 1));
   }
 
   /** The merge is in the log. */
@@ -161,7 +170,7 @@ export class StageStates {
     this.current[stage] = after;
   }
 
-  private async after(stage: number, sum: Vector, merge: Pick<Merge, 'version' | 'norm' | 'tokens'>): Promise<StageVersion> {
+  private async after(stage: number, sum: Vector, merge: Pick<Merge, 'version' | 'clipNorm' | 'tokens'>): Promise<StageVersion> {
     const before = this.current[stage]!;
     const vectors = {
       parameters: before.parameters.slice(),

@@ -11,7 +11,18 @@
  */
 import { type Reason, SwarmError } from '@starling/protocol';
 import { hedgeAll, tick } from './clock.ts';
-import { closeStep, completeOrGoOn, configure, contribution, isExpected, merged, openStep, repeatReductions, spoiled } from './merging.ts';
+import {
+  closeStep,
+  completeOrGoOn,
+  configure,
+  contribution,
+  isExpected,
+  merged,
+  openStep,
+  repeatMerges,
+  spoiled,
+  summed,
+} from './merging.ts';
 import type { Credit, MinerRecord } from './miner.ts';
 import { explainWaits, progressOf, stageReason } from './reasons.ts';
 import { applied, disconnect, fillEmptyStage, join, leave, ready, restart } from './roster.ts';
@@ -126,6 +137,9 @@ export class Coordinator {
       case 'spoiled':
         spoiled(state, input);
         break;
+      case 'summed':
+        summed(state, input);
+        break;
       case 'merged':
         merged(state, input);
         break;
@@ -137,7 +151,7 @@ export class Coordinator {
         break;
       case 'restart':
         restart(state, idleMs);
-        repeatReductions(state);
+        repeatMerges(state);
         break;
       case 'tick':
         tick(state);

@@ -3,7 +3,7 @@ import { SwarmError } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
 import { type Flow, newFlow } from './flow.ts';
 import { assign, blame, distribute, dropWork, move, uncontributed } from './roster.ts';
-import { type Claim, enterStagePhase, type StageRecord } from './stage.ts';
+import { type Claim, enterStagePhase, mergeOf, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
 import { Step } from './step.ts';
 import { addTime } from './times.ts';
@@ -129,9 +129,41 @@ function emitReduce(state: State, stage: StageRecord): void {
   state.emit({ type: 'reduce', stage: stage.index, version: stage.version, tokens, contributions });
 }
 
+export function summed(state: State, { stage: index, version, type: _, ...sum }: Of<'summed'>): void {
+  const stage = state.stages[index]!;
+  if (version !== stage.version || stage.phase !== 'merging' || stage.collecting.size > 0 || stage.summed) return;
+  stage.summed = sum;
+  // By the norm of the whole model: when this was the last of the sums, all of them can be applied.
+  for (const other of state.config.clip === 'stage' ? [stage] : state.stages) emitApply(state, other);
+}
+
+/** The norm that clips this stage's sum; null while another stage's share of it is not known. */
+function clipNormOf(state: State, stage: StageRecord): number | null {
+  if (state.config.clip === 'stage') return stage.summed!.norm;
+  let squares = 0;
+  for (const other of state.stages) {
+    // It was applied somewhere already: before a restart, say.
+    const known = mergeOf(other, stage.version + 1);
+    if (known) return known.clipNorm;
+    if (!other.summed) return null;
+    squares += other.summed.norm * other.summed.norm;
+  }
+  return Math.sqrt(squares);
+}
+
+function emitApply(state: State, stage: StageRecord): void {
+  const { index, version, summed: sum } = stage;
+  const clipNorm = sum && clipNormOf(state, stage);
+  if (sum && clipNorm !== null) state.emit({ type: 'apply', stage: index, version, summed: sum, clipNorm });
+}
+
 /** Whoever was to carry them out is gone. */
-export function repeatReductions(state: State): void {
-  for (const stage of state.stages) if (stage.phase === 'merging' && stage.collecting.size === 0) emitReduce(state, stage);
+export function repeatMerges(state: State): void {
+  for (const stage of state.stages) {
+    if (stage.phase !== 'merging' || stage.collecting.size > 0) continue;
+    if (stage.summed) emitApply(state, stage);
+    else emitReduce(state, stage);
+  }
 }
 
 export function merged(state: State, { stage: index, type: _, ...merge }: Of<'merged'>): void {
@@ -140,7 +172,7 @@ export function merged(state: State, { stage: index, type: _, ...merge }: Of<'me
   if (version !== stage.version + 1) return;
   state.touched.add(index);
   state.emit({ type: 'release', stage: index, version: stage.version });
-  Object.assign(stage, { version, parameterHash, contributions: [], voided: new Map() } satisfies Partial<StageRecord>);
+  Object.assign(stage, { version, parameterHash, contributions: [], summed: null, voided: new Map() } satisfies Partial<StageRecord>);
   stage.merges.push(merge);
   if (stage.merges.length > LIMITS.mergesKept) stage.merges.shift();
   enterStagePhase(stage, 'training', state.now);

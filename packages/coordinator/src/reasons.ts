@@ -16,6 +16,11 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
   if (stage.phase === 'complete') return { code: 'COMPLETE', message: 'The run has reached its last step.' };
   if (stage.phase === 'merging') {
     const { size } = stage.collecting;
+    if (stage.summed && state.config.clip === 'global') {
+      const others = state.stages.filter((other) => other.version === version && !other.summed);
+      if (others.length > 0)
+        return { code: 'MERGING', message: `Stage ${index} waits for the gradient norm of ${list(others)} in step ${version}.` };
+    }
     const what = size > 0 ? `collecting the gradients of ${size} miner${size > 1 ? 's' : ''}` : 'adding up the gradients';
     return { code: 'MERGING', message: `Stage ${index} is ${what} of step ${version}.` };
   }

@@ -2,7 +2,7 @@ import type { LeaseKind, StagePhase } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
 import type { Slot } from './flow.ts';
 import { noTimes, type Recent } from './times.ts';
-import type { Contributed, Merge } from './types.ts';
+import type { Contributed, Merge, Summed } from './types.ts';
 
 /** A gradient that a miner was asked for. */
 export interface Claim {
@@ -24,6 +24,8 @@ export interface StageRecord {
   phaseSince: number;
   /** Accepted gradient sums of the present step. */
   contributions: Contributed[];
+  /** The sum of all of them, once it is known. */
+  summed: Summed | null;
   /** Who was asked for a gradient and has not answered. */
   collecting: Map<string, Claim>;
   /** Of this step: whose gradient is not wanted any more, since others were faster, and its round. */
@@ -45,6 +47,7 @@ export function newStage(index: number, stages: number, version: number, paramet
     phase: 'training',
     phaseSince: now,
     contributions: [],
+    summed: null,
     collecting: new Map(),
     voided: new Map(),
     merges: [],

@@ -13,6 +13,11 @@ export interface CoordinatorConfig {
   validateEvery: number;
   /** Steps until the run is complete; 0 for no end. */
   steps: number;
+  /**
+   * Whose norm clips a gradient: the stage's own, so that it waits for no other; or that of the whole model, as one process
+   * would clip it, for which every stage waits for all of them.
+   */
+  clip: 'stage' | 'global';
   /** Tokens of one microbatch. */
   tokensPerMicrobatch: number;
   /** Version every stage starts at: that of the checkpoint. */
@@ -33,18 +38,24 @@ export interface MinerFacts {
   adapter: string;
 }
 
+/** A summed gradient. */
+export interface Summed {
+  /** Its blob. */
+  gradient: string;
+  /** Norm of the stage's mean gradient before clipping. */
+  norm: number;
+  /** Tokens it covers. */
+  tokens: number;
+}
+
 /** What a merge made, for replicas to make it too. */
-export interface Merge {
+export interface Merge extends Summed {
   /** Version after it. */
   version: number;
   /** SHA-256 of the stage's parameters after it. */
   parameterHash: string;
-  /** Blob of the summed gradient. */
-  gradient: string;
-  /** Norm of the mean gradient before clipping. */
-  norm: number;
-  /** Tokens the gradient covers. */
-  tokens: number;
+  /** The norm that clips: the stage's, or that of the whole model. */
+  clipNorm: number;
 }
 
 export type Input =
@@ -66,6 +77,8 @@ export type Input =
   /** The upload was useless: wrong size, or not finite. */
   | { type: 'spoiled'; minerId: string; stage: number; version: number; round: number; code: ErrorCode; message: string }
   /** The world finished a `reduce`. */
+  | ({ type: 'summed'; stage: number; version: number } & Summed)
+  /** The world finished an `apply`. */
   | ({ type: 'merged'; stage: number } & Merge)
   | { type: 'applied'; minerId: string; stage: number; version: number; parameterHash: string }
   /** The operator wants other goals for the same run. */
@@ -117,8 +130,10 @@ export type Effect =
       tookMs: number;
     }
   | { type: 'collect'; minerId: string; stage: number; version: number; round: number; microbatches: number[] }
-  /** Sum these in this order, apply, answer with `merged` for `version + 1`. */
+  /** Sum these in this order, answer with `summed`. */
   | { type: 'reduce'; stage: number; version: number; tokens: number; contributions: Contributed[] }
+  /** Clip the sum by this norm, apply it, answer with `merged` for `version + 1`. */
+  | { type: 'apply'; stage: number; version: number; summed: Summed; clipNorm: number }
   /** Tell the miner to apply the merge. */
   | { type: 'distribute'; minerId: string; stage: number; merge: Merge }
   | { type: 'wait'; minerId: string; reason: Reason; since: number }

@@ -26,6 +26,14 @@ const OPTIMIZER: OptimizerConfig = {
 
 const PRESETS: readonly Preset[] = [
   {
+    // For what is about messages and not about numbers: a boundary tensor of one sequence is one KiB.
+    name: 'pico',
+    shape: { vocabulary: 256, width: 16, layers: 4, heads: 2, keyValueHeads: 1, hidden: 32, context: 16 },
+    sequences: 1,
+    microbatchesPerStep: 8,
+    optimizer: OPTIMIZER,
+  },
+  {
     name: 'nano',
     shape: { vocabulary: 256, width: 64, layers: 6, heads: 4, keyValueHeads: 2, hidden: 176, context: 64 },
     sequences: 4,

@@ -44,6 +44,8 @@ export const RunConfig = v.object({
   steps: count,
   /** A validation loss is taken every so many steps. */
   validateEvery: positive,
+  /** Whose norm clips a gradient: the stage's own, or that of the whole model, for which stages wait for each other. */
+  clip: v.picklist(['stage', 'global']),
   seed: count,
 });
 export type RunConfig = v.InferOutput<typeof RunConfig>;

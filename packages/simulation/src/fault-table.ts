@@ -50,7 +50,7 @@ const FAULTS: Record<string, { blow: Blow; at?: RegExp }> = {
 };
 
 /** Inputs around which the server is killed. */
-const INPUTS = ['join', 'ready', 'receipt', 'contribution', 'merged', 'applied', 'tick'] as const;
+const INPUTS = ['join', 'ready', 'receipt', 'contribution', 'summed', 'merged', 'applied', 'tick'] as const;
 /** These come at the start only; of the others, those of the step in which it strikes. */
 const AT_START: ReadonlySet<Input['type']> = new Set(['join', 'ready']);
 const MOMENTS = { handled: 'before it is durable', durable: 'when it is durable, before anybody is told' } as const;

@@ -31,6 +31,7 @@ last events shown.
   --stages N         pipeline stages (3)
   --steps N          steps to train (4)
   --microbatches N   microbatches per step (twice the miners of a stage, at least 8)
+  --clip NAME        whose norm clips a gradient: stage or global (stage)
   --rate X           how many times as many faults as the rough schedule has; 0 for a calm run (1)
   --jobs N           threads (as many as the machine has cores)
   --table            the cost of every fault at every boundary, as docs/verification.md has it
@@ -43,7 +44,7 @@ const NUMBERS = ['seeds', 'from', 'seed', 'miners', 'stages', 'steps', 'microbat
 /** Throws `CONFIG_INVALID`. */
 export function parseCommand(argv: string[], cores: number): Command | 'help' {
   const string = { type: 'string' } as const;
-  const options = Object.fromEntries([...NUMBERS, 'rate', 'json'].map((name) => [name, string]));
+  const options = Object.fromEntries([...NUMBERS, 'rate', 'clip', 'json'].map((name) => [name, string]));
   let values: Record<string, string | boolean | undefined>;
   try {
     ({ values } = parseArgs({ args: argv, options: { ...options, table: { type: 'boolean' }, help: { type: 'boolean' } } }));
@@ -60,6 +61,8 @@ export function parseCommand(argv: string[], cores: number): Command | 'help' {
   };
   const rate = Number(values.rate ?? 1);
   if (!(rate >= 0 && rate <= 100)) throw new SwarmError('CONFIG_INVALID', `--rate needs a number from 0 to 100, not "${values.rate}".`);
+  if (values.clip !== undefined && values.clip !== 'stage' && values.clip !== 'global')
+    throw new SwarmError('CONFIG_INVALID', `--clip is stage or global, not "${values.clip}".`);
   const stages = whole('stages', 3);
   const miners = whole('miners', 12);
   const microbatchesPerStep = whole('microbatches', Math.max(8, Math.ceil((2 * miners) / stages)));
@@ -78,6 +81,7 @@ export function parseCommand(argv: string[], cores: number): Command | 'help' {
       microbatchesPerStep,
       minMicrobatches: Math.ceil(0.75 * microbatchesPerStep),
       validationMicrobatches: 2,
+      clip: values.clip === 'global' ? 'global' : 'stage',
       schedule: scaled(ROUGH, rate),
       check: true,
       snapshotEvery: 300,

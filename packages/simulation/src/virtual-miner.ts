@@ -394,7 +394,7 @@ export class VirtualMiner {
     });
   }
 
-  private apply(term: Term, stage: number, { version, gradient }: Merge): void {
+  private apply(term: Term, stage: number, { version, gradient, clipNorm }: Merge): void {
     if (stage !== term.stage || version < term.version) return;
     if (version > term.version + 1) {
       this.resynchronise();
@@ -402,7 +402,7 @@ export class VirtualMiner {
     }
     if (version === term.version + 1) {
       term.version = version;
-      term.parameterHash = parametersAfter(term.parameterHash, gradient);
+      term.parameterHash = parametersAfter(term.parameterHash, `${gradient} ÷ ${clipNorm}`);
       term.sum = { round: -1, microbatches: [] };
       term.kept.clear();
     }

@@ -308,10 +308,13 @@ export class VirtualServer {
       case 'distribute':
         this.tell(effect.minerId, { name: 'merge', stage: effect.stage, merge: effect.merge });
         break;
-      case 'reduce': {
+      case 'reduce':
+      case 'apply': {
         const { life } = this;
-        world.timeline.later(REDUCE_MS, () => {
-          if (life === this.life) this.reduce(effect);
+        world.timeline.later(REDUCE_MS / 2, () => {
+          if (life !== this.life) return;
+          if (effect.type === 'reduce') this.reduce(effect);
+          else this.apply(effect);
         });
         break;
       }
@@ -332,8 +335,6 @@ export class VirtualServer {
 
   private reduce({ stage, version: before, tokens, contributions }: Extract<Effect, { type: 'reduce' }>): void {
     const { world } = this;
-    const { parameterHash: old, version: held } = this.served[stage]!;
-    if (held !== before) return; // the log had it already when this process began
     const counted = new Set<number>();
     for (const { minerId, gradient, microbatches } of contributions) {
       if (gradient !== gradientOf(stage, before, microbatches))
@@ -350,10 +351,16 @@ export class VirtualServer {
     if (tokens !== counted.size * tokensPerMicrobatch) world.fail(`stage ${stage} weighs by ${tokens} tokens`);
     world.merging(stage, before, counted);
     const gradient = contributions.map((contribution) => contribution.gradient).join(' ');
-    const parameterHash = parametersAfter(old, gradient);
+    this.submit({ type: 'summed', stage, version: before, gradient, norm: 1 + stage, tokens });
+  }
+
+  private apply({ stage, version: before, summed, clipNorm }: Extract<Effect, { type: 'apply' }>): void {
+    const { parameterHash: old, version: held } = this.served[stage]!;
+    if (held !== before) return; // the log had it already when this process began
+    const parameterHash = parametersAfter(old, `${summed.gradient} ÷ ${clipNorm}`);
     const version = before + 1;
     this.served[stage] = { version, parameterHash };
-    this.submit({ type: 'merged', stage, version, parameterHash, gradient, norm: 1, tokens });
+    this.submit({ type: 'merged', stage, version, parameterHash, ...summed, clipNorm });
   }
 
   private tell(minerId: string, command: Command): void {

@@ -22,6 +22,8 @@ export interface Options {
   minMicrobatches: number;
   validationMicrobatches: number;
   schedule: Schedule;
+  /** By default the stage's. */
+  clip?: CoordinatorConfig['clip'];
   /** Look at every invariant after every input. */
   check: boolean;
   /** Inputs between snapshots. */
@@ -96,6 +98,7 @@ export class World {
       validationMicrobatches: options.validationMicrobatches,
       validateEvery: 2,
       steps: options.steps,
+      clip: options.clip ?? 'stage',
       tokensPerMicrobatch: 8,
       version: 0,
       parameterHashes: Array.from({ length: options.stages }, (_, stage) => `initial ${stage}`),
