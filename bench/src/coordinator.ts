@@ -1,6 +1,10 @@
-/** The coordinator alone, in memory: how many inputs a second it handles, and how that changes with the number of miners. */
+/**
+ * The coordinator alone, in memory: how many inputs a second it handles, and how that changes with the number of miners.
+ * Then the whole server, over sockets.
+ */
 import { Coordinator, type Effect, type Input } from '@starling/coordinator';
 import { environment, type Report, type Row } from './report.ts';
+import { wireRows } from './wire.ts';
 
 const STAGES = 16;
 const SUM = { gradient: 'g', norm: 1, tokens: 1 };
@@ -85,8 +89,8 @@ export async function coordinator(): Promise<Report> {
   });
   const [few] = rates;
   const rows = rates.map(({ miners, rate }): Row => {
-    const row = { metric: `${miners} miners`, value: rate, unit: 'inputs/s' };
+    const row = { metric: `${miners} miners, in memory`, value: rate, unit: 'inputs/s' };
     return miners === few!.miners ? row : { ...row, against: `${few!.miners} miners`, ratio: rate / few!.rate };
   });
-  return { name: `Coordinator, ${STAGES} stages`, environment: environment(), rows };
+  return { name: 'coordinator', environment: { ...environment(), stages: STAGES }, rows: [...rows, ...(await wireRows())] };
 }

@@ -1,6 +1,7 @@
 /**
- * Many miners in one process that speak the whole protocol and compute nothing: whatever they are leased they answer at
- * once, with tensors made beforehand. Started by `wire.ts` as a process of its own, so that the server has a core to itself.
+ * Many miners in one process that speak the whole protocol and compute nothing: whatever they are leased they answer,
+ * after a set time, with tensors made beforehand. Or as many sockets of a bare echo. Started by `wire.ts` as a process of
+ * its own, so that the server has a core to itself.
  */
 import {
   type Assign,
@@ -18,9 +19,13 @@ import { io, type Socket } from 'socket.io-client';
 
 export interface WireTask {
   url: string;
-  miners: number;
+  /** `echo`: a bare Socket.IO server is at the other end. */
+  kind: 'mine' | 'echo';
+  sockets: number;
   /** Connections opened at a time. */
   wave: number;
+  /** From a lease to its receipt, or from one echo to the next. */
+  delayMs: number;
 }
 
 /** Sent once a second: receipts answered since the last one, how many of them well, and their waits in ms. */
@@ -32,9 +37,45 @@ export interface WireReport {
   waits: number[];
 }
 
-const WAITS_SAMPLED = 5_000;
+const WAITS_SAMPLED = 10_000;
 
-async function main({ url, miners, wave }: WireTask): Promise<void> {
+let connected = 0;
+let answered = 0;
+let refused = 0;
+let waits: number[] = [];
+
+/** Emits, and books how long the answer took. */
+function emit(socket: Socket, name: string, message: unknown, then: () => void): void {
+  const sent = performance.now();
+  socket.emit(name, message, (reply: Reply<unknown>) => {
+    answered += 1;
+    if (!reply.ok) refused += 1;
+    if (waits.length < WAITS_SAMPLED) waits.push(performance.now() - sent);
+    then();
+  });
+}
+
+/** At once when there is nothing to wait for. */
+const after = (ms: number, task: () => void) => (ms > 0 ? setTimeout(task, ms) : task());
+
+/** As many messages of a KiB under way as miners have leases. */
+const UNDER_WAY = 2;
+
+function openEcho({ url, delayMs }: WireTask): Promise<void> {
+  const payload = new Uint8Array(1024);
+  const socket = io(url, { transports: ['websocket'], forceNew: true });
+  const next = () => after(delayMs, () => emit(socket, 'echo', { payload }, next));
+  return new Promise((resolve) => {
+    socket.once('connect', () => {
+      connected += 1;
+      // Not all at the same moment.
+      for (let i = 0; i < UNDER_WAY; i++) after(delayMs * Math.random(), next);
+      resolve();
+    });
+  });
+}
+
+async function prepareMining({ url, delayMs }: WireTask): Promise<(index: number) => Promise<void>> {
   const run = (await (await fetch(`${url}/v1/run`)).json()) as RunSnapshot;
   const { model, sequences } = run.config;
   const activation = new Float32Array(sequences * model.context * model.width).fill(0.5);
@@ -49,10 +90,6 @@ async function main({ url, miners, wave }: WireTask): Promise<void> {
       return { bytes, name: await sha256Hex(bytes) };
     }),
   );
-  let connected = 0;
-  let answered = 0;
-  let refused = 0;
-  let waits: number[] = [];
 
   const answer = (socket: Socket, { id, kind, stage, inputHash }: Lease) => {
     const hasOutput = kind === 'backward' ? stage > 0 : stage < last;
@@ -64,15 +101,10 @@ async function main({ url, miners, wave }: WireTask): Promise<void> {
       lossSum: stage === last ? 5 * sequences * model.context : null,
       computeMs: 0,
     };
-    const sent = performance.now();
-    socket.emit('receipt', receipt, (reply: Reply<unknown>) => {
-      answered += 1;
-      if (!reply.ok) refused += 1;
-      if (waits.length < WAITS_SAMPLED) waits.push(performance.now() - sent);
-    });
+    after(delayMs, () => emit(socket, 'receipt', receipt, () => {}));
   };
 
-  const open = (index: number) =>
+  return (index) =>
     new Promise<void>((resolve) => {
       const socket = io(url, { transports: ['websocket'], forceNew: true });
       let authorization = '';
@@ -99,11 +131,16 @@ async function main({ url, miners, wave }: WireTask): Promise<void> {
         });
       });
     });
+}
+
+async function main(task: WireTask): Promise<void> {
+  const { kind, sockets, wave } = task;
+  const open = kind === 'echo' ? () => openEcho(task) : await prepareMining(task);
   setInterval(() => {
     process.send!({ type: 'report', connected, answered, refused, waits } satisfies WireReport);
     [answered, refused, waits] = [0, 0, []];
   }, 1_000);
-  for (let i = 0; i < miners; i += wave) await Promise.all(Array.from({ length: Math.min(wave, miners - i) }, (_, j) => open(i + j)));
+  for (let i = 0; i < sockets; i += wave) await Promise.all(Array.from({ length: Math.min(wave, sockets - i) }, (_, j) => open(i + j)));
 }
 
 process.on('disconnect', () => process.exit(0));

@@ -57,7 +57,7 @@ export class Gateway {
     this.blobs = blobs;
     this.identity = identity;
     this.maxMiners = maxMiners;
-    this.io = new Server(http, { maxHttpBufferSize: MAX_MESSAGE_BYTES, perMessageDeflate: false, serveClient: false });
+    this.io = new Server(http, { maxHttpBufferSize: MAX_MESSAGE_BYTES, perMessageDeflate: false, serveClient: false});
     this.io.on('connection', (socket) => this.accept(socket));
     // The event map cannot tie name and message together through a generic, hence the widened emit.
     run.connect({
@@ -262,7 +262,9 @@ export class Gateway {
     if (frame.hash !== outputHash)
       throw new SwarmError('FRAME_HASH_MISMATCH', `The receipt of lease ${leaseId} names another output hash than its tensor has.`);
     if (!isFiniteTensor(frame.data)) throw new SwarmError('TENSOR_NOT_FINITE', `The output of lease ${leaseId} holds NaN or infinity.`);
-    return { payload: output, frame: bytes, hash: frame.hash };
+    // A copy: what came from a socket is a view of a larger piece of memory, which would live as long.
+    const own = new Uint8Array(bytes);
+    return { payload: output instanceof Uint8Array ? own : output, frame: own, hash: frame.hash };
   }
 
   private async contribution(minerId: string, message: Requests['contribution']): Promise<null> {
