@@ -1,19 +1,21 @@
 import { lazy, Suspense, useEffect } from 'react';
 import { compact } from './format.ts';
 import { Header } from './header.tsx';
+import { MinerPage } from './history/miner-page.tsx';
 import { TONES } from './mine/activity.ts';
 import { MinePage } from './mine/mine-page.tsx';
 import { useMiner } from './mine/mining.ts';
 import { useSettings } from './mine/use-settings.ts';
 import { useWakeLock } from './mine/wake-lock.ts';
-import { usePath } from './router.tsx';
+import type { Page } from './paths.ts';
+import { usePage } from './router.tsx';
 
 /** Charts are only loaded by those who look at them. */
 const DashboardPage = lazy(() => import('./dashboard/dashboard-page.tsx'));
 
 export function App() {
-  const dashboard = usePath() === '/dashboard';
-  useTitle(dashboard ? 'Dashboard' : 'Mine');
+  const page = usePage();
+  useTitle(TITLES[page.name]);
   useAwake();
   return (
     <>
@@ -22,10 +24,23 @@ export function App() {
       </a>
       <Header />
       <main id="main" tabIndex={-1}>
-        <Suspense fallback={<div className="page-loading" />}>{dashboard ? <DashboardPage /> : <MinePage />}</Suspense>
+        <Suspense fallback={<div className="page-loading" />}>{contents(page)}</Suspense>
       </main>
     </>
   );
+}
+
+const TITLES: Record<Page['name'], string> = { mine: 'Mine', dashboard: 'Dashboard', miner: 'Miner' };
+
+function contents(page: Page) {
+  switch (page.name) {
+    case 'mine':
+      return <MinePage />;
+    case 'dashboard':
+      return <DashboardPage />;
+    case 'miner':
+      return <MinerPage key={page.id} id={page.id} />;
+  }
 }
 
 /** A sleeping screen stops most tabs from computing. */

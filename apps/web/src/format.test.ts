@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bytes, compact, count, elapsed, layers, loss, plural, roughly, small } from './format.ts';
+import { bytes, clock, compact, count, elapsed, lasting, layers, loss, moment, plural, roughly, small, took } from './format.ts';
 
 test('compact keeps three digits and never shows 1000 of a unit', () => {
   const shown = [0, 7, 0.4, 950, 999.6, 1000, 12_345, 999_499, 999_500, 4_200_000, 1e13, -1500].map(compact);
@@ -29,6 +29,19 @@ test('estimates are in one unit', () => {
   ]);
 });
 
+test('what lasts counts up in whole units and is never negative', () => {
+  const shown = [-900, 999, 4_200, 59_999, 60_000, 150_000, 3_600_000, 7_300_000, 172_800_000].map(lasting);
+  expect(shown).toEqual(['0 s', '0 s', '4 s', '59 s', '1 min', '2 min', '1 h', '2 h', '2 days']);
+});
+test('what something took has two or three digits', () => {
+  const shown = [0, 42.3, 999.4, 999.6, 1_234, 9_949, 9_950, 90_000, 119_499, 200_000].map(took);
+  expect(shown).toEqual(['0 ms', '42 ms', '999 ms', '1.0 s', '1.2 s', '9.9 s', '10 s', '90 s', '119 s', '3 min']);
+});
+test('a time of another day says which', () => {
+  const noon = new Date(2026, 2, 4, 12, 0, 5).getTime();
+  expect(moment(noon, noon + 3_600_000)).toBe(clock(noon));
+  expect(moment(noon, noon + 86_400_000)).toBe(`Mar 4 ${clock(noon)}`);
+});
 test('layers, plurals and bytes', () => {
   expect([layers([0, 1]), layers([3, 3])]).toEqual(['layers 0–1', 'layer 3']);
   expect([plural(1, 'miner'), plural(0, 'miner')]).toEqual(['1 miner', '0 miners']);

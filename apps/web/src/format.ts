@@ -3,6 +3,7 @@
 const NONE = '–';
 const grouped = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const clockFormat = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+const dayFormat = new Intl.DateTimeFormat('en', { month: 'short', day: 'numeric' });
 
 /** 1234567 → `1,234,567` */
 export const count = (n: number | null): string => (n === null ? NONE : grouped.format(n));
@@ -46,7 +47,30 @@ export function roughly(ms: number): string {
   return `${Math.round(ms / 86_400_000)} days`;
 }
 
+/** Counting up, in the largest unit that is whole: 4200 → `4 s`, 150 000 → `2 min`, 7 300 000 → `2 h`, from two days `3 days` */
+export function lasting(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} days`;
+}
+
+/** What something took: 42.3 → `42 ms`, 1234 → `1.2 s`, 90 000 → `90 s`, 200 000 → `3 min` */
+export function took(ms: number): string {
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 119_500) return `${Math.round(ms / 1000)} s`;
+  return `${Math.round(ms / 60_000)} min`;
+}
+
 export const clock = (time: number): string => clockFormat.format(time);
+
+/** A clock time; with its day when that is not today's. */
+export function moment(time: number, now: number): string {
+  const today = new Date(time).toDateString() === new Date(now).toDateString();
+  return today ? clock(time) : `${dayFormat.format(time)} ${clock(time)}`;
+}
 
 /** `[0, 1]` → `layers 0–1`, `[3, 3]` → `layer 3` */
 export const layers = ([first, last]: readonly [number, number]): string => (first === last ? `layer ${first}` : `layers ${first}–${last}`);

@@ -2,6 +2,7 @@ import './styles/tokens.css';
 import './styles/base.css';
 import './styles/shell.css';
 import './styles/mine.css';
+import './styles/history.css';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './app.tsx';
@@ -9,9 +10,11 @@ import { watch } from './live.ts';
 import { start } from './mine/mining.ts';
 import { wantsAutostart } from './mine/settings.ts';
 import { currentSettings } from './mine/use-settings.ts';
+import { compareClocks } from './server-clock.ts';
 
 if (wantsAutostart(new URLSearchParams(location.search))) void start(currentSettings());
 watch();
+compareClocks();
 
 createRoot(document.getElementById('root')!).render(
   <StrictMode>

@@ -1,7 +1,43 @@
-/** Small pieces that both pages use. */
-import type { WireError } from '@starling/protocol';
+/** Small pieces that all pages use. */
+import type { Reason, WireError } from '@starling/protocol';
 import type { ReactNode } from 'react';
-import type { Tone } from './mine/activity.ts';
+import { useCalm } from './calm.ts';
+import { type Headline, type Tone, times } from './mine/activity.ts';
+
+/** What a miner does or waits for, since when, and what helps. Numbers that change move nothing. */
+export function State({ head, now }: { head: Headline; now: number }) {
+  return (
+    <div className="state">
+      <div className="state-title">
+        <span className="lamp" />
+        <strong>{head.title}</strong>
+        <span className="since">{times(head, now)}</span>
+      </div>
+      <div className="state-why">
+        <p>{head.sentence}</p>
+        {head.remedy && (
+          <p className="hint">
+            {head.remedy} {head.code && <code className="code">{head.code}</code>}
+          </p>
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** The same for those who listen: said when it lasts, and not again when only its numbers change. */
+export function Announce({ head: { tone, title, sentence, remedy, code } }: { head: Headline }) {
+  const text = useCalm(
+    `${title} ${code}`,
+    tone === 'work' ? title : [`${title}.`, sentence, remedy].filter(Boolean).join(' '),
+    tone === 'bad',
+  );
+  return (
+    <p className="visually-hidden" role="status">
+      {text}
+    </p>
+  );
+}
 
 export function Stat({ label, value, note, title }: { label: string; value: ReactNode; note?: ReactNode; title?: string }) {
   return (
@@ -65,6 +101,14 @@ export function Notice(props: { tone: Tone; title: string; children?: ReactNode;
       </div>
       {action}
     </div>
+  );
+}
+
+export function Wait({ wait: { code, message, remedy } }: { wait: Reason & { remedy: string } }) {
+  return (
+    <p>
+      {message} <span className="hint">{remedy}</span> <code className="code">{code}</code>
+    </p>
   );
 }
 

@@ -1,7 +1,6 @@
-/** Two pages on the History API. The server answers every path with `index.html`. */
+/** The pages on the History API. The server answers every path with `index.html`. */
 import { type MouseEvent, type ReactNode, useSyncExternalStore } from 'react';
-
-export type Path = '/' | '/dashboard';
+import { type Path, pageAt } from './paths.ts';
 
 const listeners = new Set<() => void>();
 const notify = () => {
@@ -14,7 +13,8 @@ function subscribe(listener: () => void): () => void {
   return () => listeners.delete(listener);
 }
 
-export const usePath = (): string => useSyncExternalStore(subscribe, () => location.pathname.replace(/\/+$/, '') || '/');
+const usePath = (): string => useSyncExternalStore(subscribe, () => location.pathname.replace(/\/+$/, '') || '/');
+export const usePage = () => pageAt(usePath());
 
 function navigate(path: Path): void {
   history.pushState(null, '', path);
@@ -24,7 +24,7 @@ function navigate(path: Path): void {
 }
 
 /** A real link (opens in new tabs, shows its address) that changes the page without a reload. */
-export function Link({ to, className, children }: { to: Path; className?: string; children: ReactNode }) {
+export function Link({ to, className, title, children }: { to: Path; className?: string; title?: string; children: ReactNode }) {
   const current = usePath() === to;
   const onClick = (event: MouseEvent) => {
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
@@ -32,7 +32,7 @@ export function Link({ to, className, children }: { to: Path; className?: string
     navigate(to);
   };
   return (
-    <a href={to} className={className} aria-current={current ? 'page' : undefined} onClick={onClick}>
+    <a href={to} className={className} title={title} aria-current={current ? 'page' : undefined} onClick={onClick}>
       {children}
     </a>
   );

@@ -512,14 +512,13 @@ export class Miner {
   private idle(): void {
     if (this.stopped || !this.connection) return;
     const { message, code, remedy, since } = this.waiting;
-    this.act('waiting', message);
-    this.update({ waiting: { code, message, remedy, since } });
+    this.act('waiting', message, { code, message, remedy, since });
   }
 
-  private act(activity: Activity, reason: string | null): void {
+  private act(activity: Activity, reason: string | null, waiting: Waiting | null = null): void {
     if (activity !== 'waiting') this.waiting = IDLE;
     this.enter(PHASE_OF[activity]);
-    this.update({ activity, reason, waiting: null });
+    this.update({ activity, reason, waiting });
     // Leading edge would tell of every lease twice; a page that lags by a quarter second loses nothing.
     this.statusTimer ??= setTimeout(() => {
       this.statusTimer = null;

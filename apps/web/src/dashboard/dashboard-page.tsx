@@ -8,6 +8,8 @@ import { useMiner } from '../mine/mining.ts';
 import { useNow } from '../now.ts';
 import { Notice } from '../parts.tsx';
 import { Link } from '../router.tsx';
+import { runWait } from '../run-wait.ts';
+import { Counts } from './counts.tsx';
 import { Headline } from './headline.tsx';
 import { RunLog } from './run-log.tsx';
 import { Stages } from './stages.tsx';
@@ -21,7 +23,8 @@ export default function DashboardPage() {
       <Situation live={live} />
       <Headline run={live.run} points={live.points} />
       <Curves run={live.run} points={live.points} />
-      <RunLog events={live.events} counters={live.run.counters} />
+      <RunLog events={live.events} />
+      <Counts counters={live.run.counters} />
       <Stages run={live.run} />
     </div>
   );
@@ -48,7 +51,8 @@ function Situation({ live }: { live: Live }) {
       </Notice>
     );
   }
-  if (run.phase === 'waiting') {
+  const wait = runWait(run);
+  if (wait) {
     return (
       <Notice
         tone="wait"
@@ -62,7 +66,9 @@ function Situation({ live }: { live: Live }) {
         }
       >
         {' '}
-        <span>{run.reason ?? 'The server gives no reason.'}</span>
+        <span>
+          {wait.message} <span className="hint">{wait.remedy}</span> <code className="code">{wait.code}</code>
+        </span>
       </Notice>
     );
   }

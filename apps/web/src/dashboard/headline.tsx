@@ -1,15 +1,17 @@
 import type { RunSnapshot, StepPoint } from '@starling/protocol';
 import { remaining } from '../chart-data.ts';
 import { compact, count, loss, plural, roughly } from '../format.ts';
-import { TONES } from '../mine/activity.ts';
+import { situation } from '../mine/activity.ts';
+import { useNow } from '../now.ts';
 import { Progress, Stat } from '../parts.tsx';
 
 /** The run in six numbers. */
 export function Headline({ run, points }: { run: RunSnapshot; points: StepPoint[] }) {
   const { config, step, stages } = run;
+  const now = useNow();
   const left = remaining(points, step, config.steps);
   const miners = stages.flatMap((stage) => stage.miners).filter((miner) => miner.connected);
-  const working = miners.filter((miner) => TONES[miner.activity] === 'work').length;
+  const working = miners.filter((miner) => situation(miner, now).tone === 'work').length;
   const validated = points.findLast((point) => point.validationLoss !== null);
   return (
     <section className="panel headline" aria-label="The run now">

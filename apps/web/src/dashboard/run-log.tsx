@@ -1,7 +1,9 @@
 import type { RunEvent } from '@starling/protocol';
 import { useState } from 'react';
-import { clock, count } from '../format.ts';
+import { clock } from '../format.ts';
 import { Choice, type Option } from '../parts.tsx';
+import { minerPath, splitAtMiners } from '../paths.ts';
+import { Link } from '../router.tsx';
 
 type Shown = 'all' | 'problems';
 const SHOWN: Option<Shown>[] = [
@@ -10,8 +12,8 @@ const SHOWN: Option<Shown>[] = [
 ];
 const TONES = { info: 'idle', warning: 'wait', error: 'bad' } as const;
 
-/** What happened, newest first, under the counts that should stay small. */
-export function RunLog({ events, counters }: { events: RunEvent[]; counters: Record<string, number> }) {
+/** What happened, the newest first. */
+export function RunLog({ events }: { events: RunEvent[] }) {
   const [shown, setShown] = useState<Shown>('all');
   const listed = events.filter((event) => shown === 'all' || event.level !== 'info').reverse();
   return (
@@ -20,14 +22,6 @@ export function RunLog({ events, counters }: { events: RunEvent[]; counters: Rec
         <h2 id="log">Run log</h2>
         <Choice name="log" legend="Events" options={SHOWN} value={shown} onChange={setShown} />
       </div>
-      <dl className="counters">
-        {Object.entries(counters).map(([name, value]) => (
-          <div key={name}>
-            <dt>{inWords(name)}</dt>
-            <dd>{count(value)}</dd>
-          </div>
-        ))}
-      </dl>
       {listed.length === 0 ? (
         <p className="empty">{shown === 'all' ? 'Nothing happened yet.' : 'No problems so far.'}</p>
       ) : (
@@ -38,7 +32,7 @@ export function RunLog({ events, counters }: { events: RunEvent[]; counters: Rec
               <time>{clock(event.time)}</time>
               <p>
                 {event.level !== 'info' && <b>{event.level === 'error' ? 'Error: ' : 'Warning: '}</b>}
-                {event.message} <code className="code">{event.code}</code>
+                <Named sentence={event.message} /> <code className="code">{event.code}</code>
               </p>
             </li>
           ))}
@@ -48,5 +42,15 @@ export function RunLog({ events, counters }: { events: RunEvent[]; counters: Rec
   );
 }
 
-/** `handedOver` → `handed over` */
-const inWords = (name: string) => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+/** A sentence whose miners can be followed. */
+function Named({ sentence }: { sentence: string }) {
+  return splitAtMiners(sentence).map((piece, i) =>
+    i % 2 === 1 ? (
+      <Link key={i} to={minerPath(piece)} className="named">
+        {piece}
+      </Link>
+    ) : (
+      piece
+    ),
+  );
+}

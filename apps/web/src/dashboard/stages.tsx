@@ -1,8 +1,10 @@
 import type { MinerView, RunSnapshot, StageView } from '@starling/protocol';
 import { compact, count, layers, plural } from '../format.ts';
-import { ACTIVITY_WORDS, TONES } from '../mine/activity.ts';
+import { ACTIVITY_WORDS, situation, times } from '../mine/activity.ts';
 import { useMiner } from '../mine/mining.ts';
+import { useNow } from '../now.ts';
 import { Progress } from '../parts.tsx';
+import { minerPath } from '../paths.ts';
 import { Link } from '../router.tsx';
 
 const PHASES = { training: 'work', merging: 'busy', waiting: 'wait', complete: 'work' } as const;
@@ -10,6 +12,7 @@ const PHASES = { training: 'work', merging: 'busy', waiting: 'wait', complete: '
 /** The pipeline from left to right: each stage with the miners that hold it. */
 export function Stages({ run }: { run: RunSnapshot }) {
   const own = useMiner()?.minerId ?? null;
+  const now = useNow();
   return (
     <section className="stages" aria-labelledby="stages">
       <h2 id="stages">
@@ -17,14 +20,14 @@ export function Stages({ run }: { run: RunSnapshot }) {
       </h2>
       <ol>
         {run.stages.map((stage) => (
-          <Stage key={stage.index} stage={stage} own={own} />
+          <Stage key={stage.index} stage={stage} own={own} now={now} />
         ))}
       </ol>
     </section>
   );
 }
 
-function Stage({ stage, own }: { stage: StageView; own: string | null }) {
+function Stage({ stage, own, now }: { stage: StageView; own: string | null; now: number }) {
   return (
     <li className="panel stage">
       <div className="stage-head">
@@ -52,7 +55,14 @@ function Stage({ stage, own }: { stage: StageView; own: string | null }) {
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a list that scrolls must be reachable by keyboard.
         <ul tabIndex={0} aria-label={plural(stage.miners.length, 'miner')}>
           {stage.miners.map((miner) => (
-            <Miner key={miner.id} miner={miner} own={miner.id === own} behind={miner.version !== null && miner.version < stage.version} />
+            <Miner
+              key={miner.id}
+              miner={miner}
+              own={miner.id === own}
+              behind={miner.version !== null && miner.version < stage.version}
+              ofStage={stage.reason}
+              now={now}
+            />
           ))}
         </ul>
       )}
@@ -62,22 +72,42 @@ function Stage({ stage, own }: { stage: StageView; own: string | null }) {
 
 const BACKENDS = { webgpu: 'GPU', wasm: 'CPU', cpu: 'CPU' };
 
-function Miner({ miner, own, behind }: { miner: MinerView; own: boolean; behind: boolean }) {
-  const tone = miner.connected ? TONES[miner.activity] : 'idle';
+interface MinerProps {
+  miner: MinerView;
+  own: boolean;
+  /** It holds an older version than its stage. */
+  behind: boolean;
+  /** What the whole stage waits for, as said above the miners. */
+  ofStage: string | null;
+  now: number;
+}
+
+function Miner({ miner, own, behind, ofStage, now }: MinerProps) {
+  const head = situation(miner, now);
+  const word = head.tone === 'work' && miner.activity !== 'waiting' ? ACTIVITY_WORDS[miner.activity] : head.title.toLowerCase();
   return (
-    <li className={`miner ${tone} ${own ? 'own' : ''}`} title={`${miner.id} · ${miner.adapter}`}>
+    <li className={`miner ${head.tone} ${own ? 'own' : ''}`}>
       <div className="miner-line">
         <span className="lamp" />
-        <b className="miner-name">{miner.name || miner.id.slice(0, 8)}</b>
+        <Link to={minerPath(miner.id)} className="miner-name" title={miner.id}>
+          {miner.name || miner.id}
+        </Link>
         {own && <span className="badge">you</span>}
         <span className="badge">{BACKENDS[miner.backend]}</span>
         <span className="miner-rate">{compact(miner.tokensPerSecond)} tok/s</span>
       </div>
       <div className="miner-line miner-detail">
-        <span className="miner-does">{miner.connected ? miner.reason || ACTIVITY_WORDS[miner.activity] : 'disconnected'}</span>
+        <span className="miner-does">
+          {word} <span className="miner-since">{times(head, now)}</span>
+        </span>
         {miner.rejected > 0 && <span className="miner-rejected">{miner.rejected} refused</span>}
-        <span className={behind ? 'behind' : ''}>v{count(miner.version)}</span>
+        <span className={behind ? 'behind' : ''}>{miner.version === null ? 'no version yet' : `v${count(miner.version)}`}</span>
       </div>
+      {head.tone === 'work' ? (
+        <p className="miner-on">{miner.adapter}</p>
+      ) : (
+        <p className="miner-why">{head.sentence === ofStage ? 'As the whole stage, see above.' : head.sentence}</p>
+      )}
     </li>
   );
 }

@@ -1,6 +1,8 @@
-/** A miner's state in words. */
+/** What a miner does, or why it does nothing, in words: the one in this tab, and any other as the server sees it. */
 import type { MinerState } from '@starling/miner';
-import type { Activity } from '@starling/protocol';
+import type { Activity, MinerView, ReasonCode, Waiting, WireError } from '@starling/protocol';
+import { lasting, roughly } from '../format.ts';
+import { onThisClock } from '../server-clock.ts';
 
 export const ACTIVITY_WORDS: Record<Activity, string> = {
   connecting: 'connecting',
@@ -44,6 +46,26 @@ const SENTENCES: Record<Activity, string> = {
   stopped: 'Nothing is computed and nothing is sent.',
 };
 
+/** Waits that are more than waiting for work. */
+const WAITS: { [K in ReasonCode]?: { title: string; tone: Tone } } = {
+  COMPLETE: { title: 'Finished', tone: 'idle' },
+  LOADING: { title: 'Loading', tone: 'busy' },
+  APPLYING: { title: 'Applying', tone: 'busy' },
+  BANNED: { title: 'Banned', tone: 'bad' },
+  RESTING: { title: 'Resting', tone: 'wait' },
+};
+const WAIT = { title: 'Waiting', tone: 'wait' } as const;
+
+/** Failures that a miner mends by itself while it connects. */
+const DELAYS: { [K in WireError['code']]?: string } = {
+  BUSY: 'No place yet',
+  CONNECTION_LOST: 'No connection',
+  DEVICE_LOST: 'Rebuilding the device',
+  BACKEND_FAILED: 'Rebuilding the device',
+};
+
+const KEEP_OPEN = 'Nothing to do: keep this tab open; it may stay in the background.';
+
 /** Between two microbatches a miner always waits a little; that is not worth a word. */
 export const SHORT_WAIT_MS = 1500;
 
@@ -51,33 +73,95 @@ export interface Headline {
   tone: Tone;
   title: string;
   sentence: string;
-  /** Count up from here; null where the time says nothing. */
+  /** What a person can do about it; null where there is nothing to say. */
+  remedy: string | null;
+  /** Of the reason or the error, for whoever is asked for help. */
+  code: string | null;
+  /** Count up from here (Unix ms on this clock); null where the time says nothing. */
   since: number | null;
+  /** Count down to here: the end of a ban. */
+  until: number | null;
 }
 
-/** The calm summary: it does not flicker between microbatches, as the activity itself does. */
-export function headline(state: MinerState | null, stopping: boolean, now: number): Headline {
-  if (state === null)
-    return { tone: 'idle', title: 'Ready', sentence: 'Press Start, and this tab holds a part of the model.', since: null };
-  if (stopping) return { tone: 'busy', title: 'Stopping', sentence: 'Giving unfinished work back to the swarm.', since: null };
-  const { activity, reason, since, error } = state;
+const plain = (tone: Tone, title: string, sentence: string, since: number | null = null): Headline => ({
+  tone,
+  title,
+  sentence,
+  remedy: null,
+  code: null,
+  since,
+  until: null,
+});
+
+function waits({ code, message, remedy, since }: Waiting, fallbackSince: number, bannedUntil: number | null): Headline {
+  const { title, tone } = WAITS[code] ?? WAIT;
+  return {
+    tone,
+    title,
+    sentence: message,
+    remedy,
+    code,
+    since: since > 0 ? onThisClock(since) : fallbackSince,
+    until: code === 'BANNED' && bannedUntil !== null ? onThisClock(bannedUntil) : null,
+  };
+}
+
+/**
+ * The calm summary of this tab's miner: it does not flicker between microbatches, as the activity itself does.
+ * `bannedUntil`: Unix ms of the server, if it says so.
+ */
+export function headline(state: MinerState | null, stopping: boolean, now: number, bannedUntil: number | null = null): Headline {
+  if (state === null) return plain('idle', 'Ready', 'Press Start, and this tab holds a part of the model.');
+  if (stopping) return plain('busy', 'Stopping', 'Giving unfinished work back to the swarm.');
+  const { activity, reason, since, error, waiting } = state;
   const sentence = reason ?? SENTENCES[activity];
-  if (activity === 'stopped') {
-    return error
-      ? { tone: 'bad', title: 'Stopped by a failure', sentence: 'What went wrong, and what helps, stands below. Start tries again.', since }
-      : { tone: 'idle', title: 'Stopped', sentence, since };
+  if (error && isInHeadline(state)) {
+    const title = activity === 'stopped' ? 'Stopped' : (DELAYS[error.code] ?? 'Connecting');
+    const told = plain(activity === 'stopped' ? 'bad' : 'wait', title, reason ?? error.message, since);
+    return { ...told, remedy: error.hint, code: error.code };
   }
-  const settled = now - since >= SHORT_WAIT_MS || state.microbatches === 0;
+  if (activity === 'stopped') return plain('idle', 'Stopped', sentence, since);
+  switch (TONES[activity]) {
+    case 'wait': {
+      const settled = now - since >= SHORT_WAIT_MS || state.microbatches === 0 || (waiting && waiting.code in WAITS);
+      if (!settled) return { ...plain('work', 'Mining', 'Between two microbatches.'), remedy: KEEP_OPEN };
+      return waiting ? waits(waiting, since, bannedUntil) : plain('wait', 'Waiting', sentence, since);
+    }
+    case 'work':
+      return { ...plain('work', 'Mining', sentence), remedy: KEEP_OPEN };
+    default:
+      return plain('busy', capitalised(ACTIVITY_WORDS[activity]), sentence, since);
+  }
+}
+
+/** Whether the headline says what the error is; otherwise it needs a notice of its own. */
+export const isInHeadline = ({ activity }: MinerState): boolean => activity === 'connecting' || activity === 'stopped';
+
+/** The same of any miner of the run, as the server sees it. */
+export function situation(miner: MinerView, now: number): Headline {
+  const { activity, reason, waiting, bannedUntil, connected, stage } = miner;
+  if (!connected && stage === null) {
+    return plain('idle', 'Not in the run', 'It left, or was away for too long; what it held went to others. Its receipts are kept.');
+  }
+  if (!connected) {
+    return plain('wait', 'Disconnected', 'Its connection is gone. Its place is kept for some seconds; then its work goes to others.');
+  }
+  if (waiting && (now - onThisClock(waiting.since) >= SHORT_WAIT_MS || waiting.code in WAITS)) return waits(waiting, now, bannedUntil);
   switch (TONES[activity]) {
     case 'wait':
-      return settled
-        ? { tone: 'wait', title: 'Waiting', sentence, since }
-        : { tone: 'work', title: 'Mining', sentence: 'Between two microbatches.', since: null };
+      return plain('work', 'Mining', 'Between two microbatches.');
     case 'work':
-      return { tone: 'work', title: 'Mining', sentence, since: null };
+      return plain('work', 'Mining', reason ?? SENTENCES[activity]);
     default:
-      return { tone: 'busy', title: capitalised(ACTIVITY_WORDS[activity]), sentence, since };
+      return plain(TONES[activity], capitalised(ACTIVITY_WORDS[activity]), reason ?? SENTENCES[activity]);
   }
+}
+
+/** `4 s`, and how long a ban still lasts: `4 s · 11 s left`. */
+export function times({ since, until }: Headline, now: number): string {
+  if (since === null) return '';
+  if (until === null) return lasting(now - since);
+  return `${lasting(now - since)} · ${until > now ? `${roughly(until - now)} left` : 'over now'}`;
 }
 
 const capitalised = (words: string) => words[0].toUpperCase() + words.slice(1);

@@ -1,8 +1,9 @@
 import type { MinerState } from '@starling/miner';
 import { ACTIVITIES } from '@starling/protocol';
-import { elapsed } from '../format.ts';
+import { inFeed } from '../history/use-miner-view.ts';
+import { useLive } from '../live.ts';
 import { useNow } from '../now.ts';
-import { Choice, type Option } from '../parts.tsx';
+import { Announce, Choice, type Option, State } from '../parts.tsx';
 import type { BackendChoice } from '../worker-messages.ts';
 import { ACTIVITY_WORDS, headline } from './activity.ts';
 import type { Device } from './device.ts';
@@ -23,20 +24,13 @@ export function Control({ device }: { device: Device | null }) {
   const now = useNow();
   const settings = useSettings();
   const running = miner !== null && miner.activity !== 'stopped';
-  const head = headline(miner, stopping, now);
+  const head = headline(miner, stopping, now, inFeed(useLive(), miner?.minerId)?.bannedUntil);
 
   return (
     <section className={`panel control ${head.tone}`} aria-label="Mining">
       <div className="control-state">
-        <div className="control-title">
-          <span className="lamp" />
-          <strong>{head.title}</strong>
-          <span className="since">{head.since !== null && elapsed(now - head.since)}</span>
-        </div>
-        <p className="control-sentence">{head.sentence}</p>
-        <p className="visually-hidden" role="status">
-          {head.tone === 'work' ? head.title : `${head.title}. ${head.sentence}`}
-        </p>
+        <State head={head} now={now} />
+        <Announce head={head} />
         <Lamps miner={miner} />
       </div>
       <StartButton

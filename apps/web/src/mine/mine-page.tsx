@@ -1,10 +1,14 @@
 import { useEffect, useState } from 'react';
 import { bytes, count } from '../format.ts';
+import { OUTCOMES } from '../history/receipts.tsx';
 import { useLive } from '../live.ts';
-import { ErrorText, Notice, Stat } from '../parts.tsx';
+import { ErrorText, Notice, Stat, Wait } from '../parts.tsx';
+import { runWait } from '../run-wait.ts';
+import { isInHeadline } from './activity.ts';
 import { Control } from './control.tsx';
 import { type Device, findDevice } from './device.ts';
 import { useMiner } from './mining.ts';
+import { OwnHistory } from './own-history.tsx';
 import { Pipeline } from './pipeline.tsx';
 import { Refusals } from './refusals.tsx';
 import { SharedRun } from './shared-run.tsx';
@@ -22,8 +26,10 @@ export function MinePage() {
         <div className="panel-head">
           <h2 id="yours">This tab’s work</h2>
         </div>
-        <dl className="stats">
-          <Stat label="Microbatches" value={count(miner?.microbatches ?? 0)} note="accepted" />
+        <dl className="stats thirds">
+          <Stat label={OUTCOMES.counted.label} value={count(miner?.microbatches ?? 0)} note={OUTCOMES.counted.meaning} />
+          <Stat label={OUTCOMES.surplus.label} value={count(miner?.surplus ?? 0)} note={OUTCOMES.surplus.meaning} />
+          <Stat label={OUTCOMES.refused.label} value={count(miner?.rejected ?? 0)} note={OUTCOMES.refused.meaning} />
           <Stat label="Tokens" value={count(miner?.tokens ?? 0)} note="trained on" />
           <Stat label="Tokens per second" value={rate(miner?.tokensPerSecond ?? 0)} note="last 30 s" />
           <Stat
@@ -36,6 +42,7 @@ export function MinePage() {
       </section>
       <SharedRun />
       <Pipeline stages={run?.stages ?? []} miner={miner} />
+      <OwnHistory />
     </div>
   );
 }
@@ -48,8 +55,8 @@ function Concerns({ device }: { device: Device | null }) {
   const { run } = useLive();
   return (
     <>
-      {miner?.error && (
-        <Notice tone="bad" title={miner.activity === 'stopped' ? 'Mining stopped' : 'Mining is delayed'}>
+      {miner?.error && !isInHeadline(miner) && (
+        <Notice tone="bad" title="Mining is delayed">
           <ErrorText error={miner.error} />
         </Notice>
       )}
@@ -74,6 +81,11 @@ function Concerns({ device }: { device: Device | null }) {
             The browser imitates a GPU on the CPU. Mining works, slowly; the CPU backend may be faster. Switch hardware acceleration on if
             there is a GPU.
           </p>
+        </Notice>
+      )}
+      {run && runWait(run)?.code === 'STORE' && (
+        <Notice tone="wait" title="The run stands still">
+          <Wait wait={runWait(run)!} />
         </Notice>
       )}
       {run?.phase === 'complete' && (

@@ -1,18 +1,53 @@
 import type { MinerState } from '@starling/miner';
+import {
+  ACTIVITIES,
+  ERROR_HINTS,
+  type ErrorCode,
+  type MinerView,
+  REASON_REMEDIES,
+  type ReasonCode,
+  SwarmError,
+  type Waiting,
+} from '@starling/protocol';
 import { expect, test } from 'vitest';
-import { headline, SHORT_WAIT_MS } from './activity.ts';
+import { headline, isInHeadline, SHORT_WAIT_MS, situation, times } from './activity.ts';
 import { adapterName, webgpuFix } from './device.ts';
 import { settingsFrom, wantsAutostart } from './settings.ts';
 import { claimTab } from './tab.ts';
 
 const state = (part: Partial<MinerState>) =>
-  ({ activity: 'waiting', reason: null, since: 0, error: null, microbatches: 5, ...part }) as MinerState;
+  ({ activity: 'waiting', reason: null, waiting: null, since: 0, error: null, microbatches: 5, ...part }) as MinerState;
+const reason = (code: ReasonCode, since = 0): Waiting => ({ code, message: `About ${code}.`, remedy: REASON_REMEDIES[code], since });
+const failure = (code: ErrorCode) => new SwarmError(code, `About ${code}.`).toWire();
+const view = (part: Partial<MinerView>) =>
+  ({ activity: 'waiting', reason: null, waiting: null, bannedUntil: null, connected: true, stage: 1, ...part }) as MinerView;
 
-test('a short wait between microbatches still reads as mining, a long one says why and since when', () => {
-  const waiting = state({ reason: 'Stage 1 has no miner.' });
-  expect(headline(waiting, false, SHORT_WAIT_MS - 1)).toMatchObject({ title: 'Mining', tone: 'work' });
-  expect(headline(waiting, false, SHORT_WAIT_MS)).toEqual({ title: 'Waiting', tone: 'wait', sentence: 'Stage 1 has no miner.', since: 0 });
+test('a short wait between microbatches still reads as mining, a long one says why, since when and what to do', () => {
+  const waiting = state({ reason: 'About UPSTREAM.', waiting: reason('UPSTREAM', 700) });
+  expect(headline(waiting, false, SHORT_WAIT_MS - 1)).toMatchObject({ title: 'Mining', tone: 'work', code: null });
+  expect(headline(waiting, false, SHORT_WAIT_MS)).toEqual({
+    title: 'Waiting',
+    tone: 'wait',
+    sentence: 'About UPSTREAM.',
+    remedy: REASON_REMEDIES.UPSTREAM,
+    code: 'UPSTREAM',
+    since: 700,
+    until: null,
+  });
   expect(headline(state({ microbatches: 0 }), false, 0)).toMatchObject({ title: 'Waiting' });
+});
+
+test('a wait whose beginning the server does not tell counts from when it was seen', () => {
+  const waiting = state({ since: 42, waiting: reason('OTHER_MINERS', 0) });
+  expect(headline(waiting, false, 5_000).since).toBe(42);
+});
+
+test('a ban is told at once, with its end', () => {
+  const banned = state({ since: 1_000, waiting: reason('BANNED', 900) });
+  expect(headline(banned, false, 1_001, 16_000)).toMatchObject({ title: 'Banned', tone: 'bad', since: 900, until: 16_000 });
+  expect([5_200, 16_000].map((now) => times(headline(banned, false, now, 16_000), now))).toEqual(['4 s · 11 s left', '15 s · over now']);
+  expect(headline(banned, false, 1_001)).toMatchObject({ title: 'Banned', until: null });
+  expect(headline(state({ since: 1_000, waiting: reason('UPSTREAM', 900) }), false, 9_000, 16_000).until).toBeNull();
 });
 
 test('every situation has a headline', () => {
@@ -20,8 +55,49 @@ test('every situation has a headline', () => {
   expect(headline(state({ activity: 'forward' }), true, 0).title).toBe('Stopping');
   expect(headline(state({ activity: 'warming-up' }), false, 0).title).toBe('Warming up');
   expect(headline(state({ activity: 'stopped' }), false, 0)).toMatchObject({ title: 'Stopped', tone: 'idle' });
-  const error = { code: 'BACKEND_FAILED', message: 'm', hint: 'h' } as const;
-  expect(headline(state({ activity: 'stopped', error }), false, 0).tone).toBe('bad');
+  expect(headline(state({ activity: 'stopped', error: failure('BACKEND_FAILED') }), false, 0).tone).toBe('bad');
+});
+
+test('every reason to wait reaches the headline with its sentence, its remedy and its code', () => {
+  for (const code of Object.keys(REASON_REMEDIES) as ReasonCode[]) {
+    const told = { sentence: `About ${code}.`, remedy: REASON_REMEDIES[code], code };
+    expect(headline(state({ waiting: reason(code) }), false, 60_000)).toMatchObject(told);
+    expect(situation(view({ waiting: reason(code) }), 60_000)).toMatchObject(told);
+  }
+});
+
+test('every failure that stops or delays has its sentence, its hint and its code, and no headline says only "error"', () => {
+  for (const code of Object.keys(ERROR_HINTS) as ErrorCode[]) {
+    const connecting = state({ activity: 'connecting', reason: null, error: failure(code) });
+    expect(isInHeadline(connecting)).toBe(true);
+    expect(headline(connecting, false, 0)).toMatchObject({ sentence: `About ${code}.`, remedy: ERROR_HINTS[code], code });
+    expect(headline(connecting, false, 0).title).not.toMatch(/error/i);
+    const stopped = state({ activity: 'stopped', error: failure(code) });
+    expect(headline(stopped, false, 0)).toMatchObject({ tone: 'bad', sentence: `About ${code}.`, remedy: ERROR_HINTS[code], code });
+  }
+  const full = state({ activity: 'connecting', reason: 'The run is full. Asking again in 15 s.', error: failure('BUSY') });
+  expect(headline(full, false, 0)).toMatchObject({ title: 'No place yet', sentence: 'The run is full. Asking again in 15 s.' });
+  for (const activity of ACTIVITIES) {
+    expect(headline(state({ activity }), false, 0).sentence).toMatch(/\w \w/);
+    expect(situation(view({ activity }), 0).sentence).toMatch(/\w \w/);
+  }
+});
+
+test('a failure beside other work is not in the headline', () => {
+  expect(isInHeadline(state({ activity: 'downloading', error: failure('HTTP_FAILED') }))).toBe(false);
+});
+
+test('another miner: gone, away, banned, between two microbatches, at work', () => {
+  expect(situation(view({ connected: false, stage: null }), 0).title).toBe('Not in the run');
+  expect(situation(view({ connected: false }), 0).title).toBe('Disconnected');
+  const banned = view({ waiting: reason('BANNED', 4_000), bannedUntil: 19_000 });
+  expect(situation(banned, 4_100)).toMatchObject({ title: 'Banned', tone: 'bad', since: 4_000, until: 19_000 });
+  expect(situation(view({ waiting: reason('UPSTREAM', 4_000) }), 4_000 + SHORT_WAIT_MS - 1).title).toBe('Mining');
+  expect(situation(view({ activity: 'backward' }), 0)).toMatchObject({ title: 'Mining', tone: 'work' });
+  expect(situation(view({ activity: 'downloading', reason: 'Fetching stage 1: 0.9 MB.' }), 0)).toMatchObject({
+    title: 'Downloading',
+    sentence: 'Fetching stage 1: 0.9 MB.',
+  });
 });
 
 test('the address wins over memory, and nonsense over neither', () => {

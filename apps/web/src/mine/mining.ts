@@ -21,7 +21,29 @@ let worker: Worker | null = null;
 let stopping = false;
 let goodbye: ReturnType<typeof setTimeout> | undefined;
 
-const tab = claimTab(sessionStorage, navigator.locks).catch(() => crypto.getRandomValues(new Uint32Array(4)).join('-'));
+/** With storage blocked, even to ask for it throws. */
+const tab = Promise.resolve()
+  .then(() => claimTab(sessionStorage, navigator.locks))
+  .catch(() => crypto.getRandomValues(new Uint32Array(4)).join('-'));
+
+const OWN = 'starling.miner';
+/** Which miner this tab was last, over a reload too. */
+let own = (() => {
+  try {
+    return sessionStorage.getItem(OWN);
+  } catch {
+    return null;
+  }
+})();
+
+function rememberOwn(id: string): void {
+  own = id;
+  try {
+    sessionStorage.setItem(OWN, id);
+  } catch {
+    // The history is then only shown until the page is loaded anew.
+  }
+}
 
 export async function start({ name, backend }: Settings): Promise<void> {
   if (worker) return;
@@ -62,6 +84,7 @@ function fail(code: ErrorCode, message: string): void {
 
 function publish(next: MinerState): void {
   state = next;
+  if (next.minerId !== null && next.minerId !== own) rememberOwn(next.minerId);
   if (next.activity === 'stopped') {
     clearTimeout(goodbye);
     worker?.terminate();
@@ -133,4 +156,6 @@ function subscribe(listener: () => void): () => void {
 
 /** Null before the first Start. */
 export const useMiner = (): MinerState | null => useSyncExternalStore(subscribe, () => state);
+/** The miner this tab is or was; null before its first Start. */
+export const useOwnId = (): string | null => useSyncExternalStore(subscribe, () => own);
 export const useStopping = (): boolean => useSyncExternalStore(subscribe, () => stopping);

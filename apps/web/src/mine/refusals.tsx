@@ -1,5 +1,5 @@
 import type { MinerState } from '@starling/miner';
-import { clock, count } from '../format.ts';
+import { clock } from '../format.ts';
 
 /** What was refused, why, and what to do: an answer is owed for every one of them. */
 export function Refusals({ miner }: { miner: MinerState | null }) {
@@ -7,9 +7,7 @@ export function Refusals({ miner }: { miner: MinerState | null }) {
   const rejected = miner?.rejected ?? 0;
   return (
     <div className="refusals">
-      <h3>
-        Refused <span className="badge">{count(rejected)}</span>
-      </h3>
+      <h3>Refused lately</h3>
       {refusals.length === 0 ? (
         <p className="muted">{rejected === 0 ? 'Nothing was refused.' : 'Nothing was refused lately.'}</p>
       ) : (

@@ -4,6 +4,7 @@ import { compact, count, loss } from '../format.ts';
 import { useLive } from '../live.ts';
 import { Progress } from '../parts.tsx';
 import { Link } from '../router.tsx';
+import { runWait } from '../run-wait.ts';
 
 const WIDTH = 320;
 const HEIGHT = 72;
@@ -17,6 +18,7 @@ export function SharedRun() {
     const losses = points.map((point) => point.loss);
     return sparkline(smooth(losses, SMOOTHING), WIDTH, HEIGHT);
   }, [points]);
+  const wait = run && runWait(run);
   const steps = run?.config.steps ?? 0;
   const miners = run?.stages.reduce((sum, stage) => sum + stage.miners.filter((miner) => miner.connected).length, 0) ?? null;
   return (
@@ -40,7 +42,7 @@ export function SharedRun() {
           ? `Step ${count(run.step)}${steps > 0 ? ` of ${count(steps)}` : ''} · ${compact(run.tokensPerSecond)} tokens/s · ${count(miners)} mining`
           : waiting(connection)}
       </p>
-      {run?.phase === 'waiting' && run.reason && <p className="shared-wait">{run.reason}</p>}
+      {wait && <p className="shared-wait">{wait.message}</p>}
     </section>
   );
 }

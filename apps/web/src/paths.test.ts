@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { minerPath, pageAt, splitAtMiners } from './paths.ts';
+
+test('every page has its address, and what is unknown is where one mines', () => {
+  expect(['/', '/dashboard', '/miner', '/miner/a/b', '/elsewhere'].map((path) => pageAt(path).name)).toEqual([
+    'mine',
+    'dashboard',
+    'mine',
+    'mine',
+    'mine',
+  ]);
+});
+
+test('a miner’s address brings its id back, whatever is in it', () => {
+  for (const id of ['m-01234567-89ab', 'a/b c?d#e', '100%']) expect(pageAt(minerPath(id))).toEqual({ name: 'miner', id });
+  expect(pageAt('/miner/%zz')).toEqual({ name: 'miner', id: '%zz' });
+});
+
+test('a sentence is cut at the miners it names', () => {
+  expect(splitAtMiners('Miner m-01234567-89ab left; m-fedcba98-0123 did not.')).toEqual([
+    'Miner ',
+    'm-01234567-89ab',
+    ' left; ',
+    'm-fedcba98-0123',
+    ' did not.',
+  ]);
+  expect(splitAtMiners('The server went on.')).toEqual(['The server went on.']);
+});
