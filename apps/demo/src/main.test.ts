@@ -16,7 +16,21 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 it('trains the default model with a tab, ends by itself and writes what it measured', { timeout: 120_000 }, async () => {
   const json = join(folder, 'out.json');
-  const { stdout } = await run(['--miners', '1', '--stages', '1', '--steps', '2', '--exit', '--port', '0', '--backend', 'wasm', '--json', json]);
+  const { stdout } = await run([
+    '--miners',
+    '1',
+    '--stages',
+    '1',
+    '--steps',
+    '2',
+    '--exit',
+    '--port',
+    '0',
+    '--backend',
+    'wasm',
+    '--json',
+    json,
+  ]);
   expect(stdout).toContain('step 2/2  loss');
   expect(JSON.parse(await readFile(json, 'utf8'))).toEqual({
     preset: 'nano',
@@ -36,7 +50,8 @@ it('trains the default model with a tab, ends by itself and writes what it measu
 });
 
 it('says before the work what is wrong with an option, and what to do', async () => {
-  const failure = (args: string[]) => run(args).catch((error: { code: number; stderr: string }) => ({ code: error.code, stderr: error.stderr }));
+  const failure = (args: string[]) =>
+    run(args).catch((error: { code: number; stderr: string }) => ({ code: error.code, stderr: error.stderr }));
   expect(await failure(['--json', join(folder, 'no', 'such', 'folder.json')])).toMatchObject({
     code: 2,
     stderr: expect.stringContaining('[CONFIG_INVALID]'),
