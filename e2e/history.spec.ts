@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Browser, expect, type Page, test } from '@playwright/test';
 import { type MinerView, REASON_REMEDIES, type ReceiptEntry, type RunEvent } from '@starling/protocol';
-import { type ServerProcess, startServerProcess } from './server.ts';
+import { type ServerProcess, startServerProcess } from '@starling/server/process';
 
 /** A dropped socket keeps its place for so long (`reconnectGrace`); who says goodbye is gone before. */
 const GRACE_MS = 5_000;
