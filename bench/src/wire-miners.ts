@@ -15,6 +15,7 @@ import {
   sha256Hex,
   type Welcome,
 } from '@starling/protocol';
+import { packets } from '@starling/protocol/packets';
 import { io, type Socket } from 'socket.io-client';
 
 export interface WireTask {
@@ -106,7 +107,7 @@ async function prepareMining({ url, delayMs }: WireTask): Promise<(index: number
 
   return (index) =>
     new Promise<void>((resolve) => {
-      const socket = io(url, { transports: ['websocket'], forceNew: true });
+      const socket = io(url, { transports: ['websocket'], forceNew: true, parser: packets });
       let authorization = '';
       socket.on('lease', (lease: Lease) => answer(socket, lease));
       socket.on('assign', ({ stage, round, version }: Assign) => {

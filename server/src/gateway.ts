@@ -17,6 +17,7 @@ import {
   SwarmError,
   type Welcome,
 } from '@starling/protocol';
+import { packets } from '@starling/protocol/packets';
 import { Server, type Socket } from 'socket.io';
 import type { StoredTensor } from './activations.ts';
 import type { Blobs } from './blobs.ts';
@@ -57,7 +58,7 @@ export class Gateway {
     this.blobs = blobs;
     this.identity = identity;
     this.maxMiners = maxMiners;
-    this.io = new Server(http, { maxHttpBufferSize: MAX_MESSAGE_BYTES, perMessageDeflate: false, serveClient: false});
+    this.io = new Server(http, { maxHttpBufferSize: MAX_MESSAGE_BYTES, perMessageDeflate: false, serveClient: false, parser: packets });
     this.io.on('connection', (socket) => this.accept(socket));
     // The event map cannot tie name and message together through a generic, hence the widened emit.
     run.connect({

@@ -16,6 +16,7 @@ import {
   sha256Hex,
   type Welcome,
 } from '@starling/protocol';
+import { packets } from '@starling/protocol/packets';
 import { io, type Socket } from 'socket.io-client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type RunningServer, startServer } from './index.ts';
@@ -44,7 +45,7 @@ afterAll(async () => {
 });
 
 function connect(to: RunningServer = server): Socket {
-  const socket = io(to.url, { transports: ['websocket'], forceNew: true });
+  const socket = io(to.url, { transports: ['websocket'], forceNew: true, parser: packets });
   sockets.push(socket);
   return socket;
 }

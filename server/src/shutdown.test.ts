@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startNodeMiner } from '@starling/miner/node';
+import { packets } from '@starling/protocol/packets';
 import { io } from 'socket.io-client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startServer } from './index.ts';
@@ -18,7 +19,7 @@ it('checkpoints and closes over a miner, a spectator and half a request, and the
   const options = { port: 0, dataDir, stages: 1, sequences: 1, microbatchesPerStep: 1, checkpointEvery: 1000, log: () => {} };
   const server = await startServer(options);
   const miner = startNodeMiner({ url: server.url, name: 'n', backend: 'wasm' });
-  const spectator = io(`${server.url}/watch`, { transports: ['websocket'], forceNew: true, reconnection: false });
+  const spectator = io(`${server.url}/watch`, { transports: ['websocket'], forceNew: true, reconnection: false, parser: packets });
   await expect(startServer(options)).rejects.toEqual(expect.objectContaining({ code: 'DATA_IN_USE' }));
   const half = connect(server.port, '127.0.0.1', () => half.write('POST /v1/blobs/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf'));
   half.on('error', () => {});

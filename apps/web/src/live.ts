@@ -1,5 +1,6 @@
 /** The live run: one connection to `/watch` for the whole page. */
 import type { ServerToSpectator } from '@starling/protocol';
+import { packets } from '@starling/protocol/packets';
 import { useSyncExternalStore } from 'react';
 import { io, type Socket } from 'socket.io-client';
 import { applySnapshot, applyUpdate, initialLive, type Live, withConnection } from './live-state.ts';
@@ -15,7 +16,7 @@ function set(next: Live): void {
 
 /** Opens the connection. Called once, by `main.tsx`. */
 export function watch(): void {
-  const socket: Socket<ServerToSpectator> = io('/watch', { transports: ['websocket'], reconnectionDelayMax: 5000 });
+  const socket: Socket<ServerToSpectator> = io('/watch', { transports: ['websocket'], reconnectionDelayMax: 5000, parser: packets });
   const lost = () => set(withConnection(live, 'lost', Date.now()));
 
   socket.on('snapshot', (message) => set(applySnapshot(live, message, Date.now())));

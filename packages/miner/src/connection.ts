@@ -17,6 +17,7 @@ import {
   SwarmError,
   type Welcome,
 } from '@starling/protocol';
+import { packets } from '@starling/protocol/packets';
 import { io, type Socket } from 'socket.io-client';
 
 interface Pending {
@@ -44,7 +45,13 @@ export class Connection {
   constructor(url: string, events: ConnectionEvents) {
     this.events = events;
     // WebSocket only: the long-polling start would need sticky sessions and doubles the first requests.
-    this.socket = io(url, { transports: ['websocket'], reconnectionDelay: 500, reconnectionDelayMax: 5_000, forceNew: true });
+    this.socket = io(url, {
+      transports: ['websocket'],
+      reconnectionDelay: 500,
+      reconnectionDelayMax: 5_000,
+      forceNew: true,
+      parser: packets,
+    });
     this.socket.on('connect', () => this.join());
     this.socket.on('disconnect', (reason) => {
       this.joined = false;

@@ -54,8 +54,8 @@ export const Receipt = v.object({
   /** SHA-256 of the output tensor; null where a stage has none (first stage's backward, losses). */
   outputHash: v.nullable(sha),
   output: v.nullable(Payload),
-  /** Sum of the token losses in nats; last stage only. */
-  lossSum: v.nullable(v.number()),
+  /** Sum of the token losses in nats; last stage only. NaN is taken, and then refused for what it is. */
+  lossSum: v.nullable(v.custom<number>((x) => typeof x === 'number', 'not a number')),
   computeMs: duration,
 });
 export type Receipt = v.InferOutput<typeof Receipt>;

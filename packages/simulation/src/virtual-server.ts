@@ -158,7 +158,22 @@ export class VirtualServer {
   /** The store behind a disk that takes time. A write that was begun when the process died may be there or not. */
   private disk(life: number): Store {
     const { store, world } = this;
-    const write = async (really: () => Promise<void>) => {
+    let queue: Promise<void> = Promise.resolve();
+    /** A batch that failed: those behind it fail, too, until it has got through, as in every real store. */
+    let behind: Batch | null = null;
+    const write = (really: () => Promise<void>, batch: Batch | null = null) => {
+      const done = queue.then(async () => {
+        if (batch && behind && behind !== batch) throw new SwarmError('STORE_FAILED', 'An earlier batch is not written yet.');
+        await writeNow(really).catch((error) => {
+          behind ??= batch;
+          throw error;
+        });
+        if (behind === batch) behind = null;
+      });
+      queue = done.catch(() => {});
+      return done;
+    };
+    const writeNow = async (really: () => Promise<void>) => {
       if (life !== this.life) await new Promise(() => {}); // the dead begin nothing
       const done = Promise.withResolvers<void>();
       this.closing = done.promise;
@@ -175,7 +190,7 @@ export class VirtualServer {
     };
     return {
       name: store.name,
-      append: (batch: Batch) => write(() => store.append(batch)),
+      append: (batch: Batch) => write(() => store.append(batch), batch),
       saveSnapshot: (snapshot) => write(() => store.saveSnapshot(snapshot)),
       lastSeq: () => store.lastSeq(),
       entries: (after, limit) => store.entries(after, limit),

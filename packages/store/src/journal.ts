@@ -58,6 +58,8 @@ const SNAPSHOT_EVERY = 20_000;
 /** Entries read at a time. */
 const PAGE = 5_000;
 const RETRY_MS = 1_000;
+/** Groups on their way to the disk at once: one is written while the next is handed over. More only make groups smaller. */
+const GROUPS_UNDER_WAY = 2;
 
 interface Pending<Input, Effect> extends Handled<Input, Effect> {
   tensors: readonly StoredTensor[];
@@ -71,11 +73,17 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
   private readonly ports: JournalPorts<Input, Effect>;
   private readonly snapshotEvery: number;
   private pending: Pending<Input, Effect>[] = [];
+  /** Taken, and not handed over yet. */
   private snapshots: { seq: number; state: string }[] = [];
   private snapshotSeq: number;
   private seq: number;
   private at: number;
-  private flushing: Promise<void> | null = null;
+  private scheduled = false;
+  /** Groups being written, and the promise that the last of them was delivered. */
+  private writing = 0;
+  /** Of these, such as have failed at least once. */
+  private failing = 0;
+  private tail: Promise<void> = Promise.resolve();
   private broken: SwarmError | null = null;
 
   private constructor(store: Store, ports: JournalPorts<Input, Effect>, from: Replayed<M>, snapshotEvery: number) {
@@ -137,7 +145,10 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
     }
     const { promise, resolve, reject } = Promise.withResolvers<readonly Effect[]>();
     this.pending.push({ input, effects, at: this.at, seq: this.seq, tensors: tensorsFor?.(effects) ?? [], resolve, reject });
-    this.flushing ??= new Promise((done) => this.ports.soon(() => void this.flush().finally(done)));
+    if (!this.scheduled) {
+      this.scheduled = true;
+      this.ports.soon(() => this.flush());
+    }
     return promise;
   }
 
@@ -151,34 +162,46 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
     }
   }
 
-  private break(error: SwarmError): void {
+  /** Returns what broke it first. */
+  private break(error: SwarmError): SwarmError {
+    if (this.broken) return this.broken;
     this.broken = error;
     this.ports.onTrouble(error);
     for (const { reject } of this.pending.splice(0)) reject(error);
+    return error;
   }
 
   /** Resolves when everything submitted so far is durable. */
   async settled(): Promise<void> {
-    while (this.flushing) await this.flushing;
+    while (!this.broken && (this.pending.length > 0 || this.writing > 0)) {
+      await this.tail;
+      // What was submitted in this turn is handed over at its end.
+      if (this.writing === 0 && this.pending.length > 0) await new Promise<void>((resolve) => this.ports.soon(resolve));
+    }
   }
 
-  private async flush(): Promise<void> {
-    while (this.pending.length > 0 && !this.broken) {
-      const group = this.pending;
-      this.pending = [];
+  /** Hands over what is pending, in groups: while some are being written, the next one gathers. */
+  private flush(): void {
+    this.scheduled = false;
+    if (this.broken || this.pending.length === 0 || this.writing >= GROUPS_UNDER_WAY) return;
+    const group = this.pending;
+    this.pending = [];
+    this.writing += 1;
+    const written = this.write(group);
+    written.catch(() => {}); // looked at in its turn
+    this.tail = this.tail.then(async () => {
       try {
-        await this.write(group);
+        await written;
+        for (const handled of group) {
+          this.ports.deliver(handled);
+          handled.resolve(handled.effects);
+        }
       } catch (error) {
-        this.pending.unshift(...group);
-        this.break(SwarmError.from(error));
-        break;
+        for (const { reject } of group) reject(this.break(SwarmError.from(error)));
       }
-      for (const handled of group) {
-        this.ports.deliver(handled);
-        handled.resolve(handled.effects);
-      }
-    }
-    this.flushing = null;
+      this.writing -= 1;
+      this.flush();
+    });
   }
 
   private async write(group: readonly Pending<Input, Effect>[]): Promise<void> {
@@ -189,10 +212,11 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
       tensors: group.flatMap(({ tensors }) => tensors),
       released: described.flatMap(({ released }) => released),
     };
-    await this.untilItWorks(() => this.store.append(batch));
     const stored = group.at(-1)!.seq;
-    while (this.snapshots.length > 0 && this.snapshots[0]!.seq <= stored) {
-      const { seq, state } = this.snapshots.shift()!;
+    const covered = this.snapshots.filter(({ seq }) => seq <= stored);
+    this.snapshots = this.snapshots.slice(covered.length);
+    await this.untilItWorks(() => this.store.append(batch));
+    for (const { seq, state } of covered) {
       await this.untilItWorks(() => this.store.saveSnapshot({ seq, hash: hash('sha256', state), state }));
     }
   }
@@ -201,12 +225,12 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
     for (let failed = false; ; failed = true) {
       try {
         await attempt();
-        if (failed) this.ports.onTrouble(null);
+        if (failed && --this.failing === 0) this.ports.onTrouble(null);
         return;
       } catch (error) {
         const fault = SwarmError.from(error, 'STORE_FAILED');
         if (fault.code !== 'STORE_FAILED') throw fault;
-        if (!failed) this.ports.onTrouble(fault);
+        if (!failed && this.failing++ === 0) this.ports.onTrouble(fault);
         await this.ports.pause(RETRY_MS);
       }
     }
