@@ -1,7 +1,7 @@
 /** What happens because time has passed, and because nothing else did. */
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
-import { assign, blame, dropWork, planMove, remove } from './roster.ts';
+import { assign, blame, dropWork, endRest, planMove, remove } from './roster.ts';
 import type { State } from './state.ts';
 import { redoAfter } from './times.ts';
 import { abandon, handOver, hedge, redo } from './work.ts';
@@ -13,11 +13,7 @@ export function tick(state: State): void {
       remove(state, miner.id, 'MINER_GONE', 'is gone');
       continue;
     }
-    if (miner.resting && miner.bannedUntil <= now && miner.restUntil <= now) {
-      miner.resting = false;
-      if (miner.owed !== null) assign(state, miner, miner.owed);
-      else state.refresh(miner);
-    }
+    if (miner.resting) endRest(state, miner);
     if (miner.phase !== 'ready' && miner.owed === null && miner.phaseSince + LIMITS.phaseDeadline <= now) {
       // Its place is given up; if it is still there it joins anew.
       remove(state, miner.id, 'MINER_STALLED', `was ${miner.phase} for ${LIMITS.phaseDeadline / 60_000} minutes`);
@@ -36,6 +32,7 @@ export function tick(state: State): void {
 
 /** Gradients that do not come: computed again by others first, and after a while nobody waits for them. */
 function collectOverdue(state: State, { stage, members }: Crew): void {
+  if (stage.phase === 'complete') return; // in the middle of a step: it may go on one day
   const after = redoAfter(stage.times.collect);
   for (const [minerId, claim] of [...stage.collecting]) {
     const miner = state.miners.get(minerId)!;
@@ -61,11 +58,12 @@ function hasIdle(state: State, members: Crew['members'], except: string): boolea
 
 /** A step in which nothing moves goes on without what is missing, if enough is there. */
 function abandonStalled(state: State): void {
+  const { steps } = state.config;
   for (const step of state.steps.values()) {
-    if (state.now - step.progressAt < LIMITS.stalledStep) continue;
-    const missing = step.flows.filter((flow) => flow.cells.some(({ forward, backward }) => isOpen(forward) || isOpen(backward)));
-    const training = missing.filter((flow) => flow.purpose === 'train').length;
-    if (missing.length === 0 || state.config.microbatchesPerStep - training < state.config.minMicrobatches) continue;
+    if (state.now - step.progressAt < LIMITS.stalledStep || (steps > 0 && step.number >= steps)) continue;
+    const missing = new Set(step.flows.filter((flow) => flow.cells.some(({ forward, backward }) => isOpen(forward) || isOpen(backward))));
+    const there = step.flows.filter((flow) => flow.purpose === 'train' && !flow.abandoned && !missing.has(flow)).length;
+    if (missing.size === 0 || there < state.config.minMicrobatches) continue;
     for (const flow of missing) abandon(state, flow, 'nothing of it moved for five minutes');
   }
 }

@@ -10,7 +10,8 @@ export const LIMITS = {
   /** Leases one miner holds at once: one computed, one on the wire, so that a network hop never idles a GPU. */
   leasesPerMiner: 2,
   /**
-   * Stage inputs one miner keeps for its backwards, at most (IOTA allows as many). 1F1B needs one for every stage above;
+   * A miner that keeps so many stage inputs for its backwards gets no further forward (IOTA allows as many); those it
+   * has been granted may come on top. 1F1B needs one for every stage above;
    * sixteen do for any pipeline here. It also bounds the microbatches under way at once.
    */
   keptInputs: 16,
@@ -54,8 +55,8 @@ export const LIMITS = {
   /** Late this often in a row: no leases for a while. */
   lateBeforeBan: 3,
   /**
-   * Late this often in a row: it is taken off the run, so that a stage which it holds alone gets somebody who works. It may
-   * join again; a ban goes on.
+   * Late this often in a row and alone on its stage: it is taken off the run, if another stage can spare somebody who works.
+   * It may join again; a ban goes on.
    */
   lateBeforeRemoval: 6,
   /** First ban; doubles with every further one (Petals uses the same base). Ignored when everybody else is banned too. */

@@ -19,6 +19,35 @@ export type Place = 'idle' | 'half' | 'full' | 'taken' | 'banned' | 'owed' | 'ou
 
 const order = (miner: MinerRecord) => miner.order;
 
+/**
+ * Miners that have a lease, by when they would have finished one more. Those that should have finished already could
+ * begin at once, as far as anybody knows: they are ordered by their pace alone, or the longest overdue would look best.
+ */
+class Busy {
+  private readonly due = new Heap<MinerRecord>(order);
+  private readonly overdue = new Heap<MinerRecord>(order);
+
+  set(miner: MinerRecord, end: number): void {
+    this.overdue.delete(miner);
+    this.due.set(miner, end);
+  }
+
+  delete(miner: MinerRecord): void {
+    this.due.delete(miner);
+    this.overdue.delete(miner);
+  }
+
+  first(now: number, except: MinerRecord | null): (MinerRecord | undefined)[] {
+    // Whoever is not first among the due has an end behind the first's, overdue or not: it may stay.
+    let first = this.due.first(except);
+    for (; first && first.queueEnd <= now; first = this.due.first(except)) {
+      this.due.delete(first);
+      this.overdue.set(first, first.pace);
+    }
+    return [this.overdue.first(except), first];
+  }
+}
+
 export class Crew {
   readonly stage: StageRecord;
   /** In the order they came to this stage. */
@@ -26,11 +55,14 @@ export class Crew {
   private readonly places = new Map<MinerRecord, Place>();
   private readonly counts: Record<Place, number> = { idle: 0, half: 0, full: 0, taken: 0, banned: 0, owed: 0, out: 0 };
   private readonly idle = new Heap<MinerRecord>(order);
-  private readonly half = new Heap<MinerRecord>(order);
-  private readonly full = new Heap<MinerRecord>(order);
+  private readonly half = new Busy();
+  private readonly full = new Busy();
+  /** What a stage gives out most, in units: the last one has backwards only. */
+  private readonly usual: number;
 
   constructor(stage: StageRecord) {
     this.stage = stage;
+    this.usual = stage.isLast ? LIMITS.backwardUnits : 1;
   }
 
   get size(): number {
@@ -69,7 +101,7 @@ export class Crew {
   wherePlaced(miner: MinerRecord): Place {
     if (miner.owed !== null) return 'owed';
     if (!miner.connected || miner.phase !== 'ready' || miner.version !== this.stage.version) return 'out';
-    if (miner.resting) return miner.restUntil > miner.bannedUntil ? 'out' : 'banned';
+    if (miner.resting) return miner.restUntil > 0 ? 'out' : 'banned';
     if (miner.leases.size >= allowance(miner)) return 'taken';
     if (miner.kept >= LIMITS.keptInputs) return 'full';
     return miner.leases.size === 0 ? 'idle' : 'half';
@@ -85,12 +117,14 @@ export class Crew {
       this.heapOf(before)?.delete(miner);
     }
     // Who has nothing to do finishes by its pace alone, whenever it begins.
-    this.heapOf(now)?.set(miner, now === 'idle' ? miner.pace : miner.queueEnd + miner.pace);
+    this.heapOf(now)?.set(miner, now === 'idle' ? miner.pace : miner.queueEnd + this.usual * miner.pace);
   }
 
   /**
    * The miner expected to finish one more such lease first; null when nobody can take it now. `avoid` gets it only when
    * nobody else is fit. Somebody better who has no lease free is waited for: it will be free soon.
+   * Among those with a lease the order is by what the stage gives out most; for the other kind it can be off by the
+   * difference of the two, and only by that.
    */
   pick(slot: Slot, now: number, avoid: string | null = null): MinerRecord | null {
     if (this.fit === 0) return this.pickBanned(slot, avoid);
@@ -98,8 +132,9 @@ export class Crew {
     const units = unitsOf(this.stage, slot);
     let best: MinerRecord | null = null;
     let earliest = Number.POSITIVE_INFINITY;
-    for (const heap of slot === 'backward' ? [this.idle, this.half, this.full] : [this.idle, this.half]) {
-      const miner = heap.first(shunned);
+    const able = [this.idle.first(shunned), ...this.half.first(now, shunned)];
+    if (slot === 'backward') able.push(...this.full.first(now, shunned));
+    for (const miner of able) {
       if (!miner) continue;
       const finish = Math.max(now, miner.leases.size > 0 ? miner.queueEnd : now) + units * miner.pace;
       if (finish < earliest) [best, earliest] = [miner, finish];
@@ -125,7 +160,7 @@ export class Crew {
     return best;
   }
 
-  private heapOf(place: Place | undefined): Heap<MinerRecord> | null {
+  private heapOf(place: Place | undefined): Heap<MinerRecord> | Busy | null {
     return place === 'idle' ? this.idle : place === 'half' ? this.half : place === 'full' ? this.full : null;
   }
 }

@@ -32,6 +32,7 @@ function miners(state: State): string | null {
     if (leases.size > LIMITS.leasesPerMiner) return `${id} holds ${leases.size} leases`;
     if (miner.kept !== (kept.get(id) ?? 0)) return `${id} is booked with ${miner.kept} kept inputs and keeps ${kept.get(id) ?? 0}`;
     if (miner.kept > LIMITS.keptInputs + LIMITS.leasesPerMiner) return `${id} keeps ${miner.kept} inputs`;
+    if (miner.owed !== null && !miner.resting) return `${id} is owed an assignment, and no tick will send it`;
     if (miner.phase !== 'ready' && leases.size > 0) return `${id} is ${miner.phase} and holds leases`;
     const crew = state.crewOf(miner);
     if (crew.placeOf(miner) !== crew.wherePlaced(miner)) return `${id} stands in ${crew.placeOf(miner)}, not in ${crew.wherePlaced(miner)}`;

@@ -59,6 +59,8 @@ export function contribution(state: State, input: Of<'contribution'>): void {
   if (`${microbatches.toSorted((a, b) => a - b)}` !== `${claim.microbatches}`) {
     const message = `Expected the gradient over microbatches [${claim.microbatches}], got [${microbatches}].`;
     state.refuse(minerId, 'CONTRIBUTION_MISMATCH', message);
+    // Its backwards are credited and their gradient is lost: as if it had not come at all.
+    blame(state, miner);
     dropWork(state, miner);
     assign(state, miner, 'its gradient covered other microbatches');
     return;
@@ -169,7 +171,7 @@ export function repeatMerges(state: State): void {
 export function merged(state: State, { stage: index, type: _, ...merge }: Of<'merged'>): void {
   const stage = state.stages[index]!;
   const { version, parameterHash } = merge;
-  if (version !== stage.version + 1) return;
+  if (version !== stage.version + 1 || !stage.summed) return;
   state.touched.add(index);
   state.emit({ type: 'release', stage: index, version: stage.version });
   Object.assign(stage, { version, parameterHash, contributions: [], summed: null, voided: new Map() } satisfies Partial<StageRecord>);
@@ -196,9 +198,20 @@ export function merged(state: State, { stage: index, type: _, ...merge }: Of<'me
 export function configure(state: State, { goals }: Of<'configure'>): void {
   state.config = { ...state.config, ...goals };
   for (const stage of state.stages) {
+    const wasComplete = stage.phase === 'complete';
     completeOrGoOn(state, stage);
     state.touched.add(stage.index);
+    if (wasComplete && stage.phase === 'training') wake(state, stage);
   }
+}
+
+/** It goes on, perhaps in the middle of a step: what is waited for has its time from now on. */
+function wake(state: State, stage: StageRecord): void {
+  const step = state.stepOf(stage);
+  if (step) step.progressAt = state.now;
+  for (const claim of stage.collecting.values()) claim.since = state.now;
+  // Backwards may wait for miners that have nothing to do.
+  for (const miner of state.crews[stage.index]!.members.values()) state.refresh(miner);
 }
 
 export function completeOrGoOn(state: State, stage: StageRecord): void {

@@ -40,6 +40,7 @@ export interface MinerRecord {
   /** Late so often in a row. */
   late: number;
   bannedUntil: number;
+  /** 0 when it has not asked for a rest, or the rest is over. */
   restUntil: number;
   /** Banned or at rest: a tick ends it. */
   resting: boolean;

@@ -4,7 +4,7 @@ import type { Crew } from './crew.ts';
 import type { MinerRecord } from './miner.ts';
 import { unitsPerMicrobatch } from './stage.ts';
 
-const present = (crew: Crew) => [...crew.members.values()].filter((miner) => miner.connected && miner.owed === null);
+const present = (crew: Crew) => [...crew.members.values()].filter((miner) => miner.connected);
 
 /** Median pace of all miners that have shown one, in ms per unit; what an unknown miner is taken for. */
 export function typicalPace(crews: readonly Crew[]): number {
@@ -33,16 +33,23 @@ export interface Move {
 }
 
 /**
- * A run stands still while a stage has nobody. The best staffed stage then gives the miner that loses least by moving;
- * null when no stage can spare one.
+ * A run stands still while a stage has nobody who may work on it. The best staffed stage then gives the miner that loses
+ * least by moving, one that is banned or at rest only for want of others: it may not begin at once. Null when no stage can
+ * spare one.
  */
 export function fillEmpty(crews: readonly Crew[], burden: (miner: MinerRecord) => number): Move | null {
   const to = crews.find(({ stage, staff }) => stage.phase !== 'complete' && staff === 0);
   if (!to) return null;
   const richest = crews.map(present).reduce((best, members) => (members.length > best.length ? members : best));
   if (richest.length < 2) return null;
-  const miner = richest.reduce((best, other) => (burden(other) < burden(best) ? other : best));
+  const awake = richest.filter((miner) => !miner.resting);
+  const miner = (awake.length > 0 ? awake : richest).reduce((best, other) => (burden(other) < burden(best) ? other : best));
   return { miner, to };
+}
+
+/** Whether another stage could give a miner to this one, so that its only one can be let go. */
+export function couldStaff(crews: readonly Crew[], crew: Crew): boolean {
+  return crews.some((other) => other !== crew && present(other).length > 1);
 }
 
 /**

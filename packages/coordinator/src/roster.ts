@@ -14,8 +14,9 @@ export function join(state: State, { minerId, facts, holding }: Of<'join'>): voi
     const { stage } = placeNewcomer(state.crews);
     const added = state.addMiner(minerId, facts, stage);
     const credit = state.credits.get(minerId);
-    if (credit && credit.bannedUntil > state.now) ban(added, credit);
-    assign(state, added, 'joined');
+    const banned = credit !== undefined && credit.bannedUntil > state.now;
+    if (banned) ban(added, credit);
+    assign(state, added, banned ? 'it was late or useless too often before it left' : 'joined');
     state.inform('MINER_JOINED', `Miner ${minerId} joined at stage ${stage.index}.`);
     return;
   }
@@ -27,7 +28,7 @@ export function join(state: State, { minerId, facts, holding }: Of<'join'>): voi
   const holds = holding?.stage === stage.index && (holding.version === miner.version || holding.version === miner.version + 1);
   if (!holds || miner.phase === 'loading') {
     dropWork(state, miner);
-    assign(state, miner, 'came back without its stage');
+    assign(state, miner, miner.owed ?? 'came back without its stage');
     return;
   }
   state.refresh(miner);
@@ -55,9 +56,14 @@ function away(state: State, miner: MinerRecord, grace: number): void {
 export function restart(state: State, idleMs: number): void {
   for (const miner of state.miners.values()) {
     miner.phaseSince += idleMs;
+    miner.settledAt += idleMs;
     away(state, miner, LIMITS.restartGrace);
   }
-  for (const lease of state.leases.values()) if (lease.state === 'open') lease.deadline += idleMs;
+  for (const lease of state.leases.values()) {
+    // Or everybody who held one would look as slow as the server was away.
+    lease.grantedAt += idleMs;
+    lease.deadline += idleMs;
+  }
   for (const step of state.steps.values()) step.progressAt += idleMs;
   for (const stage of state.stages) for (const claim of stage.collecting.values()) claim.since += idleMs;
   state.inform('SERVER_RESTARTED', `The server went on where it was, after ${(idleMs / 1000).toFixed(1)} s.`);
@@ -109,7 +115,12 @@ export function dropWork(state: State, miner: MinerRecord): void {
     state.counters.handedOver += 1;
     state.reopen(flow, stage.index, 'backward');
   }
-  if (stage.collecting.delete(miner.id) || lost.length > 0) enterStagePhase(stage, 'training', state.now);
+  if (stage.collecting.delete(miner.id) || lost.length > 0) backToTraining(state, stage);
+}
+
+/** There are tasks again; a stage that is complete stays so. */
+export function backToTraining(state: State, stage: StageRecord): void {
+  if (stage.phase === 'merging') enterStagePhase(stage, 'training', state.now);
 }
 
 /** Has the miner fetch its stage; a banned one when its ban is over, so that a wrong one cannot fetch without end. */
@@ -165,6 +176,8 @@ function proved(state: State, miner: MinerRecord, version: number, parameterHash
   }
   miner.version = version;
   if (version < stage.version) {
+    // Every merge has its own time.
+    enterPhase(miner, 'applying', state.now);
     distribute(state, miner, stage);
     return;
   }
@@ -198,6 +211,14 @@ export function blame(state: State, miner: MinerRecord): number {
   if (length > 0) state.counters.bans += 1;
   state.refresh(miner);
   return length;
+}
+
+/** Ends what is over of a miner's rest and its ban. After both it gets what it is owed. */
+export function endRest(state: State, miner: MinerRecord): void {
+  if (miner.restUntil <= state.now) miner.restUntil = 0;
+  miner.resting = miner.restUntil > 0 || miner.bannedUntil > state.now;
+  if (!miner.resting && miner.owed) assign(state, miner, miner.owed);
+  else state.refresh(miner);
 }
 
 // ── balance ─────────────────────────────────────────────────────────────────────────────────────

@@ -4,8 +4,9 @@ import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
 import { type Flow, isSettled, nextTask, type Slot } from './flow.ts';
 import { learnPace, type MinerRecord } from './miner.ts';
-import { blame, remove, uncontributed } from './roster.ts';
-import { enterStagePhase, type StageRecord, unitsOf } from './stage.ts';
+import { couldStaff } from './policy.ts';
+import { backToTraining, blame, endRest, remove, uncontributed } from './roster.ts';
+import { type StageRecord, unitsOf } from './stage.ts';
 import { type LeaseRecord, type State, slotOf } from './state.ts';
 import type { Step } from './step.ts';
 import { addTime, deadlineOf, hedgeAfter } from './times.ts';
@@ -188,7 +189,8 @@ function settle(state: State, lease: LeaseRecord, miner: MinerRecord): void {
   miner.leases.delete(lease.id);
   state.cancel(task);
   state.steps.get(flow.step)!.settle(flow, index, slot, 'done', miner.id, state.now);
-  if (lease.kind === 'forward') state.setHolder(cell, miner.id);
+  // Leases it had lost may have been many: no more is counted on than it was to keep.
+  if (lease.kind === 'forward' && (own >= 0 || miner.kept < LIMITS.keptInputs)) state.setHolder(cell, miner.id);
   if (slot === 'backward') {
     state.setHolder(cell, null);
     voidClaim(state, stage, flow.microbatch);
@@ -203,8 +205,9 @@ function voidClaim(state: State, stage: StageRecord, microbatch: number): void {
     stage.collecting.delete(minerId);
     stage.voided.set(minerId, claim.round);
     // Of microbatches that were given up nobody computes anything again: they go with the gradient.
+    // What this miner has done again itself belongs to its next gradient, and stays.
     for (const { flow } of uncontributed(state, stage, minerId))
-      if (claim.microbatches.includes(flow.microbatch)) state.reopen(flow, stage.index, 'backward', minerId);
+      if (flow.abandoned && claim.microbatches.includes(flow.microbatch)) state.reopen(flow, stage.index, 'backward', minerId);
     state.inform(
       'CONTRIBUTION_LATE',
       `The gradient of miner ${minerId} did not come in time; its microbatches were computed again.`,
@@ -239,9 +242,8 @@ export function busy(state: State, { minerId, leaseId, pauseMs }: Of<'busy'>): v
   const { miner, lease } = leaseId === null ? { miner: state.known(minerId), lease: null } : ownLease(state, minerId, leaseId);
   // A pause of 0 ends a rest.
   miner.restUntil = state.now + Math.min(LIMITS.longestRest, pauseMs);
-  miner.resting = Math.max(miner.restUntil, miner.bannedUntil) > state.now;
+  endRest(state, miner);
   if (lease?.state === 'open') state.lose(lease, minerId);
-  state.refresh(miner);
 }
 
 /** The deadline passed, or the result was useless: it goes to another, and its miner is blamed. */
@@ -254,7 +256,10 @@ export function handOver(state: State, lease: LeaseRecord, miner: MinerRecord, w
     'LEASE_HANDED_OVER',
     `Microbatch ${microbatch} at stage ${lease.stage} was taken from miner ${miner.id}: ${why}${consequence}`,
   );
-  if (miner.late >= LIMITS.lateBeforeRemoval) remove(state, miner.id, 'MINER_REMOVED', `was late or useless ${miner.late} times in a row`);
+  const crew = state.crewOf(miner);
+  // Alone on its stage, it would be given the same again and again. Who cannot be replaced may just be slow.
+  if (miner.late >= LIMITS.lateBeforeRemoval && crew.fit === 0 && couldStaff(state.crews, crew))
+    remove(state, miner.id, 'MINER_REMOVED', `was late or useless ${miner.late} times in a row`);
 }
 
 /** Leaves a microbatch out of its step: what was not settled of it never will be. */
@@ -288,7 +293,7 @@ export function redo(state: State, stage: StageRecord, minerId: string): void {
   claim.redone = true;
   state.counters.redone += 1;
   for (const { flow } of lost) state.reopen(flow, stage.index, 'backward', minerId);
-  enterStagePhase(stage, 'training', state.now);
+  backToTraining(state, stage);
   state.inform(
     'CONTRIBUTION_REDONE',
     `Stage ${stage.index} does not wait for the gradient of miner ${minerId}: others compute its microbatches again.`,

@@ -77,6 +77,8 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
   private snapshots: { seq: number; state: string }[] = [];
   private snapshotSeq: number;
   private seq: number;
+  /** The newest entry that is stored. */
+  private durable: number;
   private at: number;
   private scheduled = false;
   /** Groups being written, and the promise that the last of them was delivered. */
@@ -91,6 +93,7 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
     this.ports = ports;
     this.machine = from.machine;
     this.seq = from.seq;
+    this.durable = from.seq;
     this.at = from.machine.now;
     this.snapshotSeq = from.snapshotSeq;
     this.snapshotEvery = snapshotEvery;
@@ -126,7 +129,7 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
 
   /** Inputs handled and not yet durable. */
   get waiting(): number {
-    return this.pending.length;
+    return this.seq - this.durable;
   }
 
   /**
@@ -137,14 +140,20 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
   submit(input: Input, tensorsFor?: (effects: readonly Effect[]) => readonly StoredTensor[]): Promise<readonly Effect[]> {
     if (this.broken) return Promise.reject(this.broken);
     this.at = Math.max(this.at, this.ports.now());
-    const effects = this.handle(input);
-    this.seq += 1;
-    if (this.seq - this.snapshotSeq >= this.snapshotEvery) {
-      this.snapshotSeq = this.seq;
-      this.snapshots.push({ seq: this.seq, state: JSON.stringify(this.machine.snapshot()) });
-    }
     const { promise, resolve, reject } = Promise.withResolvers<readonly Effect[]>();
-    this.pending.push({ input, effects, at: this.at, seq: this.seq, tensors: tensorsFor?.(effects) ?? [], resolve, reject });
+    try {
+      const effects = this.machine.handle(input, this.at);
+      const tensors = tensorsFor?.(effects) ?? [];
+      this.seq += 1;
+      if (this.seq - this.snapshotSeq >= this.snapshotEvery) {
+        this.snapshotSeq = this.seq;
+        this.snapshots.push({ seq: this.seq, state: JSON.stringify(this.machine.snapshot()) });
+      }
+      this.pending.push({ input, effects, at: this.at, seq: this.seq, tensors, resolve, reject });
+    } catch (error) {
+      // The machine may be half changed, or ahead of the log: that is right, and whoever restarts goes on from it.
+      return Promise.reject(this.break(error));
+    }
     if (!this.scheduled) {
       this.scheduled = true;
       this.ports.soon(() => this.flush());
@@ -152,19 +161,10 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
     return promise;
   }
 
-  /** A fault in the machine may have left it half changed: the log is right, and whoever restarts goes on from it. */
-  private handle(input: Input): Effect[] {
-    try {
-      return this.machine.handle(input, this.at);
-    } catch (error) {
-      this.break(SwarmError.from(error));
-      throw error;
-    }
-  }
-
   /** Returns what broke it first. */
-  private break(error: SwarmError): SwarmError {
+  private break(cause: unknown): SwarmError {
     if (this.broken) return this.broken;
+    const error = SwarmError.from(cause);
     this.broken = error;
     this.ports.onTrouble(error);
     for (const { reject } of this.pending.splice(0)) reject(error);
@@ -197,7 +197,8 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
           handled.resolve(handled.effects);
         }
       } catch (error) {
-        for (const { reject } of group) reject(this.break(SwarmError.from(error)));
+        // Those that were answered before it stay so.
+        for (const { reject } of group) reject(this.break(error));
       }
       this.writing -= 1;
       this.flush();
@@ -216,6 +217,7 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
     const covered = this.snapshots.filter(({ seq }) => seq <= stored);
     this.snapshots = this.snapshots.slice(covered.length);
     await this.untilItWorks(() => this.store.append(batch));
+    this.durable = stored;
     for (const { seq, state } of covered) {
       await this.untilItWorks(() => this.store.saveSnapshot({ seq, hash: hash('sha256', state), state }));
     }
