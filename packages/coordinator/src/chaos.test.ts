@@ -101,7 +101,7 @@ describe('whatever miners and the world do', () => {
 
   it('an input that is delivered twice changes nothing', () => {
     const seen = new Map<Input['type'], number>();
-    for (let seed = 1_001; seed <= 1_040; seed++) {
+    for (let seed = 1_001; seed <= 1_100; seed++) {
       const { swarm, dice, mood } = swarmOf(seed);
       const { coordinator } = swarm;
       const text = () => JSON.stringify(coordinator.snapshot()).replaceAll(/"rejected":\d+/g, '');

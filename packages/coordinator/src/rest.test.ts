@@ -8,7 +8,7 @@ function late(swarm: Swarm, minerId: string, times: number): void {
   for (let i = 0; i < times; i++) {
     const held = new Set(swarm.miner(minerId).leases);
     if (held.size === 0) throw new Error(`${minerId} has nothing to be late with`);
-    swarm.tick(LIMITS.firstDeadline);
+    swarm.tick(LIMITS.maximumDeadline);
   }
 }
 
@@ -24,7 +24,7 @@ function banned(): Swarm {
   swarm.apply('a');
   swarm.apply('b');
   swarm.compute(b);
-  swarm.tick(LIMITS.firstDeadline); // with one
+  swarm.tick(LIMITS.maximumDeadline); // with one
   return swarm;
 }
 
@@ -170,7 +170,7 @@ describe('a miner that is late', () => {
       if (swarm.reductions.size > 0) swarm.merge(0);
       for (const id of ['a', 'b']) if (swarm.hands.get(id)!.merge) swarm.apply(id);
       swarm.compute((id) => id === 'b');
-      swarm.tick(LIMITS.firstDeadline);
+      swarm.tick(LIMITS.maximumDeadline);
     }
     expect(swarm.miner('a').bannedUntil).toBe(swarm.now + 2 * LIMITS.banBase);
     expect(swarm.coordinator.credit('a')!.bans).toBe(2);

@@ -90,6 +90,12 @@ describe('a deadline', () => {
   it('is never longer than a run can wait', () => {
     expect(deadlineOf(after(repeat(LIMITS.maximumDeadline, 8)))).toBe(LIMITS.maximumDeadline);
   });
+
+  it('is twice as long for every time its miner was late in a row, up to the same bound', () => {
+    const times = after(repeat(20_000, 8));
+    expect([0, 1, 2, 3].map((late) => deadlineOf(times, late))).toEqual([40_000, 80_000, 160_000, LIMITS.maximumDeadline]);
+    expect(deadlineOf(noTimes(), 1)).toBe(2 * LIMITS.firstDeadline);
+  });
 });
 
 describe('the time after which a lease is hedged', () => {

@@ -40,11 +40,15 @@ export function addTime(recent: Recent, ms: number): void {
 
 const upper = ({ median, mad }: Recent) => median + LIMITS.spread * mad;
 
-/** When a lease is taken away. Twice the slowest seen: a stage whose miners differ a lot must not punish its slow half. */
-export function deadlineOf(recent: Recent): number {
-  if (recent.times.length < ENOUGH.leases) return LIMITS.firstDeadline;
-  const wanted = Math.max(upper(recent), 2 * recent.slowest);
-  return Math.min(LIMITS.maximumDeadline, Math.max(LIMITS.minimumDeadline, wanted));
+/**
+ * When a lease is taken away. Twice the slowest seen: a stage whose miners differ a lot must not punish its slow half.
+ * Twice as long again for every time its miner was late in a row (as TCP's timer backs off, RFC 6298 §5.5): one that is
+ * slower than anything seen must be able to finish at all.
+ */
+export function deadlineOf(recent: Recent, late = 0): number {
+  const known = recent.times.length >= ENOUGH.leases;
+  const wanted = known ? Math.max(LIMITS.minimumDeadline, upper(recent), 2 * recent.slowest) : LIMITS.firstDeadline;
+  return Math.min(LIMITS.maximumDeadline, wanted * 2 ** late);
 }
 
 /** When an idle miner computes the same lease too: well outside what is usual, and never before anything is known. */

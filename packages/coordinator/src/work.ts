@@ -29,7 +29,7 @@ function grant(state: State, { stage, flow, slot, miner }: { stage: StageRecord;
     round: miner.round,
     sendInput: !held,
     grantedAt: state.now,
-    deadline: state.now + deadlineOf(stage.times[kind]),
+    deadline: state.now + deadlineOf(stage.times[kind], miner.late),
     state: 'open',
   };
   state.leases.set(lease.id, lease);
