@@ -23,6 +23,7 @@ import type { StoredTensor } from './activations.ts';
 import type { Blobs } from './blobs.ts';
 import type { Identity } from './identity.ts';
 import { gradientOwner } from './recovery.ts';
+import type { Refusals } from './refusals.ts';
 import type { Run, WithTensor } from './run.ts';
 
 /** Why a gradient that was uploaded cannot be summed. */
@@ -40,6 +41,7 @@ export interface GatewayParts {
   run: Run;
   blobs: Blobs;
   identity: Identity;
+  refusals: Refusals;
   /** Miners of the run at once, at most. */
   maxMiners: number;
 }
@@ -51,12 +53,14 @@ export class Gateway {
   private readonly run: Run;
   private readonly blobs: Blobs;
   private readonly identity: Identity;
+  private readonly refusals: Refusals;
   private readonly maxMiners: number;
 
-  constructor(http: HttpServer, { run, blobs, identity, maxMiners }: GatewayParts) {
+  constructor(http: HttpServer, { run, blobs, identity, refusals, maxMiners }: GatewayParts) {
     this.run = run;
     this.blobs = blobs;
     this.identity = identity;
+    this.refusals = refusals;
     this.maxMiners = maxMiners;
     this.io = new Server(http, { maxHttpBufferSize: MAX_MESSAGE_BYTES, perMessageDeflate: false, serveClient: false, parser: packets });
     this.io.on('connection', (socket) => this.accept(socket));
@@ -125,6 +129,7 @@ export class Gateway {
         } catch (error) {
           const fault = SwarmError.from(error);
           if (fault.code === 'INTERNAL') this.run.report('error', 'INTERNAL', `${name}: ${fault.message}`);
+          else if (minerId !== null) await this.refusals.record(minerId, fault, leaseIn(message));
           answer({ ok: false, error: fault.toWire() });
         }
       };
@@ -287,3 +292,9 @@ export class Gateway {
 }
 
 const isCounted = (effects: readonly Effect[]) => effects.some((effect) => effect.type === 'settled' && effect.outcome === 'counted');
+
+/** The lease that a message of whatever form is about, if it says so. */
+function leaseIn(message: unknown): string | null {
+  const id = (message as { leaseId?: unknown } | null)?.leaseId;
+  return typeof id === 'string' && id.length <= 64 ? id : null;
+}

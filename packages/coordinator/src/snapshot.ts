@@ -1,6 +1,5 @@
 /** The state as plain data and back. Whatever follows from the rest is left out and made again. */
-import type { Flow, Slot } from './flow.ts';
-import { newFlow } from './flow.ts';
+import { type Cell, type Flow, newFlow, newFlows, type Slot, type Task } from './flow.ts';
 import type { Credit, MinerRecord } from './miner.ts';
 import type { Claim, StageRecord } from './stage.ts';
 import { type LeaseRecord, State } from './state.ts';
@@ -11,7 +10,7 @@ type Plain<T, K extends keyof T, With> = Omit<T, K> & With;
 
 export interface Snapshot {
   /** Changes when a state of before cannot be read any more. */
-  format: 1;
+  format: 2;
   config: CoordinatorConfig;
   counters: State['counters'];
   now: number;
@@ -23,7 +22,10 @@ export interface Snapshot {
   miners: Plain<MinerRecord, 'leases', { leases: string[] }>[];
   steps: {
     number: number;
-    flows: Flow[];
+    train: number;
+    validate: number;
+    /** Those of which something was granted, settled or left out; the rest is as it was made. */
+    flows: [index: number, flow: PlainFlow][];
     progressAt: number;
     /** Indices into `flows`. */
     ready: Record<Slot, number[]>[];
@@ -33,12 +35,53 @@ export interface Snapshot {
   leases: Plain<LeaseRecord, 'flow', { flow: Pick<Flow, 'step' | 'index' | 'purpose' | 'microbatch'> }>[];
 }
 
+type PlainFlow = Pick<Flow, 'lossSum' | 'abandoned' | 'started' | 'finished'> & { cells: (PlainCell | null)[] };
+/** Null: as it was made. */
+type PlainCell = Omit<Cell, Slot> & Record<Slot, PlainTask>;
+/** Most of a large step is tasks as they were made (null) and tasks done by somebody (whose id stands for all of it). */
+type PlainTask = Task | string | null;
+
+function plainTask(task: Task | null): PlainTask {
+  if (!task || task.open.length > 0 || task.avoid !== null || task.forfeits > 0) return task;
+  if (task.state === 'done' && task.minerId !== null) return task.minerId;
+  return task.state === 'blocked' && task.minerId === null ? null : task;
+}
+
+function plainCell({ forward, backward, holder, contributed }: Cell): PlainCell | null {
+  const cell = { forward: plainTask(forward), backward: plainTask(backward), holder, contributed };
+  return cell.forward === null && cell.backward === null && holder === null && !contributed ? null : cell;
+}
+
+function plainFlows(flows: readonly Flow[]): [number, PlainFlow][] {
+  const touched: [number, PlainFlow][] = [];
+  for (const { index, lossSum, abandoned, started, finished, cells: all } of flows) {
+    const cells = all.map(plainCell);
+    if (started || finished || abandoned || cells.some((cell) => cell !== null))
+      touched.push([index, { lossSum, abandoned, started, finished, cells }]);
+  }
+  return touched;
+}
+
+function fillFlow(flow: Flow, { cells, ...rest }: PlainFlow): void {
+  Object.assign(flow, rest);
+  cells.forEach((plain, stage) => {
+    if (!plain) return;
+    const cell = flow.cells[stage]!;
+    Object.assign(cell, { holder: plain.holder, contributed: plain.contributed } satisfies Partial<Cell>);
+    for (const slot of ['forward', 'backward'] as const) {
+      const task = plain[slot];
+      if (task === null) continue;
+      Object.assign(cell[slot]!, typeof task === 'string' ? ({ state: 'done', minerId: task } satisfies Partial<Task>) : task);
+    }
+  });
+}
+
 const indices = (flows: readonly Flow[]) => flows.map((flow) => flow.index);
 
 export function toSnapshot(state: State): Snapshot {
   const { config, counters, now, rebalancedAt, leaseCount, minerCount, roundCount } = state;
   return {
-    format: 1,
+    format: 2,
     config,
     counters,
     now,
@@ -55,7 +98,9 @@ export function toSnapshot(state: State): Snapshot {
     miners: [...state.miners.values()].map((miner) => ({ ...miner, leases: [...miner.leases] })),
     steps: [...state.steps.values()].map(({ number, flows, progressAt, ready, pinned }) => ({
       number,
-      flows: [...flows],
+      train: flows.filter((flow) => flow.purpose === 'train').length,
+      validate: flows.filter((flow) => flow.purpose === 'validate').length,
+      flows: plainFlows(flows),
       progressAt,
       ready: ready.map(({ forward, backward }) => ({ forward: indices(forward), backward: indices(backward) })),
       // An order of its own: which miner got its first task first bears on nothing.
@@ -80,7 +125,9 @@ export function fromSnapshot(snapshot: Snapshot): State {
   snapshot.stages.forEach(({ collecting, voided, crew: _, ...stage }, index) => {
     Object.assign(state.stages[index]!, { ...stage, collecting: new Map(collecting), voided: new Map(voided) });
   });
-  for (const { number, flows, progressAt, ready, pinned } of snapshot.steps) {
+  for (const { number, train, validate, flows: touched, progressAt, ready, pinned } of snapshot.steps) {
+    const flows = newFlows(number, train, validate, config.stages);
+    for (const [index, plain] of touched) fillFlow(flows[index]!, plain);
     const step = new Step(number, flows, config.stages, progressAt);
     const pick = (list: number[]) => list.map((index) => flows[index]!);
     ready.forEach(({ forward, backward }, stage) => {

@@ -13,6 +13,7 @@ import {
   type Commands,
   decodeFrame,
   encodeFrame,
+  explain,
   INLINE_LIMIT,
   type Lease,
   type Merge,
@@ -80,7 +81,7 @@ const PHASE_OF: Record<Activity, Phase> = {
 const LONGEST_REBUILD_PAUSE_MS = 60_000;
 /** A server that is full is asked again after about so long. */
 const FULL_PAUSE_MS = 15_000;
-const IDLE: Waiting = { code: 'OTHER_MINERS', message: 'Waiting for the next lease.', remedy: 'Nothing to do.', since: 0 };
+const IDLE: Waiting = { ...explain({ code: 'IDLE', message: 'Waiting for the next lease.' }), since: 0, until: null };
 
 export class Miner {
   readonly options: MinerOptions;
@@ -197,8 +198,10 @@ export class Miner {
   private refusedEntry(error: SwarmError): void {
     if (error.code === 'BUSY') {
       const pause = FULL_PAUSE_MS * (0.7 + 0.6 * Math.random());
-      const reason = `${error.message} Asking again in ${Math.round(pause / 1000)} s.`;
-      this.update({ activity: 'connecting', reason, error: error.toWire() });
+      const { message } = error;
+      const since = this.current.waiting?.code === 'FULL' ? this.current.waiting.since : Date.now();
+      const waiting = { ...explain({ code: 'FULL', message }), since, until: Date.now() + pause };
+      this.update({ activity: 'connecting', reason: message, waiting, error: error.toWire() });
       setTimeout(() => this.connection?.join(), pause);
       return;
     }
@@ -511,8 +514,7 @@ export class Miner {
 
   private idle(): void {
     if (this.stopped || !this.connection) return;
-    const { message, code, remedy, since } = this.waiting;
-    this.act('waiting', message, { code, message, remedy, since });
+    this.act('waiting', this.waiting.message, this.waiting);
   }
 
   private act(activity: Activity, reason: string | null, waiting: Waiting | null = null): void {

@@ -53,8 +53,8 @@ export interface JournalPorts<Input, Effect> {
   onTrouble(error: SwarmError | null): void;
 }
 
-/** Inputs between snapshots: reading so many again takes well under a second. */
-const SNAPSHOT_EVERY = 20_000;
+/** Inputs between snapshots: reading so many again takes about a second. */
+const SNAPSHOT_EVERY = 100_000;
 /** Entries read at a time. */
 const PAGE = 5_000;
 const RETRY_MS = 1_000;
