@@ -49,6 +49,8 @@ export interface GatewayParts {
 export class Gateway {
   private readonly io: Server<MinerToServer, ServerToMiner>;
   private readonly sockets = new Map<string, MinerSocket>();
+  /** Of miners whose socket closed without a word, that socket's id: the last word may come after it, on another way. */
+  private readonly closed = new Map<string, string>();
   private readonly feed: NodeJS.Timeout;
   private readonly run: Run;
   private readonly blobs: Blobs;
@@ -157,6 +159,7 @@ export class Gateway {
     socket.on('disconnect', () => {
       if (minerId === null || this.sockets.get(minerId) !== socket) return;
       this.forget(minerId);
+      this.rememberClosed(minerId, socket.id);
       void this.run.submit({ type: 'disconnect', minerId }).catch(() => {});
     });
   }
@@ -168,12 +171,19 @@ export class Gateway {
 
   /** The last word of a page that is being closed. It may come after the hello of the page that was loaded anew. */
   async leaveBy(minerId: string, socketId: string): Promise<void> {
-    const socket = this.sockets.get(minerId);
-    if (socket?.id === socketId) await this.leave(minerId);
+    const last = this.sockets.get(minerId)?.id ?? this.closed.get(minerId);
+    if (last === socketId) await this.leave(minerId);
+  }
+
+  private rememberClosed(minerId: string, socketId: string): void {
+    this.closed.set(minerId, socketId);
+    if (this.closed.size <= 2 * this.maxMiners) return;
+    for (const id of this.closed.keys()) if (!this.run.coordinator.miner(id)) this.closed.delete(id);
   }
 
   private forget(minerId: string): void {
     this.sockets.delete(minerId);
+    this.closed.delete(minerId);
     this.blobs.forget(minerId);
   }
 
@@ -197,6 +207,7 @@ export class Gateway {
     // The newer connection wins: the older one is a socket that has not noticed yet that it is dead.
     const older = this.sockets.get(minerId);
     this.sockets.set(minerId, socket);
+    this.closed.delete(minerId);
     if (older && older !== socket) older.disconnect(true);
     this.run.view.joined(minerId, facts);
     await this.run.submit({ type: 'join', minerId, facts, holding });

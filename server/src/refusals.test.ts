@@ -95,6 +95,25 @@ it('writes down what cannot even be read, and what does not fit over HTTP, but n
   expect(await rejected(minerId), 'also after it went').toBeGreaterThanOrEqual(20);
 });
 
+it('takes the last word of a closed page also after its socket, and that of an older page not at all', async () => {
+  const { socket, minerId, token } = await miner();
+  const socketId = socket.id!;
+  const word = (id: string) => fetch(`${server.url}/v1/leave`, { method: 'POST', body: JSON.stringify({ minerId, token, socketId: id }) });
+  const there = () =>
+    server
+      .snapshot()
+      .stages.flatMap(({ miners }) => miners)
+      .find(({ id }) => id === minerId);
+  expect((await word('another')).status).toBe(202);
+  expect(there()?.connected).toBe(true);
+  socket.disconnect();
+  await expect.poll(() => there()?.connected, { interval: 5 }).toBe(false);
+  expect((await word('another')).status).toBe(202);
+  expect(there()).toBeDefined();
+  expect((await word(socketId)).status).toBe(202);
+  expect(there()).toBeUndefined();
+});
+
 it('refuses a miner of another protocol version politely', async () => {
   const reply = await ask(connect(), 'hello', { ...hello, protocol: PROTOCOL_VERSION + 1 });
   expect(reply).toMatchObject({ ok: false, error: { code: 'PROTOCOL_UNSUPPORTED', hint: expect.stringContaining('Reload') } });
