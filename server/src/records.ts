@@ -22,6 +22,9 @@ export function rowsOf(input: Input, effects: readonly Effect[], at: number): Ro
       const { minerId, code, message, leaseId, work } = effect;
       const error = { code, message, hint: ERROR_HINTS[code] };
       rows.push(receiptRow(minerId, at, { leaseId, outcome: 'refused', work, error }));
+    } else if (effect.type === 'lapse') {
+      const { minerId, code, message, leaseId, work } = effect;
+      rows.push(receiptRow(minerId, at, { leaseId, outcome: 'lost', work, error: { code, message, hint: ERROR_HINTS[code] } }));
     } else if (effect.type === 'event') {
       const { level, code, message } = effect;
       rows.push(eventRow({ time: at, level, code, message }));

@@ -54,7 +54,7 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
   const latest = await checkpoints.latest();
   const checkpoint = latest ? await readCheckpoint(latest) : null;
   const opened = await Journal.open<Input, Effect, Machine>(store, maker, ports);
-  const { journal } = opened;
+  const { journal, damage } = opened;
   const known = journal?.machine.genesis ?? (checkpoint && { run: checkpoint.saved.config, corpusHash: checkpoint.saved.corpusHash });
   if (known) assertSameRun(known, parts.config, parts.corpusHash);
   const config: RunConfig = { ...parts.config, runId: known?.run.runId ?? parts.config.runId };
@@ -75,6 +75,9 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
     saved: checkpoint?.version ?? -1,
   };
 
+  const anew = (why: SwarmError) =>
+    log(`warning: The log cannot be gone on with: ${why.message} The run begins anew at step ${base[0]!.version}. [${why.code}]`);
+  if (damage) anew(damage);
   if (journal) {
     try {
       const states = await openStates();
@@ -86,9 +89,9 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
       return { ...common, resumed: true, journal, states, activations, points: await points(step) };
     } catch (error) {
       if (!(error instanceof SwarmError) || (error.code !== 'BLOB_NOT_FOUND' && error.code !== 'LOG_UNREADABLE')) throw error;
-      log(`warning: The log cannot be gone on with: ${error.message} The run begins anew at step ${base[0]!.version}. [${error.code}]`);
+      anew(error);
     }
-  } else if (checkpoint) {
+  } else if (checkpoint && !damage) {
     log(`Resumed at step ${checkpoint.version} from its checkpoint.`);
   }
   const states = await openStates();

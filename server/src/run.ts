@@ -52,9 +52,6 @@ export interface RunParts {
   log: (line: string) => void;
 }
 
-/** Hedges and redone gradients begin by the clock; four looks a second cost nothing and lose little. */
-const TICK_MS = 250;
-
 const LARGEST_FLOAT32 = (2 - 2 ** -23) * 2 ** 127;
 
 /** A tensor that comes with an input and is kept if what came of the input wants it. */
@@ -83,6 +80,7 @@ export class Run {
   private unwritten: Row[] = [];
   private readonly stepListeners = new Set<(point: StepPoint) => void>();
   private timer: NodeJS.Timeout | null = null;
+  private tickedAt = performance.now();
   private saving: Promise<void> = Promise.resolve();
   private lastClosed: { version: number; stages: StageVersion[] } | null = null;
   private lastSaved: number;
@@ -135,7 +133,16 @@ export class Run {
     }
     if (resumed) await this.journal.submit({ type: 'restart' });
     if (steps > 0 && this.view.snapshot(Date.now()).step >= steps) this.complete();
-    this.timer = setInterval(() => void this.submit({ type: 'tick' }).catch(() => {}), TICK_MS);
+    this.timer = setInterval(() => this.tick(), LIMITS.tick);
+  }
+
+  /** While nothing can be let out no clock runs: miners cannot answer what they were never asked. */
+  private tick(): void {
+    if (this.view.trouble) return;
+    const now = performance.now();
+    const idleMs = now - this.tickedAt - LIMITS.tick;
+    this.tickedAt = now;
+    void this.submit(idleMs > LIMITS.tickLate ? { type: 'tick', idleMs } : { type: 'tick' }).catch(() => {});
   }
 
   get coordinator(): Coordinator {
@@ -301,6 +308,7 @@ export class Run {
       case 'settled':
         if (effect.work.kind === 'backward' && effect.outcome === 'counted') this.view.worked(effect.minerId, this.tokensPerMicrobatch, at);
         break;
+      case 'lapse': // a row of its miner's history
       case 'refuse': // the caller's to tell
         break;
     }

@@ -139,8 +139,15 @@ export class RunView {
   /** Why a miner that is here has no lease, or gets none because the log cannot be written. */
   waitOf(minerId: string): Waiting | null {
     const record = this.coordinator.miner(minerId);
-    if (!record?.connected) return null;
+    if (!record?.connected) return this.banOf(minerId);
     return this.trouble ?? (record.waiting && { ...record.waiting, ...explain(record.waiting) });
+  }
+
+  private banOf(minerId: string): Waiting | null {
+    const { banned, bannedUntil } = this.coordinator.credit(minerId) ?? {};
+    if (!banned || bannedUntil! <= Date.now()) return null;
+    const { code, message } = banned;
+    return { ...explain({ code, message: `No leases for a while, also when it comes back: ${message}.` }), since: 0, until: bannedUntil! };
   }
 
   snapshot(now: number): RunSnapshot {

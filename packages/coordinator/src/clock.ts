@@ -1,27 +1,32 @@
 /** What happens because time has passed, and because nothing else did. */
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
-import { assign, blame, dropWork, endRest, planMove, remove } from './roster.ts';
-import type { State } from './state.ts';
-import { redoAfter } from './times.ts';
-import { abandon, handOver, hedge, redo } from './work.ts';
+import type { MinerRecord } from './miner.ts';
+import { assign, blame, dropWork, endRest, forgive, guessPaces, planMove, remove } from './roster.ts';
+import type { LeaseRecord, State } from './state.ts';
+import { collectUntil, redoAfter } from './times.ts';
+import type { Of } from './types.ts';
+import { abandon, handOver, hedge, passOn, redo } from './work.ts';
 
-export function tick(state: State): void {
+export function tick(state: State, { idleMs = 0 }: Of<'tick'>): void {
   const { now } = state;
+  if (idleMs > 0) forgive(state, idleMs);
   for (const miner of [...state.miners.values()]) {
     if (!miner.connected && miner.goneAt <= now) {
       remove(state, miner.id, 'MINER_GONE', 'is gone');
       continue;
     }
     if (miner.resting) endRest(state, miner);
-    if (miner.phase !== 'ready' && miner.owed === null && miner.phaseSince + LIMITS.phaseDeadline <= now) {
+    if (miner.phase !== 'ready' && miner.owed === null && miner.phaseSince + phaseDeadlineOf(state, miner) <= now) {
       // Its place is given up; if it is still there it joins anew.
-      remove(state, miner.id, 'MINER_STALLED', `was ${miner.phase} for ${LIMITS.phaseDeadline / 60_000} minutes`);
+      const minutes = phaseDeadlineOf(state, miner) / 60_000;
+      state.creditOf(miner).stalls += 1;
+      remove(state, miner.id, 'MINER_STALLED', `was ${miner.phase} for ${minutes} minutes`);
       continue;
     }
     for (const id of [...miner.leases]) {
       const lease = state.leases.get(id)!;
-      if (lease.deadline <= now) handOver(state, lease, miner, 'its deadline passed.');
+      if (lease.deadline <= now) late(state, lease, miner);
       if (!state.miners.has(miner.id)) break; // once too often
     }
   }
@@ -30,18 +35,39 @@ export function tick(state: State): void {
   planMove(state);
 }
 
+const phaseDeadlineOf = (state: State, { id }: MinerRecord) =>
+  Math.min(LIMITS.longestPhase, LIMITS.phaseDeadline * 2 ** (state.credits.get(id)?.stalls ?? 0));
+
+function late(state: State, lease: LeaseRecord, miner: MinerRecord): void {
+  const times = miner.late > 0 ? `${miner.late + 1} times in a row something` : 'something';
+  const ban = handOver(state, lease, miner, 'its deadline passed.', { code: 'BANNED', message: `${times} came late` });
+  const after = ban ? ` No leases for ${ban / 1000} s.` : '';
+  state.lapse(miner.id, 'LEASE_LATE', `Nothing came within ${Math.round((state.now - lease.grantedAt) / 1000)} s.${after}`, lease);
+}
+
 /** Gradients that do not come: computed again by others first, and after a while nobody waits for them. */
 function collectOverdue(state: State, { stage, members }: Crew): void {
   if (stage.phase === 'complete') return; // in the middle of a step: it may go on one day
-  const after = redoAfter(stage.times.collect);
   for (const [minerId, claim] of [...stage.collecting]) {
     const miner = state.miners.get(minerId)!;
-    if (state.now - claim.since >= LIMITS.collectDeadline) {
-      blame(state, miner);
+    if (state.now - claim.since >= collectUntil(stage.times.collect, miner.missed)) {
+      miner.missed += 1;
+      // Receipts do not make up for gradients that never come.
+      miner.late = Math.max(miner.late, miner.missed - 1);
+      blame(state, miner, { code: 'BANNED', message: 'its gradients did not come in time' });
+      state.lapse(
+        minerId,
+        'CONTRIBUTION_LATE',
+        `The gradient of step ${stage.version} did not come within ${Math.round((state.now - claim.since) / 1000)} s.`,
+      );
       dropWork(state, miner);
       assign(state, miner, 'its gradient did not arrive in time');
       state.inform('CONTRIBUTION_LATE', `Miner ${minerId} did not hand in its gradient in time; its microbatches are redone.`, 'warning');
-    } else if (!claim.redone && (!miner.connected || state.now - claim.since >= after) && hasIdle(state, members, minerId)) {
+    } else if (
+      !claim.redone &&
+      (!miner.connected || state.now - claim.since >= redoAfter(stage.times.collect, stage.redos)) &&
+      hasIdle(state, members, minerId)
+    ) {
       redo(state, stage, minerId);
     }
   }
@@ -70,7 +96,11 @@ function abandonStalled(state: State): void {
 
 const isOpen = (task: { state: string } | null) => task !== null && task.state !== 'done' && task.state !== 'dropped';
 
-/** After everything that could be granted was: idle miners take over what takes unusually long. */
+/** After everything that could be granted was: idle miners take over what only waits, or takes unusually long. */
 export function hedgeAll(state: State): void {
-  for (const crew of state.crews) hedge(state, crew);
+  for (const crew of state.crews) {
+    guessPaces(state, crew);
+    passOn(state, crew);
+    hedge(state, crew);
+  }
 }

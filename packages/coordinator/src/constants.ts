@@ -1,11 +1,18 @@
 /**
  * Every time and limit of the protocol, with its reason. Times are milliseconds.
  *
- * Three times follow from what a stage has shown lately (`times.ts`), each the median + k · MAD of its recent ones:
- * after the *hedge* time an idle miner computes the same lease too and nobody is blamed; after the *deadline* the lease is
- * taken away and counts as late; after the *redo* time a gradient that does not come is computed again by idle miners.
+ * Four times follow from what a stage has shown lately (`times.ts`): the median + k · MAD of its recent ones, and at least twice
+ * the median or the slowest. After the *hedge* time an idle miner computes the same lease too and nobody is blamed; after
+ * the *deadline* the lease is taken away and counts as late; after the *redo* time a gradient that does not come is computed
+ * again by idle miners, and after the *collect* time nobody waits for it.
  */
 export const LIMITS = {
+  // ── the clock
+  /** Between two looks at it: hedges and redone gradients begin by it; four a second cost nothing and lose little. */
+  tick: 250,
+  /** A look that is so much too late tells that the process stood still; timers of a merely busy one are late by less. */
+  tickLate: 2_000,
+
   // ── leases
   /** Leases one miner holds at once: one computed, one on the wire, so that a network hop never idles a GPU. */
   leasesPerMiner: 2,
@@ -22,6 +29,9 @@ export const LIMITS = {
   maximumDeadline: 300_000,
   /** k of median + k · MAD: 4 passes 99.9 % of a normal spread with room. */
   spread: 4,
+  /** Times known before a median says anything: leases come by the dozen, uploads once a step. */
+  enoughLeases: 8,
+  enoughUploads: 3,
   /** Times kept per stage and kind: enough for a median that does not jump, few enough to follow a change. */
   recentTimes: 64,
   /** A hedge costs a second computation: never for what a pause of garbage collection explains. */
@@ -36,8 +46,12 @@ export const LIMITS = {
   firstRedo: 20_000,
   /** An upload that is merely a little slow is not worth computing its microbatches again. */
   redoMinimum: 1_000,
-  /** A miner that has not handed in its gradient after this must fetch the stage again; it counts as late. */
+  /**
+   * A miner that has not handed in its gradient after this, or after twice the slowest seen, must fetch the stage again; it
+   * counts as late. Twice as long for every time in a row, or a slow line would never get one through.
+   */
   collectDeadline: 60_000,
+  longestCollect: 15 * 60_000,
   /** Merges kept, so that a miner that slept over some steps catches up without fetching the whole stage. */
   mergesKept: 4,
 
@@ -46,8 +60,14 @@ export const LIMITS = {
   reconnectGrace: 5_000,
   /** After a restart of the server everybody reconnects, with pauses of up to five seconds between attempts. */
   restartGrace: 30_000,
-  /** Fetching a stage or applying a merge must end within this time: an idle page must not hold a stage others could fill. */
+  /**
+   * Fetching a stage or applying a merge must end within this time: an idle page must not hold a stage others could fill.
+   * Twice as long for every time it did not, since a slow line must get there one day.
+   */
   phaseDeadline: 300_000,
+  longestPhase: 60 * 60_000,
+  /** A miner that rests for so long without a receipt in between does not count as staff: its stage may need another. */
+  restPatience: 120_000,
 
   // ── blame
   /** Late this often in a row: only one lease at a time. Once can be chance. */
@@ -64,6 +84,8 @@ export const LIMITS = {
   banMaximum: 15 * 60_000,
   /** A miner may ask for a rest of so long at most; it can ask again. */
   longestRest: 60_000,
+  /** Whoever gives a lease back rests for so long at least, or it would be given the same again and again. */
+  shortestRest: 1_000,
 
   // ── speed and placement
   /** Weight of the newest sample in a miner's moving average of ms per unit of work (SWARM). */

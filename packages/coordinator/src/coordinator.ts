@@ -7,7 +7,7 @@
  * for nobody but its own microbatches; activations and gradients arriving from its neighbours drive it.
  *
  * It owns who holds which stage, every lease, and which microbatch counts. It never sees a tensor: tensors are named
- * by hash, checked by the gateway before a receipt gets here. A lost message costs one lease, nothing else.
+ * by hash, checked by the gateway before a receipt gets here. What a lost message or miner had under way is computed again, and nothing else.
  */
 import { type Reason, SwarmError } from '@starling/protocol';
 import { hedgeAll, tick } from './clock.ts';
@@ -158,7 +158,7 @@ export class Coordinator {
         repeatMerges(state);
         break;
       case 'tick':
-        tick(state);
+        tick(state, input);
         break;
     }
   }

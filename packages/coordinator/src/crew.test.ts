@@ -37,6 +37,7 @@ const PLACES: Record<Place, Partial<MinerRecord>> = {
   taken: { leases: leases(2) },
   banned: { resting: true, bannedUntil: NOW + 1 },
   owed: { owed: 'why', resting: true, bannedUntil: NOW + 1 },
+  absent: { absent: true, resting: true, restUntil: NOW + 1 },
   out: { connected: false },
 };
 const names = Object.keys(PLACES) as Place[];
@@ -45,6 +46,7 @@ const untouched = (): Partial<MinerRecord> => ({
   kept: 0,
   owed: null,
   resting: false,
+  absent: false,
   bannedUntil: 0,
   restUntil: 0,
   connected: true,
@@ -83,7 +85,7 @@ describe('the place of a miner', () => {
         Object.assign(miner, untouched(), PLACES[after]);
         crew.place(miner);
         expect([before, crew.placeOf(miner)]).toEqual([before, after]);
-        expect([before, after, crew.fit]).toEqual([before, after, ['banned', 'owed', 'out'].includes(after) ? 1 : 2]);
+        expect([before, after, crew.fit]).toEqual([before, after, ['banned', 'owed', 'absent', 'out'].includes(after) ? 1 : 2]);
         crew.remove(miner);
         expect([crew.fit, crew.size, crew.placeOf(miner)]).toEqual([1, 1, 'out']);
         expect(crew.pick('backward', NOW)).toBe(steady);

@@ -4,7 +4,7 @@
  * - idle: nothing to do; half: has a lease and may have another; full: as either, but keeps as many inputs as it may,
  *   so it can take a backward and no forward; taken: has all the leases it may;
  * - banned: could work and was late too often; owed: banned before it fetched its stage, and not fetching it yet;
- * - out: not here, not ready, or at rest.
+ * - absent: at rest for so long that nobody counts on it; out: not here, not ready, or at rest.
  *
  * `place` must be called after every change of a miner that can move it; `pick` then costs O(log n), and never O(n)
  * unless everybody who could work is banned.
@@ -15,7 +15,7 @@ import { Heap } from './heap.ts';
 import { allowance, type MinerRecord } from './miner.ts';
 import { type StageRecord, unitsOf } from './stage.ts';
 
-export type Place = 'idle' | 'half' | 'full' | 'taken' | 'banned' | 'owed' | 'out';
+export type Place = 'idle' | 'half' | 'full' | 'taken' | 'banned' | 'owed' | 'absent' | 'out';
 
 const order = (miner: MinerRecord) => miner.order;
 
@@ -53,7 +53,7 @@ export class Crew {
   /** In the order they came to this stage. */
   readonly members = new Map<string, MinerRecord>();
   private readonly places = new Map<MinerRecord, Place>();
-  private readonly counts: Record<Place, number> = { idle: 0, half: 0, full: 0, taken: 0, banned: 0, owed: 0, out: 0 };
+  private readonly counts: Record<Place, number> = { idle: 0, half: 0, full: 0, taken: 0, banned: 0, owed: 0, absent: 0, out: 0 };
   private readonly idle = new Heap<MinerRecord>(order);
   private readonly half = new Busy();
   private readonly full = new Busy();
@@ -75,9 +75,9 @@ export class Crew {
     return idle + half + full + taken;
   }
 
-  /** Miners that hold the stage, or are about to. */
+  /** Miners that hold the stage, or are about to, and may be counted on. */
   get staff(): number {
-    return this.size - this.counts.owed;
+    return this.size - this.counts.owed - this.counts.absent;
   }
 
   add(miner: MinerRecord): void {
@@ -100,6 +100,7 @@ export class Crew {
   /** Where it belongs by what it is now. */
   wherePlaced(miner: MinerRecord): Place {
     if (miner.owed !== null) return 'owed';
+    if (miner.absent) return 'absent';
     if (!miner.connected || miner.phase !== 'ready' || miner.version !== this.stage.version) return 'out';
     if (miner.resting) return miner.restUntil > 0 ? 'out' : 'banned';
     if (miner.leases.size >= allowance(miner)) return 'taken';

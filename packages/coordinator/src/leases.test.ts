@@ -107,11 +107,28 @@ describe('a receipt', () => {
     expect(refusal(swarm.receipt('a', 't-1'))).toBe('LEASE_UNKNOWN');
   });
 
-  it('of a lease of before a new assignment is not known: its miner has dropped what belongs to it', () => {
+  it('of a lease of before a new assignment counts, and its miner is not taken to keep the input any more', () => {
+    const swarm = Swarm.ready(['a', 'b', 'c'], { microbatchesPerStep: 4 });
+    const [lease] = swarm.leasesOf('a');
+    swarm.disconnect('a');
+    swarm.tick(LIMITS.reconnectGrace);
+    expect(swarm.coordinator.miner('a')).toBeUndefined();
+    swarm.join('a');
+    const effects = swarm.receipt('a', lease!.id);
+    expect(of(effects, 'settled')).toMatchObject([{ outcome: 'counted', work: { kind: 'forward', microbatch: lease!.microbatch } }]);
+    expect(swarm.coordinator.credit('a')).toMatchObject({ receipts: 1 });
+    expect(swarm.miner('a').kept).toBe(0);
+    swarm.load('a');
+    swarm.reach(1);
+  });
+
+  it('of a backward of before a new assignment is credited: its gradient is gone', () => {
     const swarm = Swarm.ready(['a', 'b'], { stages: 1, microbatchesPerStep: 4 });
     const [lease] = swarm.leasesOf('a');
     swarm.join('a');
-    expect(refusal(swarm.receipt('a', lease!.id))).toBe('LEASE_UNKNOWN');
+    expect(of(swarm.receipt('a', lease!.id), 'settled')).toMatchObject([{ outcome: 'surplus' }]);
+    swarm.load('a');
+    swarm.reach(1);
   });
 
   it('leaves at most the leases of two steps in memory', () => {

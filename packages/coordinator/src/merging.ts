@@ -57,12 +57,13 @@ export function contribution(state: State, input: Of<'contribution'>): void {
     const message = `Expected the gradient over microbatches [${claim.microbatches}], got [${microbatches}].`;
     state.refuse(minerId, 'CONTRIBUTION_MISMATCH', message);
     // Its backwards are credited and their gradient is lost: as if it had not come at all.
-    blame(state, miner);
+    blame(state, miner, { code: 'BANNED_WRONG', message: 'its gradient covered other microbatches' });
     dropWork(state, miner);
     assign(state, miner, 'its gradient covered other microbatches');
     return;
   }
   stage.collecting.delete(minerId);
+  miner.missed = 0;
   addTime(stage.times.collect, state.now - claim.since);
   const covered = new Set(microbatches);
   const step = state.stepOf(stage)!;
@@ -89,7 +90,7 @@ export function spoiled(state: State, input: Of<'spoiled'>): void {
   state.inform(code, `Gradient of miner ${minerId} was left out: ${message}`, 'warning');
   // A broken device shows in a whole step's work: no need to see it three times.
   miner.late = Math.max(miner.late, LIMITS.lateBeforeBan - 1);
-  blame(state, miner);
+  blame(state, miner, { code: 'BANNED_WRONG', message: 'its gradient was not usable' });
   dropWork(state, miner);
   assign(state, miner, 'its gradient was not usable');
 }
@@ -171,7 +172,14 @@ export function merged(state: State, { stage: index, type: _, ...merge }: Of<'me
   if (version !== stage.version + 1 || !stage.summed) return;
   state.touched.add(index);
   state.emit({ type: 'release', stage: index, version: stage.version });
-  Object.assign(stage, { version, parameterHash, contributions: [], summed: null, voided: new Map() } satisfies Partial<StageRecord>);
+  Object.assign(stage, {
+    version,
+    parameterHash,
+    contributions: [],
+    summed: null,
+    voided: new Map(),
+    redos: 0,
+  } satisfies Partial<StageRecord>);
   stage.merges.push(merge);
   if (stage.merges.length > LIMITS.mergesKept) stage.merges.shift();
   enterStagePhase(stage, 'training', state.now);

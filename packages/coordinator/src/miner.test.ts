@@ -37,12 +37,14 @@ describe('the pace of a miner', () => {
   });
 });
 
+const WHY = { code: 'BANNED', message: 'it was late' } as const;
+
 describe('a miner that is late', () => {
   it('has a shorter queue after the second time, and is banned after the third', () => {
     const miner = aMiner();
     const credit = noCredit(aMiner().facts);
     const seen = [1, 2, 3].map((time) => ({
-      ban: countLate(miner, credit, 1_000 * time),
+      ban: countLate(miner, credit, 1_000 * time, WHY),
       leases: allowance(miner),
       resting: miner.resting,
     }));
@@ -58,9 +60,9 @@ describe('a miner that is late', () => {
     const miner = aMiner();
     const credit = { ...noCredit(aMiner().facts) };
     miner.late = LIMITS.lateBeforeBan - 1;
-    const bans = Array.from({ length: 9 }, () => countLate(miner, credit, 0));
+    const bans = Array.from({ length: 9 }, () => countLate(miner, credit, 0, WHY));
     expect(bans).toEqual([15, 30, 60, 120, 240, 480, 900, 900, 900].map((s) => s * 1_000));
-    expect(countLate(miner, { ...credit, bans: 5_000 }, 0)).toBe(LIMITS.banMaximum);
+    expect(countLate(miner, { ...credit, bans: 5_000 }, 0, WHY)).toBe(LIMITS.banMaximum);
   });
 
   it('is banned still when it comes back as a new record', () => {

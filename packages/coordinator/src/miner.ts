@@ -39,9 +39,15 @@ export interface MinerRecord {
   samples: number;
   /** Late so often in a row. */
   late: number;
+  /** So many gradients in a row did not come. */
+  missed: number;
   bannedUntil: number;
   /** 0 when it has not asked for a rest, or the rest is over. */
   restUntil: number;
+  /** Since when it has asked for rests and sent no receipt; null when it has not asked. */
+  restingSince: number | null;
+  /** It has rested for longer than anybody waits. */
+  absent: boolean;
   /** Banned or at rest: a tick ends it. */
   resting: boolean;
   /** Its assignment waits for the end of a ban, and this is what it is for. */
@@ -68,6 +74,10 @@ export interface Credit {
   rejected: number;
   bans: number;
   bannedUntil: number;
+  /** What the last ban was for. */
+  banned: Reason | null;
+  /** So often it did not get done with fetching or applying in time. */
+  stalls: number;
 }
 
 export const noCredit = (facts: MinerFacts): Credit => ({
@@ -78,6 +88,8 @@ export const noCredit = (facts: MinerFacts): Credit => ({
   rejected: 0,
   bans: 0,
   bannedUntil: 0,
+  banned: null,
+  stalls: 0,
 });
 
 export function newMiner(id: string, order: number, facts: MinerFacts, stage: number, now: number): MinerRecord {
@@ -101,8 +113,11 @@ export function newMiner(id: string, order: number, facts: MinerFacts, stage: nu
     mean: 0,
     samples: 0,
     late: 0,
+    missed: 0,
     bannedUntil: 0,
     restUntil: 0,
+    restingSince: null,
+    absent: false,
     resting: false,
     owed: null,
     moving: null,
@@ -133,13 +148,14 @@ export function forgetPace(miner: MinerRecord, guess: number): void {
   Object.assign(miner, { pace: guess, mean: 0, samples: 0 } satisfies Partial<MinerRecord>);
 }
 
-/** Late again. Returns the length of the ban that follows in ms, or 0. */
-export function countLate(miner: MinerRecord, credit: Credit, now: number): number {
+/** Late again, `why`. Returns the length of the ban that follows in ms, or 0. */
+export function countLate(miner: MinerRecord, credit: Credit, now: number, why: Reason): number {
   miner.late += 1;
   if (miner.late < LIMITS.lateBeforeBan) return 0;
   const length = Math.min(LIMITS.banMaximum, LIMITS.banBase * 2 ** credit.bans);
   credit.bans += 1;
   credit.bannedUntil = now + length;
+  credit.banned = why;
   ban(miner, credit);
   return length;
 }

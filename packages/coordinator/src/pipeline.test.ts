@@ -104,6 +104,7 @@ describe('a miner', () => {
     for (let lease = swarm.leasesOf('a')[0]; lease; lease = swarm.leasesOf('a')[0]) {
       given.push(lease.id);
       swarm.busy('a', lease.id, 0);
+      swarm.tick(LIMITS.shortestRest);
     }
     expect(given.length).toBeGreaterThan(keptInputs + leasesPerMiner);
     for (const id of given) expect(of(swarm.receipt('a', id), 'settled')).toMatchObject([{ outcome: 'counted' }]);

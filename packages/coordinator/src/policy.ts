@@ -16,7 +16,8 @@ export function typicalPace(crews: readonly Crew[]): number {
 export function throughput(crew: Crew, unknown: number): number {
   const units = unitsPerMicrobatch(crew.stage);
   let sum = 0;
-  for (const miner of crew.members.values()) if (miner.owed === null) sum += 1_000 / (units * (miner.samples > 0 ? miner.pace : unknown));
+  for (const miner of crew.members.values())
+    if (miner.owed === null && !miner.absent) sum += 1_000 / (units * (miner.samples > 0 ? miner.pace : unknown));
   return sum;
 }
 

@@ -43,6 +43,11 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
       ['forward', forward],
       ['backward', backward],
     ] as const) {
+      if (task && !isSettled(task) && task.forfeits >= LIMITS.forfeitsPerTask)
+        return {
+          code: 'USELESS',
+          message: `Microbatch ${flow.microbatch} was useless ${task.forfeits} times, and no more may be left out of step ${version}.`,
+        };
       if (task?.state === 'leased') return null;
       if (task?.state !== 'ready') continue;
       if (!isHeldBack(state, step, stage, flow, slot)) return whyNobody(state.crews[index]!);
@@ -72,8 +77,8 @@ function whyNobody({ stage: { index }, fit, members }: Crew): Reason | null {
 export function minerReason(state: State, miner: MinerRecord, ofStage: Reason | null): Reason {
   const stage = state.stageOf(miner);
   if (stage.phase !== 'complete' && miner.bannedUntil > state.now) {
-    const why = miner.owed ?? `${miner.late} times in a row something came late or was useless`;
-    return { code: 'BANNED', message: `No leases for a while: ${why}.` };
+    const { code, message } = state.credits.get(miner.id)!.banned!;
+    return { code, message: `No leases for a while: ${message}.` };
   }
   if (miner.restUntil > state.now) return { code: 'RESTING', message: 'This miner asked for a rest.' };
   if (miner.phase === 'loading') return { code: 'LOADING', message: `Stage ${stage.index} is being fetched.` };
@@ -86,7 +91,7 @@ export function minerReason(state: State, miner: MinerRecord, ofStage: Reason | 
 
 /** When a wait ends, where that is known. */
 function endOf(miner: MinerRecord, code: ReasonCode): number | null {
-  if (code === 'BANNED') return miner.bannedUntil;
+  if (code === 'BANNED' || code === 'BANNED_WRONG') return miner.bannedUntil;
   return code === 'RESTING' ? miner.restUntil : null;
 }
 

@@ -197,6 +197,77 @@ describe('a miner that is late', () => {
   });
 });
 
+describe('a miner that rests again and again', () => {
+  it('is not counted on after two minutes: another takes its place, and it may come back', () => {
+    const swarm = Swarm.ready(['a', 'x', 'c', 'd'], { microbatchesPerStep: 4 });
+    const rest = () => {
+      for (const { id } of swarm.leasesOf('x')) swarm.busy('x', id, LIMITS.longestRest);
+      swarm.busy('x', null, LIMITS.longestRest);
+    };
+    for (const id of ['d']) swarm.leave(id); // a and c on stage 0, x alone on stage 1
+    expect(['a', 'c', 'x'].map((id) => swarm.miner(id).stage)).toEqual([0, 0, 1]);
+    for (let ms = 0; ms < LIMITS.restPatience; ms += 10_000) {
+      rest();
+      expect(swarm.counters.moved).toBe(0);
+      swarm.tick(10_000);
+    }
+    rest();
+    expect(swarm.counters.moved).toBe(1);
+    const moved = ['a', 'c'].find((id) => swarm.miner(id).stage === 1)!;
+    swarm.load(moved);
+    swarm.busy('x', null, 0);
+    expect(swarm.miner('x').absent).toBe(false);
+    swarm.reach(1);
+  });
+
+  it('rests for a second at least when it gives a lease back', () => {
+    const swarm = Swarm.ready(['a'], { stages: 1 });
+    const effects = swarm.busy('a', swarm.leasesOf('a')[0]!.id, 0);
+    expect(grants(effects)).toEqual([]);
+    expect(swarm.miner('a')).toMatchObject({ resting: true, restUntil: swarm.now + LIMITS.shortestRest, restingSince: swarm.now });
+    swarm.tick(LIMITS.shortestRest);
+    swarm.receipt('a', swarm.leasesOf('a')[0]!.id);
+    expect(swarm.miner('a').restingSince).toBeNull();
+  });
+});
+
+describe('time in which the server could do nothing', () => {
+  it('makes nobody late: leases, gradients, fetching, lost connections', () => {
+    const idleMs = 10 * 60_000;
+    const swarm = Swarm.ready(['a', 'b', 'c'], { stages: 1, microbatchesPerStep: 4 });
+    swarm.compute((id) => id === 'a');
+    swarm.join('d');
+    swarm.disconnect('c');
+    const before = ['a', 'b', 'c', 'd'].map((id) => [...swarm.miner(id).leases]);
+    const effects = swarm.wait(idleMs).send({ type: 'tick', idleMs });
+    expect(effects.filter(({ type }) => type !== 'wait' && type !== 'grant')).toEqual([]);
+    expect(['a', 'b', 'c', 'd'].map((id) => [...swarm.miner(id).leases])).toEqual(before);
+    expect(codes(swarm.tick(LIMITS.reconnectGrace))).toContain('MINER_GONE');
+  });
+});
+
+describe('what is given up', () => {
+  it('goes into the history of its miner, with the work it was', () => {
+    const swarm = Swarm.ready(['a', 'b'], { stages: 1, microbatchesPerStep: 1 });
+    const [lease] = swarm.leasesOf('a');
+    expect(of(swarm.tick(LIMITS.firstDeadline), 'lapse')).toEqual([
+      {
+        type: 'lapse',
+        minerId: 'a',
+        code: 'LEASE_LATE',
+        message: 'Nothing came within 90 s.',
+        leaseId: lease!.id,
+        work: { kind: 'backward', stage: 0, version: 0, microbatch: lease!.microbatch, tookMs: LIMITS.firstDeadline },
+      },
+    ]);
+    swarm.disconnect('a');
+    expect(of(swarm.tick(LIMITS.reconnectGrace), 'lapse')).toMatchObject([
+      { minerId: 'a', code: 'REMOVED', message: 'This miner is gone.' },
+    ]);
+    expect(of(swarm.leave('b'), 'lapse')).toEqual([]);
+  });
+});
+
 describe('credit', () => {
   it('outlasts leaving', () => {
     const swarm = Swarm.ready(['a', 'b'], { stages: 1, microbatchesPerStep: 4 });
@@ -213,15 +284,21 @@ describe('credit', () => {
     expect(swarm.coordinator.credit('a')!.receipts).toBeGreaterThan(before.receipts);
   });
 
-  it('keeps what a miner said of itself and how often it was refused, over all its stays', () => {
-    const swarm = Swarm.ready(['a', 'b'], { stages: 1 });
+  it('keeps what a miner said of itself and how often it was refused, over all its stays, once it has done something', () => {
+    const swarm = Swarm.ready(['a', 'b'], { stages: 1, microbatchesPerStep: 8 });
+    swarm.receipt('b', swarm.leasesOf('b')[0]!.id);
     for (let stay = 1; stay <= 2; stay++) {
       swarm.receipt('b', 'nothing');
       swarm.leave('b');
-      expect(swarm.coordinator.credit('b')).toMatchObject({ rejected: stay, receipts: 0, facts: { backend: 'cpu' } });
+      expect(swarm.coordinator.credit('b')).toMatchObject({ rejected: stay, receipts: 1, facts: { backend: 'cpu' } });
       swarm.join('b');
       expect(swarm.miner('b').rejected).toBe(0);
     }
+    // Nobody could count them.
+    swarm.join('visitor');
+    swarm.receipt('visitor', 'nothing');
+    swarm.leave('visitor');
+    expect(swarm.coordinator.credit('visitor')).toBeUndefined();
   });
 
   it('is not given for joining, loading and leaving', () => {

@@ -1,4 +1,5 @@
 /** Who is here, on which stage, and with which parameters. */
+import type { Reason } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
 import type { Cell, Flow } from './flow.ts';
@@ -16,7 +17,7 @@ export function join(state: State, { minerId, facts, holding }: Of<'join'>): voi
     const credit = state.credits.get(minerId);
     const banned = credit !== undefined && credit.bannedUntil > state.now;
     if (banned) ban(added, credit);
-    assign(state, added, banned ? 'it was late or useless too often before it left' : 'joined');
+    assign(state, added, banned ? credit.banned!.message : 'joined');
     state.inform('MINER_JOINED', `Miner ${minerId} joined at stage ${stage.index}.`);
     return;
   }
@@ -54,10 +55,17 @@ function away(state: State, miner: MinerRecord, grace: number): void {
 
 /** Sockets and effects of before are gone; time may have passed in which nobody could do anything. */
 export function restart(state: State, idleMs: number): void {
+  forgive(state, idleMs);
+  for (const miner of state.miners.values()) away(state, miner, LIMITS.restartGrace);
+  state.inform('SERVER_RESTARTED', `The server went on where it was, after ${(idleMs / 1000).toFixed(1)} s.`);
+}
+
+/** The server was away, frozen, or could let nothing out for so long: nobody was late meanwhile. */
+export function forgive(state: State, idleMs: number): void {
   for (const miner of state.miners.values()) {
     miner.phaseSince += idleMs;
     miner.settledAt += idleMs;
-    away(state, miner, LIMITS.restartGrace);
+    if (!miner.connected) miner.goneAt += idleMs;
   }
   for (const lease of state.leases.values()) {
     // Or everybody who held one would look as slow as the server was away.
@@ -66,7 +74,6 @@ export function restart(state: State, idleMs: number): void {
   }
   for (const step of state.steps.values()) step.progressAt += idleMs;
   for (const stage of state.stages) for (const claim of stage.collecting.values()) claim.since += idleMs;
-  state.inform('SERVER_RESTARTED', `The server went on where it was, after ${(idleMs / 1000).toFixed(1)} s.`);
 }
 
 export function leave(state: State, { minerId }: Of<'leave'>): void {
@@ -81,13 +88,12 @@ export function remove(state: State, minerId: string, code: string, what: string
   dropWork(state, miner);
   state.miners.delete(minerId);
   state.dismiss(miner);
-  if (miner.rejected > 0 || state.credits.has(minerId)) {
-    const credit = state.creditOf(miner);
-    Object.assign(credit, { facts: miner.facts, rejected: credit.rejected + miner.rejected } satisfies Partial<Credit>);
-  }
+  const credit = state.credits.get(minerId);
+  if (credit) Object.assign(credit, { facts: miner.facts, rejected: credit.rejected + miner.rejected } satisfies Partial<Credit>);
   const tasks = state.counters.handedOver - handedOver;
   const lost = tasks === 0 ? '' : ` ${tasks} task${tasks > 1 ? 's are' : ' is'} free for others.`;
   state.inform(code, `Miner ${minerId} ${what}.${lost}`);
+  if (code !== 'MINER_LEFT') state.lapse(minerId, 'REMOVED', `This miner ${what}.`);
   if (code !== 'MINER_LEFT' && miner.connected) state.emit({ type: 'dismiss', minerId });
 }
 
@@ -109,7 +115,6 @@ export function dropWork(state: State, miner: MinerRecord): void {
   state.touched.add(stage.index);
   state.stepOf(stage)?.unpin(miner.id, stage.index);
   for (const id of [...miner.leases]) state.lose(state.leases.get(id)!);
-  for (const [id, lease] of state.leases) if (lease.minerId === miner.id) state.leases.delete(id);
   for (const flow of state.flowsOf(stage)) {
     const cell = flow.cells[stage.index]!;
     if (cell.holder === miner.id) state.setHolder(cell, null);
@@ -193,10 +198,23 @@ function proved(state: State, miner: MinerRecord, version: number, parameterHash
   state.refresh(miner);
 }
 
-function slowestPace(crew: Crew): number {
+/** Those that nobody has seen work yet are taken for the slowest that is known, which may have changed. */
+export function guessPaces(state: State, crew: Crew): void {
+  const guess = slowestKnown(crew);
+  for (const miner of crew.members.values()) {
+    if (guess === 0 || miner.samples > 0 || miner.pace === guess) continue;
+    miner.pace = guess;
+    state.refresh(miner);
+  }
+}
+
+const slowestPace = (crew: Crew) => slowestKnown(crew) || LIMITS.unknownPace;
+
+/** 0 while nobody is known. */
+function slowestKnown(crew: Crew): number {
   let slowest = 0;
   for (const { pace, samples } of crew.members.values()) if (samples > 0 && pace > slowest) slowest = pace;
-  return slowest || LIMITS.unknownPace;
+  return slowest;
 }
 
 function diverged(state: State, miner: MinerRecord, stage: StageRecord): void {
@@ -204,14 +222,14 @@ function diverged(state: State, miner: MinerRecord, stage: StageRecord): void {
   const message = `Miner ${miner.id} has other parameters than stage ${stage.index} at version ${stage.version}; it fetches the stage again.`;
   state.inform('PARAMETERS_DIVERGED', message, 'warning');
   state.refuse(miner.id, 'PARAMETERS_DIVERGED', message);
-  blame(state, miner);
+  blame(state, miner, { code: 'BANNED_WRONG', message: 'its parameters differed' });
   dropWork(state, miner);
   assign(state, miner, 'its parameters differed');
 }
 
-/** Counts the miner as late, and says so when that bans it. Returns the ban's length in ms, or 0. */
-export function blame(state: State, miner: MinerRecord): number {
-  const length = countLate(miner, state.creditOf(miner), state.now);
+/** Counts the miner as late, `why`. Returns the length in ms of the ban that follows, or 0. */
+export function blame(state: State, miner: MinerRecord, why: Reason): number {
+  const length = countLate(miner, state.creditOf(miner), state.now, why);
   if (length > 0) state.counters.bans += 1;
   state.refresh(miner);
   return length;
@@ -221,6 +239,7 @@ export function blame(state: State, miner: MinerRecord): number {
 export function endRest(state: State, miner: MinerRecord): void {
   if (miner.restUntil <= state.now) miner.restUntil = 0;
   miner.resting = miner.restUntil > 0 || miner.bannedUntil > state.now;
+  miner.absent = miner.restUntil > 0 && state.now - miner.restingSince! >= LIMITS.restPatience;
   if (!miner.resting && miner.owed) assign(state, miner, miner.owed);
   else state.refresh(miner);
 }

@@ -30,6 +30,8 @@ export interface StageRecord {
   collecting: Map<string, Claim>;
   /** Of this step: whose gradient is not wanted any more, since others were faster, and its round. */
   voided: Map<string, number>;
+  /** Gradients of this step that others began to compute again. */
+  redos: number;
   /** The newest merges, the newest last. */
   merges: Merge[];
   /** Grant to receipt, by kind of lease; request to gradient. */
@@ -50,6 +52,7 @@ export function newStage(index: number, stages: number, version: number, paramet
     summed: null,
     collecting: new Map(),
     voided: new Map(),
+    redos: 0,
     merges: [],
     times: { forward: noTimes(), backward: noTimes(), evaluate: noTimes(), collect: noTimes() },
     work: { forward: noTimes(), backward: noTimes() },

@@ -3,7 +3,7 @@
  * protocol does with it is in `roster.ts` (who is here), `work.ts` (leases), `merging.ts` and `clock.ts`.
  */
 import { type ErrorCode, type LeaseKind, SwarmError, type Work } from '@starling/protocol';
-import { Crew } from './crew.ts';
+import { Crew, type Place } from './crew.ts';
 import { type Cell, type Flow, type Slot, type Task, taskOf } from './flow.ts';
 import { type Credit, type MinerRecord, newMiner, noCredit } from './miner.ts';
 import { newStage, type StageRecord, unitsOf } from './stage.ts';
@@ -31,9 +31,14 @@ export interface LeaseRecord {
 
 export const slotOf = ({ kind }: Pick<LeaseRecord, 'kind'>): Slot => (kind === 'backward' ? 'backward' : 'forward');
 
+/** Somebody worth waiting for. */
+const isHere = (place: Place) => place !== 'out' && place !== 'banned' && place !== 'absent';
+
 export const NO_COUNTS = {
   /** Leases that went to another miner, and accepted backwards whose gradient was lost. */
   handedOver: 0,
+  /** Leases that went to an idle miner before theirs had begun them. */
+  passedOn: 0,
   /** Leases given to a second miner while the first still works on it. */
   hedged: 0,
   /** Backwards whose input was sent again because its holder could not do them. */
@@ -106,6 +111,11 @@ export class State {
     this.effects.push({ type: 'refuse', minerId, code, message, leaseId, work });
   }
 
+  /** What is given up goes into the miner's history, with the reason. */
+  lapse(minerId: string, code: ErrorCode, message: string, lease: LeaseRecord | null = null): void {
+    this.effects.push({ type: 'lapse', minerId, code, message, leaseId: lease?.id ?? null, work: lease && this.workOf(lease) });
+  }
+
   workOf({ kind, stage, version, flow, grantedAt }: LeaseRecord): Work {
     return { kind, stage, version, microbatch: flow.microbatch, tookMs: this.now - grantedAt };
   }
@@ -171,7 +181,7 @@ export class State {
     const step = this.stepOf(crew.stage);
     if (!step?.pinned.has(miner.id)) return;
     const place = crew.placeOf(miner);
-    if (place === 'out' || place === 'banned') step.unpin(miner.id, miner.stage);
+    if (!isHere(place)) step.unpin(miner.id, miner.stage);
     else this.awake.add(miner);
   }
 
@@ -202,7 +212,7 @@ export class State {
     const holder = slot === 'backward' ? flow.cells[stage]!.holder : null;
     const miner = holder === null ? undefined : this.miners.get(holder);
     const place = miner ? this.crews[stage]!.placeOf(miner) : 'out';
-    const pinned = miner && place !== 'out' && place !== 'banned' ? miner : null;
+    const pinned = miner && isHere(place) ? miner : null;
     this.steps.get(flow.step)?.unblock(flow, stage, slot, pinned?.id ?? null);
     if (pinned) this.awake.add(pinned);
     this.touched.add(stage);

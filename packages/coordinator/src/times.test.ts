@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from './constants.ts';
-import { addTime, deadlineOf, hedgeAfter, noTimes, type Recent, redoAfter } from './times.ts';
+import { addTime, collectUntil, deadlineOf, hedgeAfter, noTimes, type Recent, redoAfter } from './times.ts';
 
 function after(times: readonly number[]): Recent {
   const recent = noTimes();
@@ -121,5 +121,14 @@ describe('the time after which a gradient is computed again', () => {
 
   it('is never shorter than an upload that is merely a little slow', () => {
     expect(redoAfter(after(repeat(1, 8)))).toBe(LIMITS.redoMinimum);
+  });
+});
+
+describe('the end of waiting for a gradient', () => {
+  it('is a minute, or twice the slowest seen, and twice as long for every one in a row that did not come', () => {
+    expect([0, 1, 2].map((missed) => collectUntil(noTimes(), missed))).toEqual([60_000, 120_000, 240_000]);
+    expect(collectUntil(after(repeat(45_000, 3)), 0)).toBe(90_000);
+    expect(collectUntil(after(repeat(100, 3)), 0)).toBe(LIMITS.collectDeadline);
+    expect(collectUntil(noTimes(), 50)).toBe(LIMITS.longestCollect);
   });
 });

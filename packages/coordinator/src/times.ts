@@ -1,9 +1,6 @@
 /** How long things took lately, and how long is too long. */
 import { LIMITS } from './constants.ts';
 
-/** Times known before a median says anything: leases come by the dozen, uploads once a step. */
-const ENOUGH = { leases: 8, uploads: 3 };
-
 /** A statistic over the newest times of one kind; plain data. */
 export interface Recent {
   /** Ms, the newest last. */
@@ -46,19 +43,29 @@ const upper = ({ median, mad }: Recent) => median + LIMITS.spread * mad;
  * slower than anything seen must be able to finish at all.
  */
 export function deadlineOf(recent: Recent, late = 0): number {
-  const known = recent.times.length >= ENOUGH.leases;
+  const known = recent.times.length >= LIMITS.enoughLeases;
   const wanted = known ? Math.max(LIMITS.minimumDeadline, upper(recent), 2 * recent.slowest) : LIMITS.firstDeadline;
   return Math.min(LIMITS.maximumDeadline, wanted * 2 ** late);
 }
 
 /** When an idle miner computes the same lease too: well outside what is usual, and never before anything is known. */
 export function hedgeAfter(recent: Recent): number {
-  if (recent.times.length < ENOUGH.leases) return Number.POSITIVE_INFINITY;
+  if (recent.times.length < LIMITS.enoughLeases) return Number.POSITIVE_INFINITY;
   return Math.max(LIMITS.hedgeMinimum, 2 * recent.median, upper(recent));
 }
 
-/** When the microbatches of a gradient that does not come are computed again. */
-export function redoAfter(recent: Recent): number {
-  if (recent.times.length < ENOUGH.uploads) return LIMITS.firstRedo;
-  return Math.max(LIMITS.redoMinimum, 2 * recent.median, upper(recent));
+/** When a gradient is not waited for any more. `missed`: so many of the miner's before it did not come, in a row. */
+export function collectUntil(recent: Recent, missed: number): number {
+  const usual = recent.times.length < LIMITS.enoughUploads ? 0 : Math.max(upper(recent), 2 * recent.slowest);
+  return Math.min(LIMITS.longestCollect, Math.max(LIMITS.collectDeadline, usual) * 2 ** missed);
+}
+
+/**
+ * When the microbatches of a gradient that does not come are computed again. `redos`: so often it was done in this step. Twice
+ * as long each time, or miners on slow lines would take each other's work in turn and none would ever get it through.
+ */
+export function redoAfter(recent: Recent, redos = 0): number {
+  const known = recent.times.length >= LIMITS.enoughUploads;
+  const usual = known ? Math.max(LIMITS.redoMinimum, 2 * recent.median, upper(recent)) : LIMITS.firstRedo;
+  return usual * 2 ** redos;
 }

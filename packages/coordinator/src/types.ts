@@ -87,7 +87,8 @@ export type Input =
   | { type: 'configure'; goals: Goals }
   /** The process that carries out effects is a new one: no socket of before is open, and no effect of before is under way. */
   | { type: 'restart' }
-  | { type: 'tick' };
+  /** `idleMs`: the process stood still for so long, or could let nothing out, and nobody was late meanwhile. */
+  | { type: 'tick'; idleMs?: number };
 
 export interface GrantedLease {
   id: string;
@@ -139,6 +140,8 @@ export type Effect =
   | { type: 'dismiss'; minerId: string }
   /** The input changed nothing, for this reason. `work` is null when no lease of this miner is known that it was for. */
   | { type: 'refuse'; minerId: string; code: ErrorCode; message: string; leaseId: string | null; work: Work | null }
+  /** Something of this miner's was given up, whatever the input was about. */
+  | { type: 'lapse'; minerId: string; code: ErrorCode; message: string; leaseId: string | null; work: Work | null }
   /** Tensors kept for this stage and step are no longer needed. */
   | { type: 'release'; stage: number; version: number }
   /** Every stage has applied step `step`. Losses are sums in nats over so many tokens. */

@@ -1,5 +1,5 @@
 /** Leases: granted, settled by receipts, hedged, handed over, given back. */
-import { type LeaseKind, SwarmError } from '@starling/protocol';
+import { type LeaseKind, type Reason, SwarmError } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
 import { type Flow, isSettled, nextTask, type Slot } from './flow.ts';
@@ -87,6 +87,31 @@ function hasRoom(crew: Crew, miner: MinerRecord): boolean {
 }
 
 /**
+ * Leases that only wait in a miner's queue go to miners that have nothing to do and would finish them sooner: whoever is the
+ * first to be ready in a step must not draw all of it. What its miner keeps the input of stays.
+ */
+export function passOn(state: State, crew: Crew): void {
+  const { stage, members } = crew;
+  if (stage.phase !== 'training' || !state.stepOf(stage)) return;
+  const queues = [...members.values()].filter(({ leases }) => leases.size > 1).sort((a, b) => b.queueEnd - a.queueEnd);
+  for (const miner of queues) {
+    const lease = state.leases.get([...miner.leases].at(-1)!)!;
+    const { flow } = lease;
+    const slot = slotOf(lease);
+    const idle = crew.pickIdle(miner);
+    if (!idle) return;
+    if (flow.cells[stage.index]!.holder === miner.id || state.taskOf(lease).open.length > 1) continue;
+    if (state.now + state.expectedMs(idle, slot) >= miner.queueEnd) continue;
+    state.cancel(state.taskOf(lease));
+    state.reopen(flow, stage.index, slot);
+    grant(state, { stage, flow, slot, miner: idle });
+    state.counters.passedOn += 1;
+    // Who has a hand free now may have backwards of its own waiting.
+    dispatch(state, crew);
+  }
+}
+
+/**
  * Leases that take unusually long, or whose miner's socket is gone, are given to idle miners too: whoever is first
  * counts, and nobody is blamed. Only where nothing else is left to do, oldest first.
  */
@@ -152,6 +177,7 @@ export function receipt(state: State, { minerId, leaseId, lossSum }: Of<'receipt
   addTime(stage.times[kind], state.now - grantedAt);
   // Even one that came late and counts: who delivers is slow, and not gone.
   miner.late = 0;
+  Object.assign(miner, { restingSince: null, absent: false } satisfies Partial<MinerRecord>);
   learnWork(state, miner, stage, lease);
   settle(state, lease, miner);
   if (stage.isLast) flow.lossSum = lossSum;
@@ -179,8 +205,9 @@ function settle(state: State, lease: LeaseRecord, miner: MinerRecord): void {
   miner.leases.delete(lease.id);
   state.cancel(task);
   state.steps.get(flow.step)!.settle(flow, index, slot, 'done', miner.id, state.now);
-  // Leases it had lost may have been many: no more is counted on than it was to keep.
-  if (lease.kind === 'forward' && (own >= 0 || miner.kept < LIMITS.keptInputs)) state.setHolder(cell, miner.id);
+  // Leases it had lost may have been many: no more is counted on than it was to keep. Of another round it keeps nothing.
+  const keeps = lease.round === miner.round && (own >= 0 || miner.kept < LIMITS.keptInputs);
+  if (lease.kind === 'forward' && keeps) state.setHolder(cell, miner.id);
   if (slot === 'backward') {
     state.setHolder(cell, null);
     voidClaim(state, stage, flow.microbatch);
@@ -198,6 +225,11 @@ function voidClaim(state: State, stage: StageRecord, microbatch: number): void {
     // What this miner has done again itself belongs to its next gradient, and stays.
     for (const { flow } of uncontributed(state, stage, minerId))
       if (flow.abandoned && claim.microbatches.includes(flow.microbatch)) state.reopen(flow, stage.index, 'backward', minerId);
+    state.lapse(
+      minerId,
+      'CONTRIBUTION_LATE',
+      `Others had computed the microbatches of step ${stage.version} again before the gradient came.`,
+    );
     state.inform(
       'CONTRIBUTION_LATE',
       `The gradient of miner ${minerId} did not come in time; its microbatches were computed again.`,
@@ -212,9 +244,11 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
   const { miner, lease } = ownLease(state, minerId, leaseId);
   state.refuse(minerId, code, message, leaseId);
   if (lease.state !== 'open') return;
-  handOver(state, lease, miner, message);
-  lease.state = 'forfeited';
   const task = state.taskOf(lease);
+  // When it was useless so often, the miner is not at fault.
+  const wrong = { code: 'BANNED_WRONG', message: 'its results were not usable' } as const;
+  handOver(state, lease, miner, message, task.forfeits < LIMITS.forfeitsPerTask ? wrong : null);
+  lease.state = 'forfeited';
   task.forfeits += 1;
   if (task.forfeits >= LIMITS.forfeitsPerTask) {
     const { flow } = lease;
@@ -231,15 +265,20 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
 export function busy(state: State, { minerId, leaseId, pauseMs }: Of<'busy'>): void {
   const { miner, lease } = leaseId === null ? { miner: state.known(minerId), lease: null } : ownLease(state, minerId, leaseId);
   // A pause of 0 ends a rest.
-  miner.restUntil = state.now + Math.min(LIMITS.longestRest, pauseMs);
+  const pause = Math.max(leaseId === null ? 0 : LIMITS.shortestRest, Math.min(LIMITS.longestRest, pauseMs));
+  miner.restUntil = state.now + pause;
+  miner.restingSince ??= state.now;
   endRest(state, miner);
   if (lease?.state === 'open') state.lose(lease, minerId);
 }
 
-/** The deadline passed, or the result was useless: it goes to another, and its miner is blamed. */
-export function handOver(state: State, lease: LeaseRecord, miner: MinerRecord, why: string): void {
+/**
+ * The deadline passed, or the result was useless: it goes to another, and its miner is blamed, if for anything. Returns the
+ * length in ms of the ban that follows, or 0.
+ */
+export function handOver(state: State, lease: LeaseRecord, miner: MinerRecord, why: string, fault: Reason | null): number {
   state.lose(lease, miner.id);
-  const ban = blame(state, miner);
+  const ban = fault ? blame(state, miner, fault) : 0;
   const { microbatch } = lease.flow;
   const consequence = ban ? ` No leases for it for ${ban / 1000} s.` : '';
   state.inform(
@@ -250,6 +289,7 @@ export function handOver(state: State, lease: LeaseRecord, miner: MinerRecord, w
   // Alone on its stage, it would be given the same again and again. Who cannot be replaced may just be slow.
   if (miner.late >= LIMITS.lateBeforeRemoval && crew.fit === 0 && couldStaff(state.crews, crew))
     remove(state, miner.id, 'MINER_REMOVED', `was late or useless ${miner.late} times in a row`);
+  return ban;
 }
 
 /** Leaves a microbatch out of its step: what was not settled of it never will be. */
@@ -282,6 +322,7 @@ export function redo(state: State, stage: StageRecord, minerId: string): void {
   if (lost.length === 0) return;
   claim.redone = true;
   state.counters.redone += 1;
+  stage.redos += 1;
   for (const { flow } of lost) state.reopen(flow, stage.index, 'backward', minerId);
   backToTraining(state, stage);
   state.inform(

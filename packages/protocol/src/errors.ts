@@ -27,6 +27,9 @@ export const ERROR_HINTS = {
   BUSY: 'Nothing is wrong and nothing was lost: the other side has its hands full. It is tried again by itself after the time given.',
   LEASE_UNKNOWN: 'No such lease was granted to this miner. Nothing was credited; wait for the next lease.',
   LEASE_NOT_YOURS: 'The lease belongs to another miner. Nothing was changed; send only receipts for your own leases.',
+  LEASE_LATE:
+    'The deadline passed and others have the lease now; a receipt that comes before theirs still counts. Close other heavy tabs and keep the computer awake.',
+  REMOVED: 'The miner was taken off the run, and what it held went to others. It joins again by itself when it can be reached.',
   LEASE_EXPIRED: 'This lease is over: it was settled without this receipt. Nothing to do: the next lease comes by itself.',
   RECEIPT_DUPLICATE: 'This receipt was already accepted and counts once. Nothing to do.',
   RECEIPT_INPUT:
@@ -54,6 +57,8 @@ export const ERROR_HINTS = {
     'The log of the run cannot be written: free space in the data folder, or bring the database back. Nothing was acknowledged that is not stored; the server goes on by itself as soon as writing works.',
   STORE_CONFLICT: 'Another server wrote to this run’s log. Stop one of the two; the one that goes on is restarted and reads the log anew.',
   LOG_UNREADABLE: 'The log of this run does not fit this release or is damaged. Use the release that wrote it, or another --data.',
+  LOG_DAMAGED:
+    'Part of the log is gone or was changed. A server goes on from its newest whole checkpoint by itself; what is before the damage can still be read with `npm run replay -- --at N`.',
   CORPUS_UNUSABLE: 'Give --corpus a UTF-8 text file or a folder of them with at least a few thousand characters.',
   CONFIG_INVALID: 'Correct the option; `--help` lists them all.',
   DATA_IN_USE: 'Stop the other server, or give this one a folder of its own with --data.',

@@ -16,6 +16,10 @@ export const REASON_REMEDIES = {
   IDLE: 'Nothing to do: the next lease comes by itself.',
   FULL: 'Nothing to do: keep the page open; a place is asked for again by itself.',
   BANNED: 'Close other heavy tabs and keep the computer awake; leases are granted again by themselves when the time is over.',
+  BANNED_WRONG:
+    'Reload the page; if it happens again, this device computes wrongly: choose the wasm backend. Leases are granted again by themselves when the time is over.',
+  USELESS:
+    'If different devices fail alike, the model has diverged or the text is unusable: the operator can go back to an earlier checkpoint, or start again with a smaller --min-microbatches.',
   RESTING: 'Nothing to do: this miner said that it is busy; leases come again after the time it asked for.',
   STORE: 'The operator must free space or bring the database back; nothing is lost meanwhile.',
 } as const;

@@ -133,10 +133,11 @@ export interface ReceiptEntry {
   id: number;
   time: number;
   leaseId: string | null;
-  outcome: 'counted' | 'surplus' | 'refused';
+  /** `lost`: nothing came of it in time. */
+  outcome: 'counted' | 'surplus' | 'refused' | 'lost';
   /** Of the lease; null when nobody knows which it was for. */
   work: Work | null;
-  /** Why it was refused, and what to do; null when it was not. */
+  /** Why it was refused or lost, and what to do; null when it was not. */
   error: WireError | null;
 }
 

@@ -1,31 +1,28 @@
 /**
- * Every fault at every boundary of a miner's life, one at a time, in an otherwise calm run: what it costs. A run is two
- * stages with two miners each, eight microbatches a step; the fault strikes once, in the third step.
+ * Every fault at every boundary of a miner's life, one at a time, in an otherwise calm run: what it costs. A run is
+ * three stages with two miners each, eight microbatches a step; the fault strikes once, in the third step, or when its
+ * miner joins.
  */
 import type { Input } from '@starling/coordinator';
 import { CALM } from './schedule.ts';
 import type { VirtualMiner } from './virtual-miner.ts';
 import { type Options, type Result, type Spoil, type Strikes, World } from './world.ts';
 
-/** Miners by the stage they get: the first to join go to stages 0, 1, 0, 1. */
-export const VICTIMS = { 'first stage': 'm0', 'last stage': 'm1' } as const;
+/** Miners by the stage they get: those who join go to stages 0, 1, 2, 0, 1, 2. */
+export const VICTIMS = { 'first stage': 'm0', 'middle stage': 'm1', 'last stage': 'm2' } as const;
 export type Victim = keyof typeof VICTIMS;
 
 /** A moment between two messages, and for which victims it exists. */
-const BOUNDARIES: Record<string, readonly Victim[]> = {
-  'gets forward': ['first stage'],
-  'sends receipt of a forward': ['first stage'],
-  'is told of receipt of a forward': ['first stage'],
-  'gets backward': ['first stage', 'last stage'],
-  'sends receipt of a backward': ['first stage', 'last stage'],
-  'is told of receipt of a backward': ['first stage', 'last stage'],
-  'gets collect': ['first stage', 'last stage'],
-  'sends contribution': ['first stage', 'last stage'],
-  'is told of contribution': ['first stage', 'last stage'],
-  'gets merge': ['first stage', 'last stage'],
-  'sends applied': ['first stage', 'last stage'],
-  'is told of applied': ['first stage', 'last stage'],
-};
+const BOUNDARIES = [
+  ...['gets assign', 'sends ready', 'is told of ready'],
+  ...['gets forward', 'sends receipt of a forward', 'is told of receipt of a forward'],
+  ...['gets backward', 'sends receipt of a backward', 'is told of receipt of a backward'],
+  ...['gets collect', 'sends contribution', 'is told of contribution'],
+  ...['gets merge', 'sends applied', 'is told of applied'],
+];
+const JOINING = /assign|ready/;
+/** The last stage has no forward of its own. */
+const exists = (who: Victim, boundary: string) => who !== 'last stage' || !boundary.includes('forward');
 
 type Blow = (miner: VirtualMiner) => Spoil;
 const hit =
@@ -42,11 +39,14 @@ const FAULTS: Record<string, { blow: Blow; at?: RegExp }> = {
   'socket drops': { blow: hit((miner) => miner.drop()) },
   'frozen for 3 s': { blow: hit((miner) => miner.freeze(3_000)) },
   'frozen for 100 s': { blow: hit((miner) => miner.freeze(100_000)) },
+  'cut off for 20 s': { blow: hit((miner) => miner.cut(20_000)) },
   'message lost': { blow: () => 'lost', at: /^(gets|sends)/ },
   'message twice': { blow: () => 'twice', at: /^(gets|sends)/ },
   busy: { blow: () => 'busy', at: /^gets (forward|backward)/ },
   useless: { blow: () => 'useless', at: /^sends (receipt|contribution)/ },
-  'false hash': { blow: () => 'lie', at: /^sends applied/ },
+  'false hash': { blow: () => 'lie', at: /^sends (ready|applied)/ },
+  'server frozen for 20 s': { blow: hit((miner) => miner.world.server.freeze(20_000)) },
+  'its disk full for 20 s': { blow: hit((miner) => miner.world.server.fillDisk(20_000)) },
 };
 
 /** Inputs around which the server is killed. */
@@ -56,8 +56,8 @@ const AT_START: ReadonlySet<Input['type']> = new Set(['join', 'ready']);
 const MOMENTS = { handled: 'before it is durable', durable: 'when it is durable, before anybody is told' } as const;
 
 const OPTIONS: Options = {
-  stages: 2,
-  miners: 4,
+  stages: 3,
+  miners: 6,
   steps: 4,
   microbatchesPerStep: 8,
   minMicrobatches: 6,
@@ -93,12 +93,14 @@ async function struckRun(strikesOf: (strike: () => boolean) => Strikes, names: P
 
 export function* cells(): Generator<Promise<Cell>> {
   for (const [who, id] of Object.entries(VICTIMS)) {
-    for (const [boundary, victims] of Object.entries(BOUNDARIES)) {
-      if (!victims.includes(who as Victim)) continue;
+    for (const boundary of BOUNDARIES) {
+      if (!exists(who as Victim, boundary)) continue;
       for (const [fault, { blow, at }] of Object.entries(FAULTS)) {
         if (at && !at.test(boundary)) continue;
         const miner = (strike: () => boolean) => (victim: VirtualMiner, reached: string) =>
-          victim.id === id && reached === boundary && victim.world.stepsClosed >= STEP && strike() ? blow(victim) : null;
+          victim.id === id && reached === boundary && (JOINING.test(boundary) || victim.world.stepsClosed >= STEP) && strike()
+            ? blow(victim)
+            : null;
         yield struckRun((strike) => ({ miner: miner(strike) }), { who, when: boundary, fault });
       }
     }
@@ -164,5 +166,5 @@ function markdownOf(rows: ReadonlyMap<string, ReadonlyMap<string, string>>): str
     ].join('\n');
   };
   const all = [...rows];
-  return ['first stage', 'last stage', 'server'].map((who) => table(all.filter(([when]) => when.startsWith(who)))).join('\n\n');
+  return [...Object.keys(VICTIMS), 'server'].map((who) => table(all.filter(([when]) => when.startsWith(who)))).join('\n\n');
 }

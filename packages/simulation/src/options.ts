@@ -60,7 +60,7 @@ export function parseCommand(argv: string[], cores: number): Command | 'help' {
     return Number(text);
   };
   const rate = Number(values.rate ?? 1);
-  if (!(rate >= 0 && rate <= 100)) throw new SwarmError('CONFIG_INVALID', `--rate needs a number from 0 to 100, not "${values.rate}".`);
+  if (!(rate >= 0 && rate <= 10)) throw new SwarmError('CONFIG_INVALID', `--rate needs a number from 0 to 10, not "${values.rate}".`);
   if (values.clip !== undefined && values.clip !== 'stage' && values.clip !== 'global')
     throw new SwarmError('CONFIG_INVALID', `--clip is stage or global, not "${values.clip}".`);
   const stages = whole('stages', 3);

@@ -32,8 +32,14 @@ export interface Schedule {
   partition: number;
   /** The server is killed. */
   kill: number;
-  /** The disk is full for some seconds. */
+  /** The server's process stands still. */
+  standstill: number;
+  /** The disk is full, for seconds or for minutes. */
   fullDisk: number;
+
+  // ── of every miner
+  /** Its line is so slow that a transfer takes up to two minutes. */
+  slowLine: number;
 
   // ── of every microbatch
   /** Its result is NaN whoever computes it. */
@@ -55,7 +61,9 @@ export const CALM: Schedule = {
   join: 0,
   partition: 0,
   kill: 0,
+  standstill: 0,
   fullDisk: 0,
+  slowLine: 0,
   poison: 0,
 };
 
@@ -75,7 +83,9 @@ export const ROUGH: Schedule = {
   join: 0.05,
   partition: 0.005,
   kill: 0.01,
+  standstill: 0.003,
   fullDisk: 0.005,
+  slowLine: 0.03,
   poison: 0.001,
 };
 

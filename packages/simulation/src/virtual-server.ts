@@ -2,11 +2,12 @@
  * The server as a model: the real coordinator behind the real journal on the real store, with a disk that takes time
  * and a process that can be killed. What the gateway checks of tensors is replaced by what miners confess.
  */
-import { brokenInvariant, Coordinator, type CoordinatorConfig, type Effect, type Input } from '@starling/coordinator';
+import { Coordinator, type CoordinatorConfig, type Effect, type Input, LIMITS } from '@starling/coordinator';
 import { type ErrorCode, SwarmError } from '@starling/protocol';
 import { type Batch, Journal, type Maker, replay, type Store } from '@starling/store';
 import { type Command, gradientOf, parametersAfter, type Reply, type Request } from './messages.ts';
 import type { Wire } from './network.ts';
+import { Watched } from './watched.ts';
 import type { World } from './world.ts';
 
 const TICK_MS = 500;
@@ -15,33 +16,6 @@ const REDUCE_MS = 20;
 /** A killed server comes back after so long, if nobody says otherwise. */
 const DOWN_MS = 2_000;
 const FACTS = { name: 'virtual', backend: 'cpu', adapter: 'none' } as const;
-
-/** The coordinator, looked at after every input. */
-class Watched {
-  readonly inner: Coordinator;
-  private readonly world: World;
-
-  constructor(inner: Coordinator, world: World) {
-    this.inner = inner;
-    this.world = world;
-  }
-
-  get now(): number {
-    return this.inner.now;
-  }
-
-  handle(input: Input, now: number): Effect[] {
-    const effects = this.inner.handle(input, now);
-    this.world.stats.inputs += 1;
-    const problem = this.world.options.check ? brokenInvariant(this.inner) : null;
-    if (problem) this.world.fail(`after ${JSON.stringify(input)}: ${problem}`);
-    return effects;
-  }
-
-  snapshot(): unknown {
-    return this.inner.snapshot();
-  }
-}
 
 const rowOf = (effect: Effect, at: number) => {
   if (effect.type === 'settled') return [{ kind: 'receipt', owner: effect.minerId, at, body: effect.leaseId }];
@@ -65,6 +39,10 @@ export class VirtualServer {
   /** What it would serve: ahead of the log by the merges that are not durable yet. */
   private served: { version: number; parameterHash: string }[] = [];
   private diskFullUntil = 0;
+  /** The log cannot be written. */
+  private trouble = false;
+  private frozenUntil = 0;
+  private tickedAt = 0;
   /** The newest entry that was acknowledged. */
   private durable = 0;
   private closing: Promise<void> = Promise.resolve();
@@ -91,6 +69,8 @@ export class VirtualServer {
   async start(config: CoordinatorConfig): Promise<void> {
     const life = ++this.life;
     const { world } = this;
+    this.trouble = false;
+    this.frozenUntil = 0;
     await this.closing;
     const disk = this.disk(life);
     const opened = await Journal.open<Input, Effect, Watched>(
@@ -110,7 +90,9 @@ export class VirtualServer {
           rows: effects.flatMap((effect) => rowOf(effect, at)),
           released: effects.flatMap((effect) => (effect.type === 'release' ? [`${effect.stage}@${effect.version}`] : [])),
         }),
-        onTrouble: () => {},
+        onTrouble: (error) => {
+          if (life === this.life) this.trouble = error !== null;
+        },
       },
       { snapshotEvery: world.options.snapshotEvery },
     );
@@ -124,6 +106,7 @@ export class VirtualServer {
     for (const { body } of (await this.store.rows('point', { limit: Number.MAX_SAFE_INTEGER })).reverse()) world.closed(Number(body));
     if (life !== this.life) return;
     this.submit({ type: 'restart' });
+    this.tickedAt = world.timeline.now;
     this.tickLater(life);
   }
 
@@ -151,6 +134,19 @@ export class VirtualServer {
     this.wires.clear();
   }
 
+  /** SIGSTOP: the clock stands, and what comes is read afterwards. */
+  freeze(ms: number): void {
+    this.frozenUntil = this.world.timeline.now + ms;
+  }
+
+  /** Puts off what the process does until it goes on; false when it is running. */
+  private putOff(task: () => void): boolean {
+    const { timeline } = this.world;
+    if (timeline.now >= this.frozenUntil) return false;
+    timeline.later(this.frozenUntil - timeline.now, task);
+    return true;
+  }
+
   fillDisk(ms: number): void {
     this.diskFullUntil = this.world.timeline.now + ms;
   }
@@ -159,16 +155,16 @@ export class VirtualServer {
   private disk(life: number): Store {
     const { store, world } = this;
     let queue: Promise<void> = Promise.resolve();
-    /** A batch that failed: those behind it fail, too, until it has got through, as in every real store. */
-    let behind: Batch | null = null;
+    /** Batches that failed, by their first entries: those behind the first fail, too, until it has got through. */
+    const owed = new Set<number>();
     const write = (really: () => Promise<void>, batch: Batch | null = null) => {
       const done = queue.then(async () => {
-        if (batch && behind && behind !== batch) throw new SwarmError('STORE_FAILED', 'An earlier batch is not written yet.');
-        await writeNow(really).catch((error) => {
-          behind ??= batch;
-          throw error;
-        });
-        if (behind === batch) behind = null;
+        const first = batch ? batch.entries[0]!.seq : null;
+        const blocked = first !== null && owed.size > 0 && first > Math.min(...owed);
+        if (first !== null) owed.add(first);
+        if (blocked) throw new SwarmError('STORE_FAILED', 'An earlier batch is not written yet.');
+        await writeNow(really);
+        if (first !== null) owed.delete(first);
       });
       queue = done.catch(() => {});
       return done;
@@ -202,11 +198,19 @@ export class VirtualServer {
   }
 
   private tickLater(life: number): void {
-    this.world.timeline.later(TICK_MS, () => {
-      if (life !== this.life) return;
-      this.submit({ type: 'tick' });
-      this.tickLater(life);
-    });
+    this.world.timeline.later(TICK_MS, () => this.tick(life));
+  }
+
+  private tick(life: number): void {
+    if (life !== this.life || this.putOff(() => this.tick(life))) return;
+    // As the real one: no clock runs while nothing can be let out.
+    if (!this.trouble) {
+      const { now } = this.world.timeline;
+      const idleMs = now - this.tickedAt - TICK_MS;
+      this.tickedAt = now;
+      this.submit(idleMs > LIMITS.tickLate ? { type: 'tick', idleMs } : { type: 'tick' });
+    }
+    this.tickLater(life);
   }
 
   // ── sockets ───────────────────────────────────────────────────────────────────────────────────
@@ -216,6 +220,7 @@ export class VirtualServer {
   }
 
   closed(wire: Wire, minerId: string): void {
+    if (this.putOff(() => this.closed(wire, minerId))) return;
     this.sessions.delete(wire);
     if (this.wires.get(minerId) !== wire) return;
     this.wires.delete(minerId);
@@ -224,6 +229,7 @@ export class VirtualServer {
 
   serve(wire: Wire, minerId: string, request: Request, answer: (reply: Reply) => void): void {
     if (!this.journal || !this.sessions.has(wire)) return;
+    if (this.putOff(() => this.serve(wire, minerId, request, answer))) return;
     if (request.name === 'hello') {
       const older = this.wires.get(minerId);
       this.wires.set(minerId, wire);

@@ -33,6 +33,14 @@ describe('the protocol under faults', () => {
     expect(faultsOf(tally)).toBeGreaterThan(5 * seeds);
   });
 
+  it('gets there over lines on which every transfer takes over a minute', async () => {
+    for (const transfer of [65_000, 110_000]) {
+      const { problem, counters } = await new World(1, options({ schedule: CALM, stages: 2, miners: 6, transfer })).run();
+      expect(problem, `${transfer / 1000} s a transfer`).toBeNull();
+      expect(counters!.bans).toBe(0);
+    }
+  });
+
   it('wastes nothing when nothing goes wrong', async () => {
     const { problem, computed, counted, assigned, counters } = await new World(1, options({ schedule: CALM, uniform: true })).run();
     expect(problem).toBeNull();
@@ -63,6 +71,33 @@ describe('the simulation itself', () => {
     const { problem } = await new World(1, options()).run();
     spy.mockRestore();
     expect(problem).toContain('kept inputs');
+  });
+
+  it.each([
+    [
+      'credit without a receipt',
+      'has credit',
+      (coordinator: Coordinator) => {
+        for (const credit of coordinator.state.credits.values()) credit.receipts += 1;
+      },
+    ],
+    [
+      'a miner that is not told why it waits',
+      'is not told why',
+      (coordinator: Coordinator) => {
+        for (const miner of coordinator.state.miners.values()) miner.waiting = null;
+      },
+    ],
+  ])('notices %s', async (_, message, spoil) => {
+    const handle = Coordinator.prototype.handle;
+    const spy = vi.spyOn(Coordinator.prototype, 'handle').mockImplementation(function (this: Coordinator, input, now) {
+      const effects = handle.call(this, input, now);
+      if (input.type === 'tick') spoil(this);
+      return effects;
+    });
+    const { problem } = await new World(1, options()).run();
+    spy.mockRestore();
+    expect(problem).toContain(message);
   });
 
   it('notices an input that counts twice', async () => {

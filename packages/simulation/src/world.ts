@@ -27,6 +27,8 @@ export interface Options {
   /** Look at every invariant after every input. */
   check: boolean;
   /** Inputs between snapshots. */
+  /** Ms of every transfer; each miner's own when absent. */
+  transfer?: number;
   snapshotEvery: number;
   /** Miners alike, a network and a disk without jitter: the seed decides nothing but what the schedule draws. */
   uniform?: boolean;
@@ -76,7 +78,7 @@ export class World {
   readonly stats = { inputs: 0, computed: 0, counted: 0, assigned: 0, faults: new Map<string, number>() };
   readonly miners: VirtualMiner[] = [];
   private readonly store = new SqliteStore(':memory:', { synchronous: 'OFF' });
-  private readonly server: VirtualServer;
+  readonly server: VirtualServer;
   private readonly seed: number;
   private problem: string | null = null;
   private closedSteps = 0;
@@ -280,6 +282,8 @@ export class World {
     const speed = random.next();
     const pace = speed < 0.2 ? 30 : speed < 0.8 ? 100 : speed < 0.97 ? 400 : 3_000;
     const temper: Temper = { pace: pace * random.between(0.7, 1.4), latency: random.between(5, 150), transfer: random.between(50, 1_000) };
+    if (this.fault('slowLine')) temper.transfer = random.between(5_000, 120_000);
+    if (this.options.transfer) temper.transfer = this.options.transfer;
     this.miners.push(new VirtualMiner(this, `m${this.miners.length}`, temper));
   }
 
@@ -305,7 +309,8 @@ export class World {
       const ms = random.between(1_000, 90_000);
       for (const miner of alive) if (random.chance(0.5)) miner.cut(ms);
     }
-    if (this.fault('fullDisk')) this.server.fillDisk(random.between(500, 5_000));
+    if (this.fault('fullDisk')) this.server.fillDisk(random.between(500, random.chance(0.2) ? 120_000 : 5_000));
+    if (this.server.running && this.fault('standstill')) this.server.freeze(random.between(500, 90_000));
     if (this.server.running && this.fault('kill')) this.killServer(random.between(100, 20_000));
   }
 

@@ -11,8 +11,8 @@ export type Place = 'following' | 'repeated';
  * somebody else's entries.
  */
 export class Guard {
-  /** First entry of the batch that failed and was not tried again; null when there is none. */
-  #owed: number | null = null;
+  /** First entries of the batches that failed and have not got through since. */
+  readonly #owed = new Set<number>();
 
   /**
    * Where `batch` belongs in a log whose newest entry is `newest`. Throws `STORE_CONFLICT` when it does not follow,
@@ -26,8 +26,9 @@ export class Guard {
     batch.entries.forEach(({ seq }, k) => {
       if (seq !== first! + k) throw new SwarmError('STORE_CONFLICT', `Entry ${seq} does not follow entry ${first! + k - 1} of its batch.`);
     });
-    if (this.#owed !== null && (first === undefined || first > this.#owed))
-      throw new SwarmError('STORE_FAILED', `Entry ${this.#owed} could not be stored and must be tried again first.`);
+    const owed = Math.min(...this.#owed);
+    if (this.#owed.size > 0 && (first === undefined || first > owed))
+      throw new SwarmError('STORE_FAILED', `Entry ${owed} could not be stored and must be tried again first.`);
     if (first === undefined || first === newest + 1) return 'following';
     const last = first + batch.entries.length - 1;
     if (first >= 1 && first <= newest && last === newest) return 'repeated';
@@ -35,14 +36,15 @@ export class Guard {
   }
 
   stored(batch: Batch): void {
-    if (batch.entries.length > 0) this.#owed = null;
+    const first = batch.entries[0]?.seq;
+    if (first !== undefined) this.#owed.delete(first);
   }
 
   /** What `append` threw. A conflict leaves nothing to be tried again. */
   failed(batch: Batch, error: unknown): void {
     if (error instanceof SwarmError && error.code !== 'STORE_FAILED') return;
     const first = batch.entries[0]?.seq;
-    if (first !== undefined) this.#owed = Math.min(first, this.#owed ?? first);
+    if (first !== undefined) this.#owed.add(first);
   }
 }
 

@@ -664,14 +664,6 @@ describe('replaying', () => {
   it.each([
     ['does not begin at its beginning', [{ seq: 1, at: 0, body: '{"add":1}' }], /after entry 0: it does not begin at its beginning/],
     [
-      'holds what is no JSON',
-      [
-        { seq: 1, at: 0, body: '{"type":"genesis","genesis":"g"}' },
-        { seq: 2, at: 0, body: '{' },
-      ],
-      /after entry 1/,
-    ],
-    [
       'holds what the machine does not take',
       [
         { seq: 1, at: 0, body: '{"type":"genesis","genesis":"g"}' },
@@ -683,6 +675,25 @@ describe('replaying', () => {
     const store = new FakeStore();
     store.log.push(...entries);
     await expect(replay(store, maker)).rejects.toMatchObject({ code: 'LOG_UNREADABLE', message: expect.stringMatching(message) });
+  });
+
+  it.each([
+    ['an entry that is no JSON', [{ seq: 2, at: 0, body: '{' }], 'Entry 2 of the log is not what was written.'],
+    ['a gap', [{ seq: 3, at: 0, body: '{"add":1}' }], 'Entry 2 of the log is missing.'],
+    ['no beginning', [], 'Entry 1 of the log is missing.'],
+  ])('a damaged log, with %s, says where; another is begun behind it and can be gone on with', async (what, entries, message) => {
+    const store = new FakeStore();
+    if (what !== 'no beginning') store.log.push({ seq: 1, at: 0, body: '{"type":"genesis","genesis":"g"}' });
+    store.log.push(...entries, { seq: 4, at: 0, body: '{"add":1}' });
+    await expect(replay(store, maker)).rejects.toMatchObject({ code: 'LOG_DAMAGED', message });
+    const bench = new Bench(store);
+    const { journal, damage, begin } = await bench.open();
+    expect([journal, damage]).toMatchObject([null, { code: 'LOG_DAMAGED', message }]);
+    bench.journal = await begin('second');
+    bench.submit(5);
+    await bench.flush();
+    expect((await new Bench(store).open()).journal).toMatchObject({ handled: 6 });
+    expect((await replay(store, maker))!.machine.snapshot()).toMatchObject({ name: 'second', sum: 5 });
   });
 
   it('says what the maker says of a log of another release', async () => {

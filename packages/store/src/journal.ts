@@ -8,7 +8,7 @@
  */
 import { hash } from 'node:crypto';
 import { SwarmError } from '@starling/protocol';
-import type { Batch, Entry, Row, Store, StoredTensor } from './store.ts';
+import type { Batch, Entry, Row, Snapshot, Store, StoredTensor } from './store.ts';
 
 /** What is journaled: pure, and plain data in and out. */
 export interface Machine<Input, Effect> {
@@ -70,6 +70,17 @@ interface Pending<Input, Effect> extends Handled<Input, Effect> {
   reject(error: unknown): void;
 }
 
+export interface Opened<Input, Effect, M extends Machine<Input, Effect>> {
+  journal: Journal<Input, Effect, M> | null;
+  damage: SwarmError | null;
+  begin(genesis: unknown): Promise<Journal<Input, Effect, M>>;
+}
+
+function snapshotOf(machine: Machine<never, unknown>, seq: number): Snapshot {
+  const state = JSON.stringify(machine.snapshot());
+  return { seq, hash: hash('sha256', state), state };
+}
+
 export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
   readonly machine: M;
   private readonly store: Store;
@@ -77,7 +88,7 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
   private readonly snapshotEvery: number;
   private pending: Pending<Input, Effect>[] = [];
   /** Taken, and not handed over yet. */
-  private snapshots: { seq: number; state: string }[] = [];
+  private snapshots: Snapshot[] = [];
   private snapshotSeq: number;
   private seq: number;
   /** The newest entry that is stored. */
@@ -103,24 +114,34 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
   }
 
   /**
-   * Goes on with the log in `store`, or begins one with `genesis`. `again`: begin anew although there is a log (its
-   * blobs are gone, say); what it holds stays readable. Throws what the store throws, or `LOG_UNREADABLE`.
+   * What is there to go on with: null when the log is empty, or when it is damaged, as `damage` then tells. `begin`
+   * begins anew behind whatever is there (its blobs may be gone, too); that stays as it is. Throws what the store throws, and
+   * `LOG_UNREADABLE` for a log of another release.
    */
   static async open<Input, Effect, M extends Machine<Input, Effect>>(
     store: Store,
     maker: Maker<M>,
     ports: JournalPorts<Input, Effect>,
     { snapshotEvery = SNAPSHOT_EVERY }: { snapshotEvery?: number } = {},
-  ): Promise<{ journal: Journal<Input, Effect, M> | null; begin(genesis: unknown): Promise<Journal<Input, Effect, M>> }> {
-    const found = await replay(store, maker);
+  ): Promise<Opened<Input, Effect, M>> {
+    let damage: SwarmError | null = null;
+    const found = await replay(store, maker).catch((error: unknown) => {
+      if (!(error instanceof SwarmError) || error.code !== 'LOG_DAMAGED') throw error;
+      damage = error;
+      return null;
+    });
     return {
       journal: found && new Journal(store, ports, found, snapshotEvery),
+      damage,
       begin: async (genesis) => {
-        const seq = (found?.seq ?? 0) + 1;
+        const seq = (await store.lastSeq()) + 1;
         const at = Math.max(found?.machine.now ?? 0, ports.now());
         const entry: Genesis = { type: 'genesis', genesis };
         await store.append({ entries: [{ seq, at, body: JSON.stringify(entry) }], rows: [], tensors: [], released: [] });
-        return new Journal(store, ports, { machine: maker.begin(genesis, at), seq, snapshotSeq: seq }, snapshotEvery);
+        const machine = maker.begin(genesis, at);
+        // Nobody will ever read what is before it again, and perhaps nobody can.
+        if (damage) await store.saveSnapshot(snapshotOf(machine, seq));
+        return new Journal(store, ports, { machine, seq, snapshotSeq: seq }, snapshotEvery);
       },
     };
   }
@@ -150,7 +171,7 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
       this.seq += 1;
       if (this.seq - this.snapshotSeq >= this.snapshotEvery) {
         this.snapshotSeq = this.seq;
-        this.snapshots.push({ seq: this.seq, state: JSON.stringify(this.machine.snapshot()) });
+        this.snapshots.push(snapshotOf(this.machine, this.seq));
       }
       this.pending.push({ input, effects, at: this.at, seq: this.seq, tensors, resolve, reject });
     } catch (error) {
@@ -221,9 +242,7 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
     this.snapshots = this.snapshots.slice(covered.length);
     await this.untilItWorks(() => this.store.append(batch));
     this.durable = stored;
-    for (const { seq, state } of covered) {
-      await this.untilItWorks(() => this.store.saveSnapshot({ seq, hash: hash('sha256', state), state }));
-    }
+    for (const snapshot of covered) await this.untilItWorks(() => this.store.saveSnapshot(snapshot));
   }
 
   private async untilItWorks(attempt: () => Promise<void>): Promise<void> {
@@ -252,7 +271,7 @@ export interface Replayed<M> {
 
 /**
  * The machine as it was after entry `through`, from the newest snapshot before it; null for an empty log.
- * `snapshots: false` reads the whole log. Throws `LOG_UNREADABLE`.
+ * `snapshots: false` reads the whole log. Throws `LOG_DAMAGED`, and `LOG_UNREADABLE` for one of another release.
  */
 export async function replay<Input, Effect, M extends Machine<Input, Effect>>(
   store: Pick<Store, 'entries' | 'snapshot'>,
@@ -269,7 +288,7 @@ export async function replay<Input, Effect, M extends Machine<Input, Effect>>(
       const page = await store.entries(seq, Math.min(PAGE, through - seq));
       more = page.length > 0;
       for (const entry of page) {
-        const input = JSON.parse(entry.body) as Genesis | Input;
+        const input = parse<Input>(entry, seq);
         if (isGenesis(input)) {
           machine = maker.begin(input.genesis, entry.at);
           snapshotSeq = entry.seq;
@@ -285,6 +304,15 @@ export async function replay<Input, Effect, M extends Machine<Input, Effect>>(
     throw new SwarmError('LOG_UNREADABLE', `The log cannot be read after entry ${seq}: ${(error as Error).message}.`, { cause: error });
   }
   return machine && { machine, seq, snapshotSeq };
+}
+
+function parse<Input>({ seq, body }: Entry, before: number): Genesis | Input {
+  if (seq !== before + 1) throw new SwarmError('LOG_DAMAGED', `Entry ${before + 1} of the log is missing.`);
+  try {
+    return JSON.parse(body) as Genesis | Input;
+  } catch (error) {
+    throw new SwarmError('LOG_DAMAGED', `Entry ${seq} of the log is not what was written.`, { cause: error });
+  }
 }
 
 const isGenesis = (input: unknown): input is Genesis => (input as { type?: unknown })?.type === 'genesis';

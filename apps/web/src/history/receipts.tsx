@@ -7,6 +7,7 @@ export const OUTCOMES = {
   counted: { tone: 'work', label: 'Counted', meaning: 'receipts that went into a step' },
   surplus: { tone: 'idle', label: 'Surplus', meaning: 'others were first; credited all the same' },
   refused: { tone: 'bad', label: 'Refused', meaning: 'not taken, for a reason stated below' },
+  lost: { tone: 'wait', label: 'Lost', meaning: 'nothing came of it in time' },
 } as const satisfies Record<ReceiptEntry['outcome'], { tone: string; label: string; meaning: string }>;
 
 const KINDS: Record<LeaseKind, string> = { forward: 'forward', backward: 'backward', evaluate: 'evaluation' };
