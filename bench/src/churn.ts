@@ -75,7 +75,7 @@ class ProcessMiner {
 
 interface Phase {
   rough: boolean;
-  /** Tokens merged, and the ms that took, from the first step that closed in the phase to the last. */
+  /** Tokens of the steps that closed in it, and how long it was: a standstill at its end counts. */
   tokens: number;
   ms: number;
 }
@@ -159,9 +159,9 @@ class Arena {
     }
     await sleep(Math.max(0, began + ms - Date.now()));
     const ended = Date.now();
-    const inside = (await this.points()).filter(({ time }) => time >= began && time <= ended);
-    const [first, last] = [inside[0]!, inside.at(-1)!];
-    return { rough, tokens: last.tokens - first.tokens, ms: last.time - first.time };
+    const points = await this.points();
+    const tokensAt = (moment: number) => points.findLast(({ time }) => time <= moment)?.tokens ?? 0;
+    return { rough, tokens: tokensAt(ended) - tokensAt(began), ms: ended - began };
   }
 
   async close(): Promise<void> {
@@ -221,6 +221,7 @@ export async function churn(options: ChurnOptions): Promise<Report> {
       against: 'needed',
       ratio: run.receipts.counted / needed,
     },
+    { metric: 'microbatches in two gradients of one merge', value: run.countedTwice, unit: 'microbatches' },
     { metric: 'receipts credited and not needed', value: run.receipts.surplus, unit: 'receipts' },
     { metric: 'leases hedged', value: counters.hedged, unit: 'leases' },
     { metric: 'gradients redone', value: counters.redone, unit: 'gradients' },

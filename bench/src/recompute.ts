@@ -25,6 +25,8 @@ export interface LoggedRun {
   merges: ReadonlyMap<string, Merged>;
   /** Receipts that counted, and those that were credited only. */
   receipts: { counted: number; surplus: number };
+  /** Microbatches that were in two gradients of one merge. */
+  countedTwice: number;
 }
 
 /** Reads every merge out of a log. */
@@ -33,6 +35,7 @@ export async function readRun(where: string): Promise<LoggedRun> {
   try {
     const merges = new Map<string, Merged>();
     const receipts = { counted: 0, surplus: 0 };
+    let countedTwice = 0;
     const pending = new Map<number, Contributed[]>();
     let machine: Machine | null = null;
     const watched = {
@@ -49,7 +52,10 @@ export async function readRun(where: string): Promise<LoggedRun> {
           if (effect.type === 'settled') receipts[effect.outcome] += 1;
           if (effect.type === 'release' && input.type === 'merged') {
             const { stage, version, parameterHash } = input;
-            merges.set(`${stage}@${version}`, { parameterHash, contributions: pending.get(stage)! });
+            const contributions = pending.get(stage)!;
+            const microbatches = contributions.flatMap((contributed) => contributed.microbatches);
+            countedTwice += microbatches.length - new Set(microbatches).size;
+            merges.set(`${stage}@${version}`, { parameterHash, contributions });
           }
         }
         return effects;
@@ -57,7 +63,7 @@ export async function readRun(where: string): Promise<LoggedRun> {
       return inner;
     };
     await replay(reader, watched, { snapshots: false });
-    return { machine: machine!, merges, receipts };
+    return { machine: machine!, merges, receipts, countedTwice };
   } finally {
     await reader.close();
   }
