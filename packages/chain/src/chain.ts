@@ -80,13 +80,13 @@ export interface Metagraph {
   neurons: Neuron[];
 }
 
-/** What one epoch paid. */
+/** What one epoch paid. Amounts are null where a chain keeps them to itself. */
 export interface EpochPaid {
   epoch: number;
   block: number;
-  owner: bigint;
+  owner: bigint | null;
   /** Incentive that would have gone to the owner's own hotkeys. */
-  burned: bigint;
+  burned: bigint | null;
   /** By uid. */
   neurons: {
     uid: number;

@@ -47,6 +47,9 @@ export const ERROR_HINTS = {
   DELEGATION_WRONG_SERVER: 'Connect the wallet on this page again: what it signed is for another server.',
   DEVICE_KEY_UNSUPPORTED: 'Update the browser (Chrome 137+, Firefox 129+, Safari 17+): it has to make ed25519 keys.',
   CHAIN_UNREACHABLE: 'The chain does not answer. Training goes on; calls that are in no block yet are to be sent again.',
+  CHAIN_WRONG_NETWORK: 'Give the address of a node of the chain that is meant, or the genesis hash of the chain that is there.',
+  CHAIN_INCOMPATIBLE:
+    'The chain was changed in a way this release does not know: update it. Training goes on; weights are not set meanwhile.',
   CHAIN_REFUSED: 'The chain did not take this call, for the reason it names. Nothing was changed.',
   // Miner side
   WEBGPU_UNAVAILABLE:

@@ -8,6 +8,9 @@ import { give, share } from './staking.ts';
 import { type DevState, ownerUid, stakeOn } from './state.ts';
 import { openCommits } from './weights.ts';
 
+/** Here nothing is kept secret. */
+export type FullyPaid = EpochPaid & { owner: bigint; burned: bigint };
+
 const U16_MAX = 65_535n;
 
 /** u16 share in units of 2^-32. */
@@ -30,7 +33,7 @@ export function mint(state: DevState): void {
 export const isEpochDue = ({ block, lastEpochBlock, config }: DevState): boolean => block - lastEpochBlock >= config.tempo;
 
 /** Yuma Consensus, and everybody is paid. */
-export function closeEpoch(state: DevState): EpochPaid {
+export function closeEpoch(state: DevState): FullyPaid {
   const { config, pending } = state;
   const lastMechanismStep = state.lastEpochBlock;
   state.lastEpochBlock = state.block;
