@@ -90,10 +90,6 @@ export class Runtime {
     return make(...Object.values(args));
   }
 
-  hasCall(pallet: string, name: string): boolean {
-    return this.#tx[pallet]?.[name] !== undefined;
-  }
-
   /** The runtime's name of an error, `SettingWeightsTooFast` say. */
   errorName(error: DispatchError): string {
     return error.isModule ? this.registry.findMetaError(error.asModule).name : error.type;

@@ -39,17 +39,6 @@ export function div(a: number, b: number): Fixed {
   return high * HALF_WORD + Math.floor(((shifted - high * b) * HALF_WORD) / b);
 }
 
-/** The nearest I32F32, of two equally near the even one, as `from_num` of a float does. */
-export function fromNumber(x: number): Fixed {
-  const scaled = x * ONE;
-  const below = Math.floor(scaled);
-  const rest = scaled - below;
-  return rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below;
-}
-
-/** For people: what it is about. */
-export const toNumber = (x: Fixed): number => x / ONE;
-
 /** ⌊x·65535⌋, the form in which shares in [0, 1] are stored (`fixed_proportion_to_u16`). */
 export function toU16(x: Fixed): number {
   return Math.min(U16_MAX, Math.max(0, Math.floor((x * U16_MAX) / ONE)));

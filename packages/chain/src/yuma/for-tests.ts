@@ -1,5 +1,6 @@
 /** A subnet of tests: what the chain stores between epochs, and nothing else. */
 import { runEpoch } from './epoch.ts';
+import { type Fixed, ONE } from './fixed.ts';
 import { EMPTY_ROW } from './sparse.ts';
 import type { EpochParameters, NeuronAfter, NeuronBefore } from './types.ts';
 import { upscaleToU16 } from './weights.ts';
@@ -63,4 +64,12 @@ export class Subnet {
     const { uids, values } = this.neurons[uid]!.bonds;
     return values[uids.indexOf(on)] ?? 0;
   }
+}
+
+/** The nearest I32F32, of two equally near the even one, as `from_num` of a float does. */
+export function fromNumber(x: number): Fixed {
+  const scaled = x * ONE;
+  const below = Math.floor(scaled);
+  const rest = scaled - below;
+  return rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below;
 }

@@ -1,7 +1,8 @@
 /** Known values of subtensor's own tests of its arithmetic: pallets/subtensor/src/tests/math/*.rs, named at each. */
 import { describe, expect, it } from 'vitest';
 import { averageRow } from './bonds.ts';
-import { div, type Fixed, fromNumber, mul, normalise, ONE, sum, toU16 } from './fixed.ts';
+import { div, type Fixed, mul, normalise, ONE, sum, toU16 } from './fixed.ts';
+import { fromNumber } from './for-tests.ts';
 import { expBits, sigmoid } from './liquid-alpha.ts';
 import { consensusOf, weightedMedian } from './median.ts';
 import { type SparseMatrix, sparseRow } from './sparse.ts';
