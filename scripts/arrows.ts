@@ -9,6 +9,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   'packages/model': ['kernels', 'protocol'],
   'packages/coordinator': ['protocol'],
   'packages/store': ['protocol'],
+  'packages/chain': ['protocol', 'store'],
   'packages/simulation': ['coordinator', 'protocol', 'store'],
   'packages/miner': ['kernels', 'model', 'protocol'],
   server: ['coordinator', 'model', 'protocol', 'store'],

@@ -41,6 +41,19 @@ export const ERROR_HINTS = {
   CONTRIBUTION_MISMATCH:
     'The gradient covers other microbatches than those accepted from this miner. Discard it and fetch the stage again.',
   PARAMETERS_DIVERGED: 'This miner’s parameters differ from the swarm’s. It fetches the stage again by itself.',
+  // Identity and chain
+  ADDRESS_INVALID: 'Copy the address from the wallet again; it begins with 5 and has 47 or 48 characters.',
+  SIGNATURE_INVALID: 'Sign again with the account that is shown. Nothing was changed.',
+  DELEGATION_EXPIRED: 'Connect the wallet again: one signature, and this device works for the hotkey for up to 30 days.',
+  DELEGATION_REPLAYED: 'Connect the wallet again: every challenge can be signed once, within two minutes.',
+  DELEGATION_WRONG_NETWORK: 'Connect the wallet on this page again: what it signed is for another network or subnet.',
+  DELEGATION_WRONG_SERVER: 'Connect the wallet on this page again: what it signed is for another server.',
+  DEVICE_KEY_UNSUPPORTED: 'Update the browser (Chrome 137+, Firefox 129+, Safari 17+): it has to make ed25519 keys.',
+  CHAIN_UNREACHABLE: 'The chain does not answer. Training goes on; calls that are in no block yet are to be sent again.',
+  CHAIN_WRONG_NETWORK: 'Give the address of a node of the chain that is meant, or the genesis hash of the chain that is there.',
+  CHAIN_INCOMPATIBLE:
+    'The chain was changed in a way this release does not know: update it. Training goes on; weights are not set meanwhile.',
+  CHAIN_REFUSED: 'The chain did not take this call, for the reason it names. Nothing was changed.',
   // Miner side
   WEBGPU_UNAVAILABLE:
     'Use a browser with WebGPU (Chrome 113+, Edge, Safari 26+, Firefox 141+ on Windows) and switch hardware acceleration on; or choose the wasm backend, which needs no GPU.',

@@ -1,0 +1,140 @@
+import { toHex } from '@starling/protocol';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { utf8 } from './bytes.ts';
+import { Challenges } from './challenges.ts';
+import { acceptDelegation, type Delegation, delegationText, type SignedDelegation } from './delegation.ts';
+import { DeviceKey, Sr25519Key } from './keys.ts';
+import { assertFromDevice, delegatedSession, deviceText, guestSession } from './session.ts';
+import { wrapBytes } from './signature.ts';
+
+const HERE = { network: 'dev-1', netuid: 9, server: 'starling.example' };
+const NOW = Date.UTC(2026, 0, 2, 3, 4, 5);
+const DAY = 86_400_000;
+const wallet = Sr25519Key.development('miner');
+
+let device: DeviceKey;
+let other: DeviceKey;
+let challenges: Challenges;
+beforeAll(async () => {
+  [device, other] = [await DeviceKey.generate(), await DeviceKey.generate()];
+});
+beforeEach(() => {
+  let count = 0;
+  challenges = new Challenges((bytes) => new Uint8Array(bytes).fill(++count));
+});
+
+const fresh = (changes: Partial<Delegation> = {}): Delegation => ({
+  ...HERE,
+  hotkey: wallet.address,
+  device: toHex(device.publicKey),
+  expiresAt: NOW + DAY,
+  ...challenges.issue(NOW),
+  ...changes,
+});
+
+/** As a wallet does it: the bytes wrapped. */
+async function sign(delegation: Delegation, by = wallet, at: DeviceKey = device): Promise<SignedDelegation> {
+  const text = utf8(delegationText(delegation));
+  return {
+    delegation,
+    walletSignature: `0x${toHex(by.sign(wrapBytes(text)))}`,
+    deviceSignature: toHex(await at.sign(text)),
+  };
+}
+
+const accept = (signed: unknown, now = NOW + 1_000) => acceptDelegation(signed, HERE, challenges, now);
+const refused = (code: string) => expect.objectContaining({ code });
+
+describe('a delegation', () => {
+  it('is taken once, and makes a session of the hotkey', async () => {
+    const signed = await sign(fresh());
+    const delegation = await accept(signed);
+    expect(delegatedSession(delegation)).toEqual({
+      server: HERE.server,
+      device: toHex(device.publicKey),
+      hotkey: wallet.address,
+      expiresAt: NOW + DAY,
+    });
+    await expect(accept(signed)).rejects.toThrow(refused('DELEGATION_REPLAYED'));
+  });
+
+  it('reads in the wallet as what it is', () => {
+    expect(delegationText(fresh({ device: '00'.repeat(32) }))).toMatchInlineSnapshot(`
+      "Starling: let this device mine for my hotkey. It moves no funds.
+      network: dev-1
+      netuid: 9
+      server: starling.example
+      hotkey: ${wallet.address}
+      device: 0000000000000000000000000000000000000000000000000000000000000000
+      issued: 2026-01-02T03:04:05.000Z
+      expires: 2026-01-03T03:04:05.000Z
+      nonce: 01010101010101010101010101010101"
+    `);
+  });
+
+  it.each<[string, string, () => Promise<unknown>]>([
+    ['another’s signature', 'SIGNATURE_INVALID', async () => sign(fresh(), Sr25519Key.development('thief'))],
+    ['a device that is not one’s own', 'SIGNATURE_INVALID', async () => sign(fresh(), wallet, other)],
+    ['no signature', 'SIGNATURE_INVALID', async () => ({ ...(await sign(fresh())), walletSignature: '' })],
+    [
+      'something changed after signing',
+      'SIGNATURE_INVALID',
+      async () => ({ ...(await sign(fresh())), delegation: fresh({ expiresAt: NOW + 2 * DAY }) }),
+    ],
+    ['another network', 'DELEGATION_WRONG_NETWORK', async () => sign(fresh({ network: 'dev-2' }))],
+    ['another subnet', 'DELEGATION_WRONG_NETWORK', async () => sign(fresh({ netuid: 10 }))],
+    ['another server', 'DELEGATION_WRONG_SERVER', async () => sign(fresh({ server: 'evil.example' }))],
+    ['one that is over', 'DELEGATION_EXPIRED', async () => sign(fresh({ expiresAt: NOW + 999 }))],
+    ['one for half a year', 'DELEGATION_EXPIRED', async () => sign(fresh({ expiresAt: NOW + 180 * DAY }))],
+    ['a challenge nobody issued', 'DELEGATION_REPLAYED', async () => sign(fresh({ nonce: 'ab'.repeat(16) }))],
+    ['another time than the challenge’s', 'DELEGATION_REPLAYED', async () => sign(fresh({ issuedAt: NOW - 1 }))],
+    ['a hotkey that is no address', 'ADDRESS_INVALID', async () => sign(fresh({ hotkey: 'me' }))],
+    ['a line smuggled in', 'BAD_MESSAGE', async () => sign(fresh({ server: 'starling.example\nhotkey: 5other' }))],
+    ['nothing of the kind', 'BAD_MESSAGE', async () => null],
+  ])('is refused: %s', async (_, code, make) => {
+    await expect(accept(await make())).rejects.toThrow(refused(code));
+  });
+
+  it('is refused two minutes after the challenge', async () => {
+    await expect(accept(await sign(fresh()), NOW + 120_001)).rejects.toThrow(refused('DELEGATION_REPLAYED'));
+    await expect(accept(await sign(fresh()), NOW + 120_000)).resolves.toMatchObject({ hotkey: wallet.address });
+  });
+
+  it('that was refused leaves the challenge to the one who has the key', async () => {
+    const delegation = fresh();
+    await expect(accept(await sign(delegation, Sr25519Key.development('thief')))).rejects.toThrow(refused('SIGNATURE_INVALID'));
+    await expect(accept(await sign(delegation))).resolves.toMatchObject({ hotkey: wallet.address });
+  });
+});
+
+it('challenges that nobody answers do not pile up', () => {
+  const few = new Challenges((bytes) => crypto.getRandomValues(new Uint8Array(bytes)));
+  const first = few.issue(NOW);
+  for (let i = 0; i < 10_000; i++) few.issue(NOW);
+  expect(() => few.redeem(first.nonce, NOW)).toThrow(refused('DELEGATION_REPLAYED'));
+});
+
+describe('a message of a device', () => {
+  const message = { purpose: 'receipt', server: HERE.server, subject: 'lease-7', sha256: 'ab'.repeat(32) };
+  const guest = () => guestSession(HERE.server, toHex(device.publicKey));
+
+  it('is taken from a guest, and from the same device once it has a hotkey', async () => {
+    const signature = await device.sign(utf8(deviceText(message)));
+    const { device: known } = await accept(await sign(fresh()));
+    for (const session of [guest(), delegatedSession({ ...fresh(), device: known })])
+      await expect(assertFromDevice(session, message, signature, NOW)).resolves.toBeUndefined();
+  });
+
+  it('is refused from another device, for another lease, content, purpose or server, and when the delegation is over', async () => {
+    const signature = await device.sign(utf8(deviceText(message)));
+    const check = (changes: Partial<typeof message>, session = guest(), now = NOW) =>
+      expect(assertFromDevice(session, { ...message, ...changes }, signature, now)).rejects;
+    await check({}, guestSession(HERE.server, toHex(other.publicKey))).toThrow(refused('SIGNATURE_INVALID'));
+    await check({ subject: 'lease-8' }).toThrow(refused('SIGNATURE_INVALID'));
+    await check({ sha256: 'cd'.repeat(32) }).toThrow(refused('SIGNATURE_INVALID'));
+    await check({ purpose: 'contribution' }).toThrow(refused('SIGNATURE_INVALID'));
+    await check({ server: 'evil.example' }).toThrow(refused('DELEGATION_WRONG_SERVER'));
+    await check({}, delegatedSession(fresh()), NOW + DAY).toThrow(refused('DELEGATION_EXPIRED'));
+    await check({ subject: 'a\nb' }).toThrow(refused('BAD_MESSAGE'));
+  });
+});

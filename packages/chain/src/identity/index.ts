@@ -1,0 +1,7 @@
+export { fromHex, utf8 } from './bytes.ts';
+export { type Challenge, Challenges } from './challenges.ts';
+export * from './delegation.ts';
+export { DeviceKey, type Signer, Sr25519Key } from './keys.ts';
+export * from './session.ts';
+export { isEd25519, isSigned, isSr25519, wrapBytes } from './signature.ts';
+export { BITTENSOR_PREFIX, decodeAddress, encodeAddress } from './ss58.ts';

@@ -1,0 +1,221 @@
+/**
+ * A Substrate node of tests: JSON-RPC over a WebSocket, with a real runtime's metadata, storage in its real encoding, and a
+ * pool that takes extrinsics apart and looks at their signatures as a node does.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { resolve } from 'node:path';
+import type { DispatchError } from '@polkadot/types/interfaces';
+import { toHex } from '@starling/protocol';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { fromHex, isSr25519 } from '../identity/index.ts';
+import { Runtime, type RuntimeVersion } from './runtime.ts';
+
+const FILE = 'chain/subtensor-metadata-v16.scale';
+/** Beside the repository or in it. */
+const PLACES = ['../../../../../shared', '../../../../shared'].map((place) => resolve(import.meta.dirname, place, FILE));
+
+/** Of a real subtensor runtime; null, and `explain` is told, where there is none. */
+export function findMetadata(explain: (why: string) => void): Uint8Array | null {
+  const path = PLACES.find((place) => existsSync(place));
+  if (!path) explain(`The tests of SubtensorChain are skipped: no ${FILE} in ${PLACES.join(' or ')}.`);
+  return path ? readFileSync(path) : null;
+}
+
+export const GENESIS = `0x${'2f'.repeat(32)}`;
+export const VERSION: RuntimeVersion = { specVersion: 425, transactionVersion: 1 };
+
+type Refusal = { code: number; message: string; data?: string };
+
+export class TestNode {
+  readonly runtime: Runtime;
+  readonly #metadata: string;
+  readonly #server: WebSocketServer;
+  readonly #storage = new Map<string, string>();
+  readonly #blocks: { hash: string; extrinsics: string[]; events: string | null }[] = [{ hash: GENESIS, extrinsics: [], events: null }];
+  version = VERSION;
+  genesis = GENESIS;
+  metadataReads = 0;
+  /** Methods that it leaves unanswered. */
+  silent = new Set<string>();
+  /** What the next extrinsic meets: in the pool, or once it is in a block (the runtime's error). */
+  poolRefusal: Refusal | null = null;
+  moduleError: string | null = null;
+  /** Whether what is taken gets into a block. */
+  finalises = true;
+  #askers: { method: string; resolve(): void }[] = [];
+  /** Told between the pool and the final block. */
+  statuses: unknown[] = ['ready', { broadcast: [] }];
+  readonly nonces = new Map<string, number>();
+  /** What was taken, decoded. */
+  readonly taken: { signer: string; method: string; args: unknown }[] = [];
+
+  private constructor(metadata: Uint8Array, server: WebSocketServer) {
+    this.#metadata = `0x${toHex(metadata)}`;
+    this.runtime = new Runtime(VERSION, this.#metadata as `0x${string}`);
+    this.#server = server;
+    server.on('connection', (socket) => socket.on('message', (data) => this.#asked(socket, String(data))));
+  }
+
+  static async start(metadata: Uint8Array): Promise<TestNode> {
+    const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+    await new Promise((done) => server.once('listening', done));
+    return new TestNode(metadata, server);
+  }
+
+  get url(): string {
+    return `ws://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Puts a value there, in the type that the metadata gives it. */
+  set(pallet: string, entry: string, args: readonly unknown[], value: unknown): void {
+    const { registry } = this.runtime;
+    const type = this.runtime.decode(pallet, entry, null).toRawType();
+    const bytes = `0x${toHex(registry.createType(type as 'u8', value).toU8a())}`;
+    this.#storage.set(this.runtime.key(pallet, entry, ...args), bytes);
+  }
+
+  /** A further block, empty. Returns its number. */
+  nextBlock(): number {
+    this.#append([], null);
+    return this.#blocks.length - 1;
+  }
+
+  #append(extrinsics: string[], events: string | null): string {
+    const hash = `0x${this.#blocks.length.toString(16).padStart(64, '0')}`;
+    this.#blocks.push({ hash, extrinsics, events });
+    return hash;
+  }
+
+  /** Resolves when it is asked that the next time. */
+  asked(method: string): Promise<void> {
+    return new Promise((resolve) => this.#askers.push({ method, resolve }));
+  }
+
+  /** Breaks all connections; new ones are taken. */
+  breakLines(): void {
+    for (const socket of this.#server.clients) socket.terminate();
+  }
+
+  async stop(): Promise<void> {
+    this.breakLines();
+    await new Promise((done) => this.#server.close(done));
+  }
+
+  #asked(socket: WebSocket, text: string): void {
+    const { id, method, params } = JSON.parse(text) as { id: number; method: string; params: never[] };
+    const isHeard = (one: { method: string }) => one.method === method;
+    for (const { resolve } of this.#askers.filter(isHeard)) resolve();
+    this.#askers = this.#askers.filter((one) => !isHeard(one));
+    if (this.silent.has(method)) return;
+    const answer = (body: object) => socket.send(JSON.stringify({ jsonrpc: '2.0', id, ...body }));
+    if (method === 'author_submitAndWatchExtrinsic') this.#submitted(socket, answer, params[0]!);
+    else answer({ result: this.#result(method, params) });
+  }
+
+  #result(method: string, params: readonly never[]): unknown {
+    const best = this.#blocks.at(-1)!;
+    const at = (hash: string | undefined) => this.#blocks.findIndex((block) => block.hash === (hash ?? best.hash));
+    switch (method) {
+      case 'chain_getBlockHash':
+        return params[0] === 0 ? this.genesis : best.hash;
+      case 'chain_getFinalizedHead':
+        return best.hash;
+      case 'chain_getHeader':
+        return { number: `0x${at(params[0]).toString(16)}` };
+      case 'chain_getBlock':
+        return { block: { header: { number: `0x${at(params[0]).toString(16)}` }, extrinsics: this.#blocks[at(params[0])]!.extrinsics } };
+      case 'state_getRuntimeVersion':
+        return this.version;
+      case 'state_call':
+        return this.#metadataAt(params[1]!);
+      case 'state_getStorage':
+        return params[0] === this.runtime.key('system', 'events')
+          ? this.#blocks[at(params[1])]!.events
+          : (this.#storage.get(params[0]!) ?? null);
+      case 'state_queryStorageAt':
+        return [{ block: best.hash, changes: (params[0] as string[]).map((key) => [key, this.#storage.get(key) ?? null]) }];
+      case 'system_accountNextIndex':
+        return this.nonces.get(params[0]!) ?? 0;
+      default:
+        return null;
+    }
+  }
+
+  #metadataAt(version: string): string {
+    if (version !== '0x10000000') return '0x00';
+    this.metadataReads += 1;
+    return `0x01${toHex(this.runtime.registry.createType('Bytes', this.#metadata).toU8a())}`;
+  }
+
+  #submitted(socket: WebSocket, answer: (body: object) => void, extrinsic: string): void {
+    const refused = this.poolRefusal ?? this.#take(extrinsic);
+    this.poolRefusal = null;
+    if (refused) {
+      answer({ error: refused });
+      return;
+    }
+    answer({ result: 'sub1' });
+    const tell = (result: unknown) =>
+      socket.send(JSON.stringify({ jsonrpc: '2.0', method: 'author_extrinsicUpdate', params: { subscription: 'sub1', result } }));
+    for (const status of this.statuses) tell(status);
+    if (!this.finalises) return;
+    const hash = this.#append(['0x', extrinsic], this.#events());
+    tell({ inBlock: hash });
+    tell({ finalized: hash });
+  }
+
+  /** As a node's pool: the signature is over what the signed extensions say, in their order (runtime/src/lib.rs), and the nonce is next. */
+  #take(hex: string): Refusal | null {
+    const extrinsic = this.runtime.registry.createType('Extrinsic', hex);
+    const signer = extrinsic.signer.toString();
+    const expected = this.nonces.get(signer) ?? 0;
+    if (extrinsic.nonce.toNumber() !== expected) return { code: 1010, message: 'Invalid Transaction', data: 'Transaction is outdated' };
+    const signed = concatAll(
+      extrinsic.method.toU8a(),
+      extrinsic.era.toU8a(),
+      extrinsic.nonce.toU8a(),
+      extrinsic.tip.toU8a(),
+      [0],
+      u32(this.version.specVersion),
+      u32(this.version.transactionVersion),
+      fromHex(GENESIS)!,
+      fromHex(this.#blocks.at(-1)!.hash)!,
+      [0],
+    );
+    const text = signed.length > 256 ? this.runtime.registry.hash(signed).toU8a() : signed;
+    const signature = extrinsic.signature.toU8a(true).slice(-64);
+    if (!isSr25519(text, signature, extrinsic.signer.value.toU8a()))
+      return { code: 1010, message: 'Invalid Transaction', data: 'Transaction has a bad signature' };
+    this.nonces.set(signer, expected + 1);
+    const { section, method } = extrinsic.method;
+    this.taken.push({ signer, method: `${section}.${method}`, args: (extrinsic.method.toHuman() as { args: unknown }).args });
+    return null;
+  }
+
+  /** `Vec<EventRecord>` of the block's two extrinsics: the inherent went well; ours went as `moduleError` says. */
+  #events(): string {
+    const [system, success, failed, module] = [0, 0, 1, 3];
+    // Phase ApplyExtrinsic, event, DispatchInfo (weight, class, pays), no topics.
+    const record = (index: number, event: ArrayLike<number>) => concatAll([0], u32(index), [system], event, [4, 4, 0, 1], [0]);
+    const ours = this.moduleError ? concatAll([failed, module, SUBTENSOR_PALLET], fromHex(this.#errorOf(this.moduleError))!) : [success];
+    this.moduleError = null;
+    return `0x${toHex(concatAll([2 << 2], record(0, [success]), record(1, ours)))}`;
+  }
+
+  /** The four bytes of an error of the pallet. */
+  #errorOf(name: string): string {
+    for (let number = 0; number < 256; number++) {
+      const error = `0x${number.toString(16).padStart(2, '0')}000000`;
+      const dispatched = this.runtime.registry.createType('DispatchError', { Module: { index: SUBTENSOR_PALLET, error } }) as DispatchError;
+      if (this.runtime.errorName(dispatched) === name) return error;
+    }
+    throw new Error(`the runtime has no error ${name}`);
+  }
+}
+
+const SUBTENSOR_PALLET = 7;
+
+const u32 = (value: number) => [value & 255, (value >> 8) & 255, (value >> 16) & 255, value >>> 24];
+
+const concatAll = (...parts: readonly ArrayLike<number>[]) => Uint8Array.from(parts.flatMap((part) => Array.from(part)));

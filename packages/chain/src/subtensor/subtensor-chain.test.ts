@@ -1,0 +1,357 @@
+import { toHex } from '@starling/protocol';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Call, EpochPaid } from '../chain.ts';
+import { commitHash } from '../commit-hash.ts';
+import { key } from '../dev/for-tests.ts';
+import { runtimeCall } from './extrinsic.ts';
+import { findMetadata, GENESIS, TestNode, VERSION } from './node-for-tests.ts';
+import { epochAt } from './reads.ts';
+import { Runtime } from './runtime.ts';
+import { SubtensorChain, type SubtensorOptions } from './subtensor-chain.ts';
+
+const metadata = findMetadata(console.warn);
+const NETUID = 9;
+const refused = (reason: string) => expect.objectContaining({ reason, code: 'CHAIN_REFUSED' });
+
+/** Time that stands still until it is told to run out. */
+class Timers {
+  readonly tasks = new Set<() => void>();
+  #waiting = () => {};
+  after = (ms: number, task: () => void) => {
+    this.tasks.add(task);
+    if (ms < 30_000) this.#waiting();
+    return () => this.tasks.delete(task);
+  };
+  /** Resolves when somebody pauses; to wait for an answer is no pause. */
+  some(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting = resolve;
+    });
+  }
+  runOut(): void {
+    for (const task of [...this.tasks]) {
+      this.tasks.delete(task);
+      task();
+    }
+  }
+}
+
+/** The owner, a validator and a miner; values that no default has. */
+function fill(node: TestNode): void {
+  const set = (entry: string, value: unknown) => node.set('subtensorModule', entry, [NETUID], value);
+  set('networksAdded', true);
+  const numbers = { tempo: 360, burn: 123_456_789, subnetworkN: 3, maxAllowedUids: 256, maxAllowedValidators: 64, minAllowedWeights: 1 };
+  const more = {
+    maxWeightsLimit: 65_535,
+    weightsSetRateLimit: 100,
+    weightsVersionKey: 7,
+    revealPeriodEpochs: 2,
+    lastMechansimStepBlock: 5,
+  };
+  for (const [entry, value] of Object.entries({ ...numbers, ...more })) set(entry, value);
+  set('commitRevealWeightsEnabled', false);
+  set('lastUpdate', [1, 2, 3]);
+  set('validatorPermit', [false, true, false]);
+  set('active', [true, true, false]);
+  const shares = { stakeWeight: [0, 65_535, 0], consensus: [0, 0, 40_000], incentive: [0, 0, 65_535], dividends: [0, 65_535, 0] };
+  for (const [entry, value] of Object.entries({ ...shares, validatorTrust: [0, 60_000, 0], emission: [0, 41_000, 40_999] }))
+    set(entry, value);
+  node.set('subtensorModule', 'stakeThreshold', [], 1_000_000_000_000);
+  ['owner-hot', 'v1', 'm1'].forEach((name, uid) => {
+    const hotkey = key(name).address;
+    node.set('subtensorModule', 'keys', [NETUID, uid], hotkey);
+    node.set('subtensorModule', 'blockAtRegistration', [NETUID, uid], 10 + uid);
+    node.set('subtensorModule', 'owner', [hotkey], key('cold').address);
+    node.set('subtensorModule', 'totalHotkeyAlpha', [hotkey, NETUID], 1_000 * uid);
+  });
+}
+
+describe.skipIf(!metadata)('subtensor', () => {
+  let node: TestNode;
+  let timers: Timers;
+  let chain: SubtensorChain | null = null;
+  const open = (options: Partial<SubtensorOptions> = {}) =>
+    SubtensorChain.open({ endpoint: node.url, netuid: NETUID, genesis: GENESIS.slice(2), after: timers.after, ...options });
+  beforeEach(async () => {
+    timers = new Timers();
+    node = await TestNode.start(metadata!);
+    fill(node);
+  });
+  afterEach(async () => {
+    await chain?.close();
+    chain = null;
+    await node.stop();
+  });
+
+  describe('the encoding', () => {
+    const runtime = metadata && new Runtime(VERSION, `0x${toHex(metadata)}`);
+    const [hotkey, hotkeyHex] = [key('v1').address, toHex(key('v1').publicKey)];
+
+    it.each<[string, Call, string]>([
+      // pallet 7; call, netuid 9 (u16), vectors of u16 with compact length, version u64: macros/dispatches.rs
+      [
+        'set_weights, 0',
+        { type: 'setWeights', uids: [1, 258], weights: [65_535, 3], version: 7 },
+        '07000900080100020108ffff03000700000000000000',
+      ],
+      ['commit_weights, 96', { type: 'commitWeights', hash: 'ab'.repeat(32) }, `07600900${'ab'.repeat(32)}`],
+      [
+        'reveal_weights, 97',
+        { type: 'revealWeights', uids: [1], weights: [2], salt: [3, 4], version: 5 },
+        '0761090004010004020008030004000500000000000000',
+      ],
+      ['burned_register, 7', { type: 'register', hotkey, limit: null }, `07070900${hotkeyHex}`],
+    ])('of %s is what the runtime’s source says', (_, call, expected) => {
+      expect(runtimeCall(runtime!, NETUID, call).toHex()).toBe(`0x${expected}`);
+    });
+
+    it('of a storage key is the one that the live chain has', () => {
+      // twox128("SubtensorModule") ++ twox128("Burn") ++ netuid
+      expect(runtime!.key('subtensorModule', 'burn', 9)).toBe('0x658faa385070e074c85bf6b568cf055501be1755d08418802946bca51b6863250900');
+    });
+
+    it('of what this runtime lacks is refused by name', () => {
+      const lacks = (text: string) => expect.objectContaining({ code: 'CHAIN_INCOMPATIBLE', message: expect.stringContaining(text) });
+      expect(() => runtime!.key('subtensorModule', 'noSuchThing')).toThrow(lacks('subtensorModule.noSuchThing'));
+      expect(() => runtime!.call('subtensorModule', 'noSuchCall', {})).toThrow(lacks('subtensorModule.noSuchCall'));
+      expect(() => runtime!.call('subtensorModule', 'commitWeights', { netuid: 9 })).toThrow(lacks('commitWeights (netuid)'));
+    });
+  });
+
+  it('that wants something in signed calls that nobody here knows is refused', () => {
+    const hex = `0x${toHex(metadata!)}` as const;
+    const wants = (name: string) => expect.objectContaining({ code: 'CHAIN_INCOMPATIBLE', message: expect.stringContaining(name) });
+    const known = ['CheckNonZeroSender', 'CheckSpecVersion', 'CheckTxVersion', 'CheckGenesis', 'CheckWeight', 'CheckMetadataHash'];
+    expect(() => new Runtime(VERSION, hex, new Set([...known, 'CheckNonce', 'ChargeTransactionPayment']))).toThrow(wants('CheckMortality'));
+    expect(() => new Runtime(VERSION, hex, new Set([...known, 'CheckMortality', 'ChargeTransactionPayment']))).toThrow(wants('CheckNonce'));
+  });
+
+  it('is read as a metagraph, all of one block', async () => {
+    chain = await open();
+    for (let i = 0; i < 20; i++) node.nextBlock();
+    const metagraph = await chain.metagraph();
+    expect(metagraph).toMatchObject({ block: 20, burn: 123_456_789n, epoch: 0, nextEpoch: 351 });
+    expect(metagraph.rules).toEqual({
+      tempo: 360,
+      maxUids: 256,
+      maxValidators: 64,
+      minAllowedWeights: 1,
+      maxWeightLimit: 65_535,
+      weightsRateLimit: 100,
+      weightsVersion: 7,
+      stakeThreshold: 1_000_000_000_000n,
+      revealPeriod: null,
+    });
+    expect(metagraph.neurons).toHaveLength(3);
+    expect(metagraph.neurons[1]).toEqual({
+      uid: 1,
+      hotkey: key('v1').address,
+      coldkey: key('cold').address,
+      registeredAt: 11,
+      lastUpdate: 2,
+      stake: 1_000n,
+      permit: true,
+      active: true,
+      stakeWeight: 65_535,
+      consensus: 0,
+      incentive: 0,
+      dividends: 65_535,
+      validatorTrust: 60_000,
+      emission: 41_000n,
+    });
+    node.set('subtensorModule', 'commitRevealWeightsEnabled', [NETUID], true);
+    expect((await chain.metagraph()).rules.revealPeriod).toBe(2);
+    expect(await chain.head()).toEqual({ number: 20, hash: '14'.padStart(64, '0') });
+    expect(await chain.balance(key('cold').address)).toBe(0n);
+  });
+
+  it('takes calls that are signed as its extensions say, one after the other', async () => {
+    chain = await open();
+    const secret = { uids: [2], weights: [1], salt: [4], version: 7 };
+    const hash = commitHash({ hotkey: key('v1').address, netuid: NETUID, ...secret });
+    const calls: Call[] = [
+      { type: 'setWeights', uids: [1, 2], weights: [1, 2], version: 7 },
+      { type: 'commitWeights', hash },
+      { type: 'revealWeights', ...secret },
+      { type: 'register', hotkey: key('m2').address, limit: 200_000_000n },
+      { type: 'addStake', hotkey: key('v1').address, amount: 5n },
+      { type: 'removeStake', hotkey: key('v1').address, amount: 4n },
+      { type: 'transfer', to: key('m1').address, amount: 3n },
+      // Longer than what is signed as it is.
+      { type: 'setWeights', uids: Array.from({ length: 256 }, (_, uid) => uid), weights: new Array(256).fill(9), version: 7 },
+    ];
+    const included = await Promise.all(calls.map((call) => chain!.submit(call, key('v1'))));
+    expect(included.map(({ block }) => block)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(node.taken.map(({ method }) => method)).toEqual([
+      ...['setWeights', 'commitWeights', 'revealWeights', 'burnedRegister', 'addStake', 'removeStake'].map(
+        (name) => `subtensorModule.${name}`,
+      ),
+      'balances.transferKeepAlive',
+      'subtensorModule.setWeights',
+    ]);
+    expect(node.taken.every(({ signer }) => signer === key('v1').address)).toBe(true);
+    expect(node.taken[0]!.args).toEqual({ netuid: '9', dests: ['1', '2'], weights: ['1', '2'], version_key: '7' });
+    expect(node.taken[6]!.args).toEqual({ dest: { Id: key('m1').address }, value: '3' });
+  });
+
+  it('says why it did not take a call: the runtime, the pool, or the price', async () => {
+    chain = await open();
+    const call: Call = { type: 'setWeights', uids: [2], weights: [1], version: 7 };
+    const send = () => chain!.submit(call, key('v1'));
+    node.moduleError = 'SettingWeightsTooFast';
+    await expect(send()).rejects.toThrow(refused('SettingWeightsTooFast'));
+    node.moduleError = 'NeuronNoValidatorPermit';
+    await expect(send()).rejects.toMatchObject({ reason: 'NeuronNoValidatorPermit', hint: expect.stringContaining('permit') });
+    node.moduleError = 'InvalidIpType'; // one that nothing here can cause
+    await expect(send()).rejects.toMatchObject({ code: 'CHAIN_REFUSED', message: 'The chain carried out nothing: InvalidIpType.' });
+    node.poolRefusal = { code: 1010, message: 'Invalid Transaction', data: 'Custom error: 3' };
+    await expect(send()).rejects.toMatchObject({ code: 'CHAIN_REFUSED', message: expect.stringContaining('Custom error: 3') });
+    node.poolRefusal = { code: 1010, message: 'Invalid Transaction', data: 'Transaction is outdated' };
+    await expect(send()).rejects.toThrow(refused('Stale'));
+    const forged = {
+      ...key('v1'),
+      address: key('v1').address,
+      publicKey: key('v1').publicKey,
+      sign: (text: Uint8Array) => key('m1').sign(text),
+    };
+    await expect(chain.submit(call, forged)).rejects.toThrow(refused('BadProof'));
+    await expect(chain.submit({ type: 'register', hotkey: key('m2').address, limit: 1n }, key('cold'))).rejects.toThrow(
+      refused('RegistrationPriceLimitExceeded'),
+    );
+    await expect(chain.submit({ ...call, version: -1 }, key('v1'))).rejects.toMatchObject({ code: 'BAD_MESSAGE' });
+    await expect(send()).resolves.toMatchObject({ block: expect.any(Number) });
+  });
+
+  it('waits through a reorganisation, and knows when the node let go of a call', async () => {
+    chain = await open();
+    const call: Call = { type: 'setWeights', uids: [2], weights: [1], version: 7 };
+    node.statuses = ['ready', { inBlock: `0x${'aa'.repeat(32)}` }, { retracted: `0x${'aa'.repeat(32)}` }];
+    await expect(chain.submit(call, key('v1'))).resolves.toEqual({ block: 1 });
+    node.statuses = ['ready', 'dropped'];
+    await expect(chain.submit(call, key('v1'))).rejects.toMatchObject({
+      code: 'CHAIN_UNREACHABLE',
+      message: expect.stringContaining('dropped'),
+    });
+  });
+
+  it('reads metadata again when the runtime was upgraded, and signs for the new one', async () => {
+    chain = await open();
+    await chain.metagraph();
+    expect(node.metadataReads).toBe(1);
+    node.version = { specVersion: 426, transactionVersion: 2 };
+    await chain.submit({ type: 'setWeights', uids: [2], weights: [1], version: 7 }, key('v1'));
+    expect(node.metadataReads).toBe(2);
+  });
+
+  it('is not mistaken for another chain or subnet', async () => {
+    await expect(open({ genesis: 'ab'.repeat(32) })).rejects.toMatchObject({ code: 'CHAIN_WRONG_NETWORK' });
+    await expect(open({ netuid: 10 })).rejects.toMatchObject({
+      code: 'CHAIN_WRONG_NETWORK',
+      message: expect.stringContaining('no subnet 10'),
+    });
+    chain = await open({ genesis: null });
+    expect(chain.network).toBe(GENESIS.slice(2));
+  });
+
+  it('that is away is told, and asked again when it is back', async () => {
+    await expect(open({ endpoint: 'ws://127.0.0.1:1' })).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE' });
+    chain = await open();
+    node.silent.add('chain_getHeader');
+    const asked = expect(chain.head()).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE', message: expect.stringContaining('broke') });
+    await node.asked('chain_getHeader');
+    node.breakLines();
+    await asked;
+    node.silent.clear();
+    expect((await chain.head()).number).toBe(0);
+    await chain.close();
+    await expect(chain.head()).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE' });
+  });
+
+  it('a call whose line broke has an unknown end, and its caller is told', async () => {
+    chain = await open();
+    node.statuses = ['ready'];
+    node.finalises = false;
+    const sent = expect(chain.submit({ type: 'setWeights', uids: [2], weights: [1], version: 7 }, key('v1'))).rejects.toMatchObject({
+      code: 'CHAIN_UNREACHABLE',
+    });
+    await node.asked('author_submitAndWatchExtrinsic');
+    await chain.head(); // the answer to that came after the subscription
+    node.breakLines();
+    await sent;
+    expect(node.taken).toHaveLength(1);
+  });
+
+  it('that does not answer is given up after a while', async () => {
+    chain = await open();
+    expect(timers.tasks.size).toBe(0); // nobody waits for what was answered
+    node.silent.add('chain_getHeader');
+    const asked = expect(chain.head()).rejects.toMatchObject({ message: expect.stringContaining('did not answer chain_getHeader') });
+    await node.asked('chain_getHeader');
+    timers.runOut();
+    await asked;
+    node.silent.clear();
+    expect((await chain.head()).number).toBe(0);
+  });
+
+  it('tells of every epoch that it closes, and of nothing twice', async () => {
+    chain = await open();
+    const told: EpochPaid[] = [];
+    const stop = chain.onEpoch((paid) => told.push(paid));
+    await chain.poll();
+    await chain.poll();
+    expect(told).toEqual([]);
+    node.set('subtensorModule', 'lastMechansimStepBlock', [NETUID], 366);
+    await chain.poll();
+    await chain.poll();
+    expect(told).toHaveLength(1);
+    expect(told[0]).toMatchObject({ block: 366, owner: null, burned: null });
+    expect(told[0]!.neurons.map(({ served, validated }) => [served, validated])).toEqual([
+      [0n, 0n],
+      [0n, 41_000n],
+      [40_999n, 0n],
+    ]);
+    expect(await chain.epochs(5)).toEqual(told);
+    stop();
+    node.set('subtensorModule', 'lastMechansimStepBlock', [NETUID], 727);
+    await chain.poll();
+    expect(told).toHaveLength(1);
+    expect(await chain.epochs(1)).toMatchObject([{ block: 727 }]);
+  });
+
+  it('runs on through trouble, which it tells once, and its end', async () => {
+    const troubles: (string | undefined)[] = [];
+    chain = await open({ onTrouble: (error) => troubles.push(error?.code) });
+    node.silent.add('state_getRuntimeVersion');
+    const running = chain.run();
+    for (let again = 0; again < 2; again++) {
+      await node.asked('state_getRuntimeVersion');
+      node.breakLines();
+      await timers.some(); // the pause until the next block
+      timers.runOut();
+    }
+    await node.asked('state_getRuntimeVersion');
+    node.silent.clear();
+    node.breakLines();
+    await timers.some();
+    expect(troubles).toEqual(['CHAIN_UNREACHABLE']);
+    timers.runOut();
+    await node.asked('state_queryStorageAt');
+    await timers.some();
+    expect(troubles).toEqual(['CHAIN_UNREACHABLE', undefined]);
+    await chain.close();
+    timers.runOut();
+    await running;
+  });
+});
+
+it('epochs of older runtimes go by the block number', () => {
+  // (block + netuid + 1) mod (tempo + 1) = 0
+  for (const block of [0, 349, 350, 351, 352, 711, 712]) {
+    const { epoch, nextEpoch } = epochAt(block, 9, 360, null, null);
+    expect((nextEpoch + 10) % 361).toBe(0);
+    expect(nextEpoch).toBeGreaterThan(block);
+    expect(nextEpoch - block).toBeLessThanOrEqual(361);
+    expect(epoch).toBe(Math.floor((block + 10) / 361));
+  }
+  expect(epochAt(1_000, 9, 360, 5, 900)).toEqual({ epoch: 5, nextEpoch: 1_260 });
+});

@@ -1,0 +1,71 @@
+/**
+ * Liquid alpha: how fast a validator's bond on a neuron follows its weight. Bonds are bought quickly on weights above
+ * consensus and sold quickly when a weight falls below the bond (`alpha_sigmoid`, epoch/run_epoch.rs).
+ */
+import { div, type Fixed, mul, ONE, U16_MAX } from './fixed.ts';
+import type { SparseRow } from './sparse.ts';
+import type { LiquidAlpha } from './types.ts';
+
+const ONE_BITS = 1n << 32n;
+const EXP_LIMIT = 20n << 32n;
+/** e, cut to 23 bits after the point, is what the library gives for exp(1). */
+const E_BITS = 22_802_600n << 9n;
+/** The library sums so many terms of the series, whatever they still add. */
+const TERMS = 32n;
+
+/**
+ * e^x in units of 2^-32, x being one such number, taken into ±20: encointer/substrate-fixed, src/transcendental.rs `exp`.
+ */
+export function expBits(x: bigint): bigint {
+  const limited = x < -EXP_LIMIT ? -EXP_LIMIT : x > EXP_LIMIT ? EXP_LIMIT : x;
+  if (limited === 0n) return ONE_BITS;
+  if (limited === ONE_BITS) return E_BITS;
+  const operand = limited < 0n ? -limited : limited;
+  let term = operand;
+  let result = operand + ONE_BITS;
+  for (let i = 2n; i < TERMS && term > 0n; i++) {
+    term = ((term * operand) >> 32n) / i;
+    result += term;
+  }
+  return limited < 0n ? (ONE_BITS << 32n) / result : result;
+}
+
+/** 1 / (1 + e^−x) */
+export function sigmoid(x: Fixed): Fixed {
+  return Number((ONE_BITS << 32n) / (ONE_BITS + expBits(BigInt(-x))));
+}
+
+const clamp = (value: Fixed, low: Fixed, high: Fixed): Fixed => Math.max(Math.min(value, high), low);
+
+/** α of (weight, bond, consensus) for these settings, remembered within an epoch: equal differences are frequent. */
+export function liquidAlpha({ low: lowShare, high: highShare, steepness }: LiquidAlpha) {
+  const low = div(lowShare, U16_MAX);
+  const high = div(highShare, U16_MAX);
+  // The sign is the chain's: it divides by −100, and rounding then is towards zero, of products downwards.
+  const slope = Math.trunc((steepness * ONE) / -100);
+  const known = new Map<Fixed, Fixed>();
+  return (weight: Fixed, bond: Fixed, consensus: Fixed): Fixed => {
+    const difference = clamp(weight >= bond ? weight - consensus : bond - weight, 0, ONE);
+    let alpha = known.get(difference);
+    if (alpha === undefined) {
+      const share = sigmoid(-mul(slope, difference - ONE / 2));
+      alpha = clamp(low + mul(share, high - low), low, high);
+      known.set(difference, alpha);
+    }
+    return alpha;
+  };
+}
+
+/**
+ * The row over all `n` columns as liquid alpha reads it: in one pass by ascending uid, so that of weights set in another
+ * order those behind a larger uid count as 0. subtensor does so, and α depends on it.
+ */
+export function readAscending({ uids, values }: SparseRow, n: number): number[] {
+  const dense = new Array<number>(n).fill(0);
+  let next = 0;
+  for (let uid = 0; uid < n; uid++) {
+    while (next < uids.length && uids[next]! < uid) next += 1;
+    if (next < uids.length && uids[next] === uid) dense[uid] = values[next]!;
+  }
+  return dense;
+}
