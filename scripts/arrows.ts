@@ -7,6 +7,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   'packages/protocol': [],
   'packages/kernels': ['protocol'],
   'packages/model': ['kernels', 'protocol'],
+  'packages/codecs': ['protocol'],
   'packages/reduce': ['protocol'],
   'packages/coordinator': ['protocol'],
   'packages/store': ['protocol'],
