@@ -150,6 +150,10 @@ describe('a merge', () => {
       await check(merge, config, behaviours);
       expect(merge.machine.phase).toBe('done');
       expect(of(merge, 'recompute')).toEqual([]);
+      // What was redrawn is shared evenly, too.
+      const { members, shards } = merge.machine.view;
+      const loads = members.filter((_, i) => !failing.has(i)).map(({ load }) => load);
+      expect(Math.max(...loads) - Math.min(...loads)).toBeLessThanOrEqual(2 * shards[0]!.length);
     }
   });
 

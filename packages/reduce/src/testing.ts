@@ -7,10 +7,12 @@ import { Butterfly } from './butterfly.ts';
 import type { Bytes, Vector } from './codec.ts';
 import { CODECS } from './codecs.ts';
 import { seedsOf } from './collecting.ts';
-import type { Draw } from './draw.ts';
+import { Draw } from './draw.ts';
 import { inspectShard, reduceShard } from './reduction.ts';
 import { encodeShards } from './shards.ts';
 import type { ButterflyConfig, ButterflyEffect, ButterflyInput, ReductionTask } from './types.ts';
+
+export { Draw };
 
 export interface Behaviour {
   /** Its gradient never comes; its last shard never comes; what it commits is NaN, cut short, too long, or too large. */
