@@ -62,6 +62,16 @@ test('a swarm of tabs trains on WebGPU, over a killed tab and a killed server', 
     await killed.context().close();
     const events = async () => ((await (await request.get(`${url}/v1/run/events`)).json()) as RunEvent[]).map(({ message }) => message);
     await expect.poll(events, { timeout: MINUTE }).toContainEqual(expect.stringMatching(`Miner ${minerId} is gone.`));
+
+    // Another takes its place in the running swarm: from the click on Start to its first receipt that counts.
+    const clicked = performance.now();
+    const newcomer = await openMiner(browser, url, 'newcomer', errors);
+    await newcomer.waitForFunction(() => {
+      const { state } = (globalThis as unknown as { starling: { state: MinerState | null } }).starling;
+      return state !== null && state.microbatches > 0;
+    });
+    console.log(`From opening the page to the first accepted receipt: ${((performance.now() - clicked) / 1000).toFixed(1)} s`);
+    pages.push(newcomer);
     await reached(6);
 
     // The server dies in mid-step: whatever was accepted is still there when it is back.

@@ -82,7 +82,7 @@ const total = ({ up, down }: Traffic) => up + down;
 async function bytes(members: number, codec: CodecName): Promise<Row[]> {
   const config = configOf(members, codec);
   const world = await merge(config, 1, () => SOUND);
-  for (const member of world.members) await world.fetch(member);
+  for (const member of world.members) await world.download(member);
   const busiest = world.members.map(({ traffic }) => traffic).reduce((most, traffic) => (total(traffic) > total(most) ? traffic : most));
   const sent = CODECS[codec].size(config.parameters);
   const merged = CODECS[config.merged].size(config.parameters);

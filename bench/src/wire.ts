@@ -13,10 +13,10 @@ const SOCKETS = 1_000;
 const WAVE = 50;
 const SETTLE_S = 3;
 const MEASURED_S = 12;
-/** Two leases each, so many ms between a lease and its receipt: 5,500 a second at most. */
-const PACED_MS = 360;
+/** Two leases each (one on the last stage, which has half the work), so many ms between a lease and its receipt. */
+const PACED_MS = 315;
 /** So many microbatches in a step that merges take a small part of the time, as they do in a real run. */
-const MICROBATCHES = 8_192;
+const MICROBATCHES = 16_384;
 const STAGES = 4;
 
 interface Measured {

@@ -23,6 +23,7 @@ import type { StoredTensor } from './activations.ts';
 import type { Blobs } from './blobs.ts';
 import type { Identity } from './identity.ts';
 import { gradientOwner } from './recovery.ts';
+import type { Refusals } from './refusals.ts';
 import type { Run, WithTensor } from './run.ts';
 
 /** Why a gradient that was uploaded cannot be summed. */
@@ -40,6 +41,7 @@ export interface GatewayParts {
   run: Run;
   blobs: Blobs;
   identity: Identity;
+  refusals: Refusals;
   /** Miners of the run at once, at most. */
   maxMiners: number;
 }
@@ -47,16 +49,20 @@ export interface GatewayParts {
 export class Gateway {
   private readonly io: Server<MinerToServer, ServerToMiner>;
   private readonly sockets = new Map<string, MinerSocket>();
+  /** Of miners whose socket closed without a word, that socket's id: the last word may come after it, on another way. */
+  private readonly closed = new Map<string, string>();
   private readonly feed: NodeJS.Timeout;
   private readonly run: Run;
   private readonly blobs: Blobs;
   private readonly identity: Identity;
+  private readonly refusals: Refusals;
   private readonly maxMiners: number;
 
-  constructor(http: HttpServer, { run, blobs, identity, maxMiners }: GatewayParts) {
+  constructor(http: HttpServer, { run, blobs, identity, refusals, maxMiners }: GatewayParts) {
     this.run = run;
     this.blobs = blobs;
     this.identity = identity;
+    this.refusals = refusals;
     this.maxMiners = maxMiners;
     this.io = new Server(http, { maxHttpBufferSize: MAX_MESSAGE_BYTES, perMessageDeflate: false, serveClient: false, parser: packets });
     this.io.on('connection', (socket) => this.accept(socket));
@@ -125,6 +131,7 @@ export class Gateway {
         } catch (error) {
           const fault = SwarmError.from(error);
           if (fault.code === 'INTERNAL') this.run.report('error', 'INTERNAL', `${name}: ${fault.message}`);
+          else if (minerId !== null) await this.refusals.record(minerId, fault, leaseIn(message));
           answer({ ok: false, error: fault.toWire() });
         }
       };
@@ -152,6 +159,7 @@ export class Gateway {
     socket.on('disconnect', () => {
       if (minerId === null || this.sockets.get(minerId) !== socket) return;
       this.forget(minerId);
+      this.rememberClosed(minerId, socket.id);
       void this.run.submit({ type: 'disconnect', minerId }).catch(() => {});
     });
   }
@@ -163,12 +171,19 @@ export class Gateway {
 
   /** The last word of a page that is being closed. It may come after the hello of the page that was loaded anew. */
   async leaveBy(minerId: string, socketId: string): Promise<void> {
-    const socket = this.sockets.get(minerId);
-    if (socket?.id === socketId) await this.leave(minerId);
+    const last = this.sockets.get(minerId)?.id ?? this.closed.get(minerId);
+    if (last === socketId) await this.leave(minerId);
+  }
+
+  private rememberClosed(minerId: string, socketId: string): void {
+    this.closed.set(minerId, socketId);
+    if (this.closed.size <= 2 * this.maxMiners) return;
+    for (const id of this.closed.keys()) if (!this.run.coordinator.miner(id)) this.closed.delete(id);
   }
 
   private forget(minerId: string): void {
     this.sockets.delete(minerId);
+    this.closed.delete(minerId);
     this.blobs.forget(minerId);
   }
 
@@ -192,6 +207,7 @@ export class Gateway {
     // The newer connection wins: the older one is a socket that has not noticed yet that it is dead.
     const older = this.sockets.get(minerId);
     this.sockets.set(minerId, socket);
+    this.closed.delete(minerId);
     if (older && older !== socket) older.disconnect(true);
     this.run.view.joined(minerId, facts);
     await this.run.submit({ type: 'join', minerId, facts, holding });
@@ -287,3 +303,9 @@ export class Gateway {
 }
 
 const isCounted = (effects: readonly Effect[]) => effects.some((effect) => effect.type === 'settled' && effect.outcome === 'counted');
+
+/** The lease that a message of whatever form is about, if it says so. */
+function leaseIn(message: unknown): string | null {
+  const id = (message as { leaseId?: unknown } | null)?.leaseId;
+  return typeof id === 'string' && id.length <= 64 ? id : null;
+}

@@ -8,6 +8,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import * as v from 'valibot';
 import type { Blobs } from './blobs.ts';
 import type { Identity } from './identity.ts';
+import type { Refusals } from './refusals.ts';
 import type { Run } from './run.ts';
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
@@ -36,6 +37,7 @@ export interface HttpParts {
   run: Run;
   blobs: Blobs;
   identity: Identity;
+  refusals: Refusals;
   /** Folder of the built web app. */
   webRoot: string;
   maxBlobBytes: number;
@@ -49,7 +51,7 @@ const LastWord = v.object({ minerId: v.string(), token: v.string(), socketId: v.
 /** Entries of a history on one page, at most. */
 const LONGEST_PAGE = 1_000;
 
-export async function createHttp({ run, blobs, identity, webRoot, maxBlobBytes, leave }: HttpParts): Promise<FastifyInstance> {
+export async function createHttp({ run, blobs, identity, refusals, webRoot, maxBlobBytes, leave }: HttpParts): Promise<FastifyInstance> {
   const refuse = (error: unknown, _request: FastifyRequest, reply: FastifyReply) => {
     const fault = asSwarmError(error);
     if (fault.code === 'INTERNAL') run.report('error', 'INTERNAL', fault.message);
@@ -75,7 +77,7 @@ export async function createHttp({ run, blobs, identity, webRoot, maxBlobBytes, 
   http.get('/v1/run/events', async () => run.view.events);
   http.get<{ Params: { id: string } }>('/v1/miners/:id', async ({ params }) => {
     const miner = run.view.miner(params.id, Date.now());
-    if (!miner) throw new SwarmError('NOT_FOUND', `No miner ${params.id} has joined since the server started.`);
+    if (!miner) throw new SwarmError('NOT_FOUND', `No miner ${params.id} is here, and none that was has left a trace.`);
     return miner;
   });
   http.get<{ Params: { id: string }; Querystring: { limit?: string; before?: string } }>(
@@ -115,6 +117,11 @@ export async function createHttp({ run, blobs, identity, webRoot, maxBlobBytes, 
       onRequest: async ({ headers }) => {
         const minerId = identity.fromHeader(headers.authorization);
         if (!run.coordinator.miner(minerId)) throw new SwarmError('UNAUTHORIZED', `Miner ${minerId} is not part of the run (any more).`);
+      },
+      errorHandler: async (error, request, reply) => {
+        const fault = asSwarmError(error);
+        if (fault.code !== 'UNAUTHORIZED') await refusals.record(identity.fromHeader(request.headers.authorization), fault, null);
+        return refuse(error, request, reply);
       },
     },
     async ({ params, headers, body }, reply) => {

@@ -12,6 +12,7 @@ import { Gateway } from './gateway.ts';
 import { createHttp } from './http.ts';
 import { Identity } from './identity.ts';
 import { DEFAULT_OPTIONS, type ServerOptions } from './options.ts';
+import { Refusals } from './refusals.ts';
 import { Run } from './run.ts';
 
 export { DEFAULT_OPTIONS, parseServerArgs, SERVER_HELP, type ServerOptions, wholeNumber } from './options.ts';
@@ -97,18 +98,20 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     throw error;
   });
   const identity = await Identity.open(dataDir);
+  const refusals = new Refusals(run);
   const boundaryElements = sequences * config.model.context * config.model.width;
   const largest = Math.max(boundaryElements, ...config.stages.map((stage) => layoutOf(config.model, stage).size));
   const http = await createHttp({
     run,
     blobs,
     identity,
+    refusals,
     webRoot: options.webRoot,
     // The largest tensor that ever travels, as a frame.
     maxBlobBytes: 4 * largest + 1024,
     leave: (minerId, socketId) => gateway.leaveBy(minerId, socketId),
   });
-  const gateway = new Gateway(http.server, { run, blobs, identity, maxMiners: options.maxMiners });
+  const gateway = new Gateway(http.server, { run, blobs, identity, refusals, maxMiners: options.maxMiners });
   try {
     await http.listen({ port: options.port, host: options.host });
   } catch (error) {

@@ -16,12 +16,12 @@ export function rowsOf(input: Input, effects: readonly Effect[], at: number): Ro
   const rows: Row[] = [];
   for (const effect of effects) {
     if (effect.type === 'settled') {
-      const { minerId, leaseId, outcome, kind, stage, version, microbatch, tookMs } = effect;
-      rows.push(receiptRow(minerId, at, { leaseId, outcome, work: { kind, stage, version, microbatch, tookMs }, error: null }));
+      const { minerId, leaseId, outcome, work } = effect;
+      rows.push(receiptRow(minerId, at, { leaseId, outcome, work, error: null }));
     } else if (effect.type === 'refuse') {
-      const { minerId, code, message, leaseId = null } = effect;
+      const { minerId, code, message, leaseId, work } = effect;
       const error = { code, message, hint: ERROR_HINTS[code] };
-      rows.push(receiptRow(minerId, at, { leaseId, outcome: 'refused', work: null, error }));
+      rows.push(receiptRow(minerId, at, { leaseId, outcome: 'refused', work, error }));
     } else if (effect.type === 'event') {
       const { level, code, message } = effect;
       rows.push(eventRow({ time: at, level, code, message }));

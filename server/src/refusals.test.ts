@@ -9,9 +9,11 @@ import {
   type Assign,
   type Collect,
   decodeFrame,
+  ERROR_HINTS,
   encodeFrame,
   type Lease,
   PROTOCOL_VERSION,
+  type ReceiptEntry,
   type Reply,
   sha256Hex,
   type Welcome,
@@ -67,6 +69,51 @@ async function miner(to: RunningServer = server) {
   return { socket, leases, stage, ...welcome.value };
 }
 
+const history = async (minerId: string) => {
+  const page = await (await fetch(`${server.url}/v1/miners/${minerId}/receipts`)).json();
+  return (page as { receipts: ReceiptEntry[] }).receipts;
+};
+const rejected = async (minerId: string) =>
+  ((await (await fetch(`${server.url}/v1/miners/${minerId}`)).json()) as { rejected: number }).rejected;
+
+it('writes down what cannot even be read, and what does not fit over HTTP, but not a flood of it', async () => {
+  const { socket, minerId, token } = await miner();
+  expect(code(await ask(socket, 'busy', { leaseId: 7 }))).toBe('BAD_MESSAGE');
+  const headers = { authorization: `Bearer ${minerId}.${token}` };
+  const put = (body: Uint8Array<ArrayBuffer>) => fetch(`${server.url}/v1/blobs/${'0'.repeat(64)}`, { method: 'PUT', body, headers });
+  expect((await put(new Uint8Array(3))).status).toBe(400);
+  expect((await put(new Uint8Array(50e6))).status).toBe(413);
+  const codes = async () => (await history(minerId)).map(({ error }) => error?.code);
+  expect(await codes()).toEqual(['BLOB_TOO_LARGE', 'BLOB_HASH_MISMATCH', 'BAD_MESSAGE']);
+  expect(await rejected(minerId)).toBe(3);
+  const flood = await Promise.all(Array.from({ length: 500 }, () => ask(socket, 'applied', {})));
+  expect(new Set(flood.map(code))).toEqual(new Set(['BAD_MESSAGE']));
+  // A few more than the burst where the machine is so slow that seconds go by.
+  expect(await rejected(minerId)).toBeGreaterThanOrEqual(20);
+  expect(await rejected(minerId)).toBeLessThan(60);
+  await ask(socket, 'leave', { reason: 'test' });
+  expect(await rejected(minerId), 'also after it went').toBeGreaterThanOrEqual(20);
+});
+
+it('takes the last word of a closed page also after its socket, and that of an older page not at all', async () => {
+  const { socket, minerId, token } = await miner();
+  const socketId = socket.id!;
+  const word = (id: string) => fetch(`${server.url}/v1/leave`, { method: 'POST', body: JSON.stringify({ minerId, token, socketId: id }) });
+  const there = () =>
+    server
+      .snapshot()
+      .stages.flatMap(({ miners }) => miners)
+      .find(({ id }) => id === minerId);
+  expect((await word('another')).status).toBe(202);
+  expect(there()?.connected).toBe(true);
+  socket.disconnect();
+  await expect.poll(() => there()?.connected, { interval: 5 }).toBe(false);
+  expect((await word('another')).status).toBe(202);
+  expect(there()).toBeDefined();
+  expect((await word(socketId)).status).toBe(202);
+  expect(there()).toBeUndefined();
+});
+
 it('refuses a miner of another protocol version politely', async () => {
   const reply = await ask(connect(), 'hello', { ...hello, protocol: PROTOCOL_VERSION + 1 });
   expect(reply).toMatchObject({ ok: false, error: { code: 'PROTOCOL_UNSUPPORTED', hint: expect.stringContaining('Reload') } });
@@ -121,6 +168,19 @@ it('refuses every receipt that cannot count, keeps the lease open, and takes the
   expect(code(await ask(first.socket, 'receipt', { ...receipt, leaseId: 'nothing' }))).toBe('LEASE_UNKNOWN');
   expect(code(await ask(first.socket, 'receipt', receipt))).toBe('OK');
   expect(code(await ask(first.socket, 'receipt', receipt))).toBe('RECEIPT_DUPLICATE');
+
+  // All of it is in its own history, with its reason and the work it was for.
+  const own = await history(first.minerId);
+  const told = own.map(({ outcome, error, leaseId, work }) => [outcome, error?.code ?? null, leaseId, work?.kind ?? null]);
+  const codes = ['RECEIPT_DUPLICATE', null, 'LEASE_UNKNOWN', 'RECEIPT_INPUT', 'FRAME_MALFORMED', 'FRAME_HASH_MISMATCH', 'TENSOR_SHAPE'];
+  expect(told).toEqual(
+    codes.map((code) => {
+      const [id, kind] = code === 'LEASE_UNKNOWN' ? ['nothing', null] : [lease.id, 'forward'];
+      return [code === null ? 'counted' : 'refused', code, id, kind];
+    }),
+  );
+  for (const { error } of own) if (error) expect(error).toMatchObject({ message: expect.any(String), hint: ERROR_HINTS[error.code] });
+  expect((await history(other.minerId)).map(({ error, work }) => [error?.code, work])).toEqual([['LEASE_NOT_YOURS', null]]);
 
   const nan = good.slice().fill(Number.NaN);
   const spoiled = first.leases[1]!;

@@ -9,8 +9,8 @@ import {
   type CommandName,
   type Commands,
   decodeFrame,
+  explain,
   isFiniteTensor,
-  REASON_REMEDIES,
   type ReceiptEntry,
   type RunConfig,
   type RunEvent,
@@ -59,6 +59,9 @@ const LARGEST_FLOAT32 = (2 - 2 ** -23) * 2 ** 127;
 
 /** A tensor that comes with an input and is kept if what came of the input wants it. */
 export type WithTensor = (effects: readonly Effect[]) => { key: Key; tensor: StoredTensor } | null;
+
+/** The coordinator refused an input; it is in the miner's history. */
+export class Refusal extends SwarmError {}
 
 export class Run {
   readonly view: RunView;
@@ -171,7 +174,7 @@ export class Run {
   // ── inputs ────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Hands one input to the coordinator; resolves with its effects when it is durable. Throws the refusal, if it is one.
+   * Hands one input to the coordinator; resolves with its effects when it is durable. Throws the `Refusal`, if it is one.
    * `withTensor` is asked at once, so that the tensor is there before any effect is carried out.
    */
   async submit(input: Input, withTensor?: WithTensor): Promise<readonly Effect[]> {
@@ -182,7 +185,7 @@ export class Run {
       return [this.activations.row(kept.key, kept.tensor)];
     });
     const refusal = effects.find((effect) => effect.type === 'refuse');
-    if (refusal) throw new SwarmError(refusal.code, refusal.message);
+    if (refusal) throw new Refusal(refusal.code, refusal.message);
     return effects;
   }
 
@@ -233,9 +236,16 @@ export class Run {
   }
 
   private trouble(error: SwarmError | null): void {
-    this.view.trouble = error && { code: 'STORE', message: error.message };
+    this.view.trouble = error && { ...explain({ code: 'STORE', message: error.message }), since: Date.now(), until: null };
     if (error) this.report('error', error.code, `${error.message} ${error.hint}`);
     else this.report('info', 'STORE_WRITABLE', 'The log can be written again; the run goes on where it was.');
+    // Afterwards everybody waits for what it waited for before, if it still does.
+    for (const { miners } of this.coordinator.view()) {
+      for (const { id } of miners) {
+        const waiting = this.view.waitOf(id);
+        if (waiting) this.tell(id, 'wait', waiting);
+      }
+    }
   }
 
   // ── effects ───────────────────────────────────────────────────────────────────────────────────
@@ -257,8 +267,8 @@ export class Run {
         break;
       }
       case 'wait': {
-        const { minerId, reason, since } = effect;
-        this.tell(minerId, 'wait', { ...reason, remedy: REASON_REMEDIES[reason.code], since });
+        const { minerId, reason, since, until } = effect;
+        this.tell(minerId, 'wait', { ...explain(reason), since, until });
         break;
       }
       case 'distribute': {
@@ -289,7 +299,7 @@ export class Run {
         break;
       }
       case 'settled':
-        if (effect.kind === 'backward' && effect.outcome === 'counted') this.view.worked(effect.minerId, this.tokensPerMicrobatch, at);
+        if (effect.work.kind === 'backward' && effect.outcome === 'counted') this.view.worked(effect.minerId, this.tokensPerMicrobatch, at);
         break;
       case 'refuse': // the caller's to tell
         break;

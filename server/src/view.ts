@@ -1,16 +1,16 @@
 /** The run as pages see it: kept beside the coordinator, which knows nothing of names, rates or charts. */
-import type { Coordinator, Effect, MinerFacts as Facts, MinerRecord } from '@starling/coordinator';
+import type { Coordinator, Effect, MinerFacts as Facts } from '@starling/coordinator';
 import {
   type Activity,
+  explain,
   type MinerView,
   Rate,
-  REASON_REMEDIES,
-  type Reason,
   type RunConfig,
   type RunEvent,
   type RunSnapshot,
   type StageView,
   type StepPoint,
+  type Waiting,
 } from '@starling/protocol';
 
 export const POINTS_KEPT = 5_000;
@@ -39,7 +39,7 @@ export class RunView {
   tokens: number;
   readonly startedAt: number;
   /** Why nothing moves although nobody is at fault; null when all is well. */
-  trouble: Reason | null = null;
+  trouble: Waiting | null = null;
   private readonly coordinator: Coordinator;
   private readonly parameters: number[];
   private readonly facts = new Map<string, MinerFacts>();
@@ -109,10 +109,11 @@ export class RunView {
   }
 
   miner(minerId: string, now: number): MinerView | null {
-    const facts = this.facts.get(minerId);
-    if (!facts) return null;
     const record = this.coordinator.miner(minerId);
     const credit = this.coordinator.credit(minerId);
+    const seen = this.facts.get(minerId);
+    const facts = seen ?? credit?.facts;
+    if (!facts) return null;
     const { sequences, model } = this.config;
     return {
       id: minerId,
@@ -120,23 +121,26 @@ export class RunView {
       stage: record?.stage ?? null,
       backend: facts.backend,
       adapter: facts.adapter,
-      activity: record?.connected ? facts.activity : 'stopped',
-      reason: record?.connected ? facts.reason : 'not connected',
+      activity: record?.connected && seen ? seen.activity : 'stopped',
+      reason: record?.connected && seen ? seen.reason : 'not connected',
       version: record && record.version >= 0 ? record.version : null,
       connected: record?.connected ?? false,
       leases: record?.leases.size ?? 0,
       microbatches: credit?.receipts ?? 0,
       surplus: credit?.surplus ?? 0,
       tokens: (credit?.backwards ?? 0) * sequences * model.context,
-      tokensPerSecond: facts.rate.perSecond(now),
-      rejected: record?.rejected ?? 0,
-      waiting: record ? this.waiting(record) : null,
+      tokensPerSecond: seen?.rate.perSecond(now) ?? 0,
+      rejected: (credit?.rejected ?? 0) + (record?.rejected ?? 0),
+      waiting: this.waitOf(minerId),
       bannedUntil: credit && credit.bannedUntil > now ? credit.bannedUntil : null,
     };
   }
 
-  private waiting({ waiting, connected }: Readonly<MinerRecord>): MinerView['waiting'] {
-    return waiting && connected ? { ...waiting, remedy: REASON_REMEDIES[waiting.code] } : null;
+  /** Why a miner that is here has no lease, or gets none because the log cannot be written. */
+  waitOf(minerId: string): Waiting | null {
+    const record = this.coordinator.miner(minerId);
+    if (!record?.connected) return null;
+    return this.trouble ?? (record.waiting && { ...record.waiting, ...explain(record.waiting) });
   }
 
   snapshot(now: number): RunSnapshot {
@@ -148,7 +152,7 @@ export class RunView {
         parameters: this.parameters[stage.index]!,
         version: stage.version,
         phase: stage.phase === 'training' && reason ? 'waiting' : stage.phase,
-        reason: reason?.message ?? null,
+        reason: reason && explain(reason),
         done,
         total: total || this.config.microbatchesPerStep,
         parameterHash: stage.parameterHash,
@@ -161,7 +165,7 @@ export class RunView {
     return {
       config: this.config,
       phase: complete ? 'complete' : stuck || this.trouble ? 'waiting' : 'training',
-      reason: this.trouble?.message ?? stuck?.reason ?? null,
+      reason: this.trouble ?? stuck?.reason ?? null,
       step: Math.min(...stages.map((stage) => stage.version)),
       tokens: this.tokens,
       tokensPerSecond: complete ? 0 : this.rate.perSecond(now),

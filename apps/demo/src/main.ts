@@ -101,7 +101,7 @@ async function demo(argv: string[]): Promise<number> {
     const seconds = (performance.now() - started) / 1000;
     if (given.json) await writeFile(given.json, `${JSON.stringify(reportOf(server, { before, seconds, count, backend }), null, 2)}\n`);
     if (!given.exit || snapshot.step >= steps) return 0;
-    console.error(`Only ${snapshot.step} of ${steps} steps were merged: ${snapshot.reason ?? 'the run was ended early'}.`);
+    console.error(`Only ${snapshot.step} of ${steps} steps were merged: ${snapshot.reason?.message ?? 'the run was ended early'}.`);
     return 1;
   } finally {
     await miners?.close();
@@ -128,8 +128,9 @@ function tellProgress(server: RunningServer, steps: number): () => void {
   let told: string | null = null;
   const timer = setInterval(() => {
     const { phase, reason } = server.snapshot();
-    if (phase === 'waiting' && reason !== told) console.log(reason);
-    told = phase === 'waiting' ? reason : null;
+    const wait = phase === 'waiting' && reason ? `${reason.message} ${reason.remedy}` : null;
+    if (wait && wait !== told) console.log(wait);
+    told = wait;
   }, WAIT_TOLD_AFTER_MS);
   return () => clearInterval(timer);
 }

@@ -1,5 +1,5 @@
 /** Small pieces that all pages use. */
-import type { Reason, WireError } from '@starling/protocol';
+import type { Explained, WireError } from '@starling/protocol';
 import type { ReactNode } from 'react';
 import { useCalm } from './calm.ts';
 import { type Headline, type Tone, times } from './mine/activity.ts';
@@ -104,7 +104,7 @@ export function Notice(props: { tone: Tone; title: string; children?: ReactNode;
   );
 }
 
-export function Wait({ wait: { code, message, remedy } }: { wait: Reason & { remedy: string } }) {
+export function Wait({ wait: { code, message, remedy } }: { wait: Explained }) {
   return (
     <p>
       {message} <span className="hint">{remedy}</span> <code className="code">{code}</code>

@@ -25,7 +25,7 @@ import {
 } from './merging.ts';
 import type { Credit, MinerRecord } from './miner.ts';
 import { explainWaits, progressOf, stageReason } from './reasons.ts';
-import { applied, disconnect, fillEmptyStage, join, leave, ready, restart } from './roster.ts';
+import { applied, disconnect, fillEmptyStages, join, leave, ready, restart } from './roster.ts';
 import { fromSnapshot, type Snapshot, toSnapshot } from './snapshot.ts';
 import type { StageRecord } from './stage.ts';
 import { type LeaseRecord, State } from './state.ts';
@@ -87,10 +87,10 @@ export class Coordinator {
       this.apply(input, idleMs);
     } catch (error) {
       if (!(error instanceof SwarmError) || !('minerId' in input)) throw error;
-      state.refuse(input.minerId, error.code, error.message, 'leaseId' in input ? (input.leaseId ?? undefined) : undefined);
+      state.refuse(input.minerId, error.code, error.message, 'leaseId' in input ? input.leaseId : null);
       return state.effects;
     }
-    fillEmptyStage(state);
+    fillEmptyStages(state);
     openStep(state);
     for (const index of [...state.touched].sort((a, b) => a - b)) {
       closeStep(state, state.stages[index]!);
@@ -127,6 +127,10 @@ export class Coordinator {
         break;
       case 'forfeit':
         forfeit(state, input);
+        break;
+      case 'refused':
+        state.known(input.minerId);
+        state.refuse(input.minerId, input.code, input.message, input.leaseId);
         break;
       case 'busy':
         busy(state, input);
@@ -166,7 +170,7 @@ export class Coordinator {
     return this.state.miners.get(id);
   }
 
-  /** What this miner has done, here or not; undefined for one that never did anything. */
+  /** What this miner has done and sent, here or not; undefined for one of which nothing ever came. */
   credit(id: string): Readonly<Credit> | undefined {
     return this.state.credits.get(id);
   }

@@ -61,6 +61,18 @@ export function newFlow(step: number, index: number, purpose: Flow['purpose'], m
   return { step, index, purpose, microbatch, cells, lossSum: null, abandoned: false, started: false, finished: false };
 }
 
+/** All of a step, in its order: training first, each by number. */
+export function newFlows(step: number, train: number, validate: number, stages: number): Flow[] {
+  return Array.from({ length: train + validate }, (_, index) => flowAt(step, index, train, stages));
+}
+
+/** `train`: training microbatches of a step. */
+export function flowAt(step: number, index: number, train: number, stages: number): Flow {
+  return index < train
+    ? newFlow(step, index, 'train', step * train + index, stages)
+    : newFlow(step, index, 'validate', index - train, stages);
+}
+
 export const isSettled = (task: Task) => task.state === 'done' || task.state === 'dropped';
 
 /** The cell's task; it must have one of that kind. */

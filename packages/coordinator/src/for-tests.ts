@@ -109,9 +109,9 @@ export class Swarm {
           break;
         case 'settled': {
           hands.leases.delete(effect.leaseId);
-          if (effect.outcome !== 'counted' || effect.kind !== 'backward') break;
+          if (effect.outcome !== 'counted' || effect.work.kind !== 'backward') break;
           const round = this.rounds.get(effect.leaseId)!;
-          hands.sums.set(round, [...(hands.sums.get(round) ?? []), effect.microbatch]);
+          hands.sums.set(round, [...(hands.sums.get(round) ?? []), effect.work.microbatch]);
           break;
         }
         case 'collect':

@@ -46,7 +46,7 @@ describe('a lease that takes unusually long', () => {
       { minerId: hedge!.minerId, leaseId: hedge!.lease.id },
     ];
     const [winner, loser] = first === 0 ? both : both.toReversed();
-    const credit = { ...noCredit(), ...swarm.coordinator.credit(loser!.minerId) };
+    const credit = { ...noCredit(swarm.miner(loser!.minerId).facts), ...swarm.coordinator.credit(loser!.minerId) };
     const effects = swarm.receipt(winner!.minerId, winner!.leaseId);
     expect(of(effects, 'settled')).toMatchObject([{ ...winner, outcome: 'counted' }]);
     expect(of(effects, 'cancel')).toEqual([{ type: 'cancel', ...loser }]);

@@ -25,12 +25,8 @@ describe('a receipt', () => {
         type: 'settled',
         minerId: 'a',
         leaseId: lease!.id,
-        kind: 'forward',
-        stage: 0,
-        version: 0,
-        microbatch: 0,
+        work: { kind: 'forward', stage: 0, version: 0, microbatch: 0, tookMs: 40 },
         outcome: 'counted',
-        tookMs: 40,
       },
     ]);
     expect(grants(effects)).toMatchObject([{ minerId: 'b', lease: { kind: 'backward', stage: 1, microbatch: 0 } }]);
@@ -47,8 +43,25 @@ describe('a receipt', () => {
     const swarm = Swarm.ready(['a', 'b']);
     const before = text(swarm);
     const effects = swarm.receipt(minerId, leaseId);
-    expect(effects).toEqual([{ type: 'refuse', minerId, code, message: expect.any(String), leaseId }]);
+    expect(effects).toEqual([{ type: 'refuse', minerId, code, message: expect.any(String), leaseId, work: null }]);
     expect(text(swarm)).toBe(before);
+  });
+
+  it('that never got here, since it could not be read, is counted and recorded with the work it was for', () => {
+    const swarm = Swarm.ready(['a', 'b']);
+    const before = text(swarm);
+    const refused = (minerId: string, leaseId: string | null) =>
+      swarm.wait(7).send({ type: 'refused', minerId, code: 'TENSOR_SHAPE', message: 'Too small.', leaseId });
+    const work = { kind: 'forward', stage: 0, version: 0, microbatch: 0, tookMs: 7 };
+    expect(refused('a', 't-1')).toEqual([
+      { type: 'refuse', minerId: 'a', code: 'TENSOR_SHAPE', message: 'Too small.', leaseId: 't-1', work },
+    ]);
+    expect(refused('a', null)).toMatchObject([{ leaseId: null, work: null }]);
+    expect(refused('b', 't-1'), 'somebody else’s').toMatchObject([{ leaseId: 't-1', work: null }]);
+    expect(refusal(refused('nobody', null))).toBe('NOT_JOINED');
+    expect(swarm.counters.rejected).toBe(4);
+    expect(swarm.miner('a').rejected).toBe(2);
+    expect(text(swarm).replaceAll(/"now":\d+/g, '')).toBe(before.replaceAll(/"now":\d+/g, ''));
   });
 
   it('that comes twice counts once', () => {
@@ -82,7 +95,7 @@ describe('a receipt', () => {
     expect(swarm.stages[0]!.version).toBe(1);
     // Over the merge: the grace window.
     const effects = swarm.receipt('a', 't-1');
-    expect(of(effects, 'settled')).toMatchObject([{ outcome: 'surplus', version: 0 }]);
+    expect(of(effects, 'settled')).toMatchObject([{ outcome: 'surplus', work: { version: 0 } }]);
     expect(swarm.coordinator.view()[0]).toMatchObject({ done: 0, total: 1 });
   });
 

@@ -1,7 +1,7 @@
 /** Steps open, gradients are collected and merged, versions follow each other. */
 import { SwarmError } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
-import { type Flow, newFlow } from './flow.ts';
+import { type Flow, newFlows } from './flow.ts';
 import { assign, blame, distribute, dropWork, move, uncontributed } from './roster.ts';
 import { type Claim, enterStagePhase, mergeOf, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
@@ -16,10 +16,7 @@ export function openStep(state: State): void {
   const number = first.version;
   if (first.phase !== 'training' || state.steps.has(number)) return;
   const validate = validationMicrobatches > 0 && (number % validateEvery === 0 || number === steps - 1);
-  const flows = [
-    ...Array.from({ length: size }, (_, i) => newFlow(number, i, 'train', number * size + i, stages)),
-    ...Array.from({ length: validate ? validationMicrobatches : 0 }, (_, i) => newFlow(number, size + i, 'validate', i, stages)),
-  ];
+  const flows = newFlows(number, size, validate ? validationMicrobatches : 0, stages);
   const step = new Step(number, flows, stages, state.now);
   state.steps.set(number, step);
   for (const flow of flows) step.unblock(flow, 0, flow.cells[0]!.forward ? 'forward' : 'backward', null);

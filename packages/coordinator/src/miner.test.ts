@@ -40,7 +40,7 @@ describe('the pace of a miner', () => {
 describe('a miner that is late', () => {
   it('has a shorter queue after the second time, and is banned after the third', () => {
     const miner = aMiner();
-    const credit = noCredit();
+    const credit = noCredit(aMiner().facts);
     const seen = [1, 2, 3].map((time) => ({
       ban: countLate(miner, credit, 1_000 * time),
       leases: allowance(miner),
@@ -56,7 +56,7 @@ describe('a miner that is late', () => {
 
   it('is banned for twice as long every time, up to a limit that holds for good', () => {
     const miner = aMiner();
-    const credit = { ...noCredit() };
+    const credit = { ...noCredit(aMiner().facts) };
     miner.late = LIMITS.lateBeforeBan - 1;
     const bans = Array.from({ length: 9 }, () => countLate(miner, credit, 0));
     expect(bans).toEqual([15, 30, 60, 120, 240, 480, 900, 900, 900].map((s) => s * 1_000));
@@ -64,7 +64,7 @@ describe('a miner that is late', () => {
   });
 
   it('is banned still when it comes back as a new record', () => {
-    const credit = { ...noCredit(), bannedUntil: 77 };
+    const credit = { ...noCredit(aMiner().facts), bannedUntil: 77 };
     const miner = aMiner();
     ban(miner, credit);
     expect([miner.bannedUntil, miner.resting]).toEqual([77, true]);

@@ -51,22 +51,34 @@ export interface MinerRecord {
   /** What it sent that could not be taken, since it joined. */
   rejected: number;
   /** Why it has no lease, as told last; null while it has some. */
-  waiting: (Reason & { since: number }) | null;
+  waiting: (Reason & { since: number; until: number | null }) | null;
 }
 
 /** What a miner has done, and what it has to answer for: outlasts its presence. */
 export interface Credit {
+  /** As it said last before it went. */
+  facts: MinerFacts;
   /** Receipts that counted. */
   receipts: number;
   /** Of these, backwards. */
   backwards: number;
   /** Receipts of its leases that came when they were not needed any more. */
   surplus: number;
+  /** What it sent that could not be taken, in all its stays that are over. */
+  rejected: number;
   bans: number;
   bannedUntil: number;
 }
 
-export const noCredit = (): Credit => ({ receipts: 0, backwards: 0, surplus: 0, bans: 0, bannedUntil: 0 });
+export const noCredit = (facts: MinerFacts): Credit => ({
+  facts,
+  receipts: 0,
+  backwards: 0,
+  surplus: 0,
+  rejected: 0,
+  bans: 0,
+  bannedUntil: 0,
+});
 
 export function newMiner(id: string, order: number, facts: MinerFacts, stage: number, now: number): MinerRecord {
   return {

@@ -114,6 +114,16 @@ describe('an empty stage', () => {
     expect(fillEmpty(crewsOf([banned, aMiner(null, { resting: true })], []), burden)?.miner).toBe(banned);
   });
 
+  it('gets no banned one while another waits there for the end of a ban, nor anybody from a stage of such', () => {
+    const owed = () => aMiner(null, { resting: true, owed: 'joined' });
+    const banned = () => aMiner(null, { resting: true });
+    expect(fillEmpty(crewsOf([banned(), banned()], [owed()]), idle)).toBeNull();
+    expect(stageOf(fillEmpty(crewsOf([banned(), banned()], [owed()], []), idle))).toBe(2);
+    expect(stageOf(fillEmpty(crewsOf([banned(), null], [owed()], []), idle))).toBe(1);
+    expect(fillEmpty(crewsOf([owed(), owed(), owed()], []), idle)).toBeNull();
+    expect(fillEmpty(crewsOf([owed(), null], []), idle)).toBeNull();
+  });
+
   it('gets nobody when it has finished the run', () => {
     const crews = crewsOf([null, null], []);
     crews[1]!.stage.phase = 'complete';

@@ -34,15 +34,19 @@ export interface Move {
 
 /**
  * A run stands still while a stage has nobody who may work on it. The best staffed stage then gives the miner that loses
- * least by moving, one that is banned or at rest only for want of others: it may not begin at once. Null when no stage can
- * spare one.
+ * least by moving. One that is banned or at rest may not begin at once, and goes only for want of others, and only where
+ * nobody waits for the end of a ban already. Null when no stage can spare one. A stage never gives its last, so that moves
+ * made until there are none end.
  */
 export function fillEmpty(crews: readonly Crew[], burden: (miner: MinerRecord) => number): Move | null {
-  const to = crews.find(({ stage, staff }) => stage.phase !== 'complete' && staff === 0);
-  if (!to) return null;
-  const richest = crews.map(present).reduce((best, members) => (members.length > best.length ? members : best));
+  const empty = crews.filter(({ stage, staff }) => stage.phase !== 'complete' && staff === 0);
+  if (empty.length === 0) return null;
+  const spare = crews.map((crew) => (crew.staff > 1 ? present(crew) : []));
+  const richest = spare.reduce((best, members) => (members.length > best.length ? members : best));
   if (richest.length < 2) return null;
   const awake = richest.filter((miner) => !miner.resting);
+  const to = awake.length > 0 ? empty[0] : empty.find(({ size }) => size === 0);
+  if (!to) return null;
   const miner = (awake.length > 0 ? awake : richest).reduce((best, other) => (burden(other) < burden(best) ? other : best));
   return { miner, to };
 }

@@ -16,8 +16,11 @@ function spoiled(): Swarm {
   return swarm;
 }
 
-/** For every reason but the store's, which is the server's to tell: who is told it, when, and in which words. */
-const SCENES: Record<Exclude<ReasonCode, 'STORE'>, { who: string; says: string; scene: () => Swarm }> = {
+/**
+ * For every reason but the store's and a full server's, which the server tells, and the miner's own: who is told it, when,
+ * and in which words.
+ */
+const SCENES: Record<Exclude<ReasonCode, 'STORE' | 'FULL' | 'IDLE'>, { who: string; says: string; scene: () => Swarm }> = {
   LOADING: {
     who: 'a',
     says: 'Stage 0 is being fetched.',
@@ -101,8 +104,7 @@ const SCENES: Record<Exclude<ReasonCode, 'STORE'>, { who: string; says: string; 
   },
   BANNED: {
     who: 'a',
-    // Virtual time begins at 00:16:40.
-    says: 'No leases until 00:16:55 UTC: its gradient was not usable.',
+    says: 'No leases for a while: its gradient was not usable.',
     scene: spoiled,
   },
   COMPLETE: {
@@ -168,7 +170,7 @@ describe('whoever waits is told', () => {
     swarm.compute((id) => id === 'b');
     expect(of(swarm.tick(LIMITS.firstDeadline), 'wait').find(({ minerId }) => minerId === 'a')!.reason).toMatchObject({
       code: 'BANNED',
-      message: expect.stringMatching(/^No leases until \d\d:\d\d:\d\d UTC: 4 times in a row something came late or was useless\.$/),
+      message: expect.stringMatching(/^No leases for a while: 4 times in a row something came late or was useless\.$/),
     });
   });
 });
@@ -215,6 +217,28 @@ describe('a reason', () => {
     swarm.disconnect('b');
     swarm.resume('b');
     expect(codeOf(swarm)).toEqual({ b: 'UPSTREAM' });
+  });
+
+  it('has an end where that is known: of a ban and of a rest', () => {
+    const untils = (swarm: Swarm) => Object.fromEntries(of(swarm.tick(), 'wait').map(({ minerId, until }) => [minerId, until]));
+    const banned = spoiled();
+    expect(untils(banned).a).toBe(banned.now + LIMITS.banBase);
+    const resting = SCENES.RESTING.scene();
+    for (const pause of [4_000, 9_000]) {
+      resting.busy('b', null, pause);
+      expect(untils(resting).b).toBe(resting.now + pause);
+    }
+    expect(untils(SCENES.UPSTREAM.scene()).b).toBeNull();
+  });
+
+  it('says of a stage that nobody has it loaded yet, or that all of its miners are away', () => {
+    const swarm = new Swarm({ microbatchesPerStep: 1 });
+    for (const id of ['a', 'b']) swarm.join(id);
+    expect(swarm.coordinator.view()[0]!.reason).toEqual({ code: 'LOADING', message: 'The miners of stage 0 are still fetching it.' });
+    for (const id of ['a', 'b']) swarm.load(id);
+    expect(swarm.coordinator.view()[0]!.reason).toBeNull();
+    swarm.busy('a', swarm.leasesOf('a')[0]!.id, 5_000);
+    expect(swarm.coordinator.view()[0]!.reason).toEqual({ code: 'RESTING', message: 'The miners of stage 0 are away or at rest.' });
   });
 
   it('stands beside the progress of its stage for pages', () => {

@@ -1,6 +1,7 @@
 /** Why somebody waits, as a code and a sentence. Times are left out so that a reason stays the same while it holds. */
-import type { Reason } from '@starling/protocol';
+import type { Reason, ReasonCode } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
+import type { Crew } from './crew.ts';
 import { isSettled, type Task } from './flow.ts';
 import type { MinerRecord } from './miner.ts';
 import type { StageRecord } from './stage.ts';
@@ -44,7 +45,7 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
     ] as const) {
       if (task?.state === 'leased') return null;
       if (task?.state !== 'ready') continue;
-      if (!isHeldBack(state, step, stage, flow, slot)) return null;
+      if (!isHeldBack(state, step, stage, flow, slot)) return whyNobody(state.crews[index]!);
       heldBack = true;
     }
     const first: Task = (forward ?? backward)!;
@@ -58,13 +59,21 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
     : { code: 'DOWNSTREAM', message: `Waiting for gradients from stage ${index + 1}.` };
 }
 
+/** Why nobody takes what is ready; null when it will be granted. */
+function whyNobody({ stage: { index }, fit, members }: Crew): Reason | null {
+  if (fit > 0) return null;
+  const fetching = [...members.values()].some((miner) => miner.phase !== 'ready');
+  return fetching
+    ? { code: 'LOADING', message: `The miners of stage ${index} are still fetching it.` }
+    : { code: 'RESTING', message: `The miners of stage ${index} are away or at rest.` };
+}
+
 /** Why a miner has no lease. */
 export function minerReason(state: State, miner: MinerRecord, ofStage: Reason | null): Reason {
   const stage = state.stageOf(miner);
   if (stage.phase !== 'complete' && miner.bannedUntil > state.now) {
-    const until = new Date(miner.bannedUntil).toISOString().slice(11, 19);
     const why = miner.owed ?? `${miner.late} times in a row something came late or was useless`;
-    return { code: 'BANNED', message: `No leases until ${until} UTC: ${why}.` };
+    return { code: 'BANNED', message: `No leases for a while: ${why}.` };
   }
   if (miner.restUntil > state.now) return { code: 'RESTING', message: 'This miner asked for a rest.' };
   if (miner.phase === 'loading') return { code: 'LOADING', message: `Stage ${stage.index} is being fetched.` };
@@ -75,16 +84,23 @@ export function minerReason(state: State, miner: MinerRecord, ofStage: Reason | 
   return { code: 'OTHER_MINERS', message: `The other miners of stage ${stage.index} have the rest of step ${stage.version}.` };
 }
 
+/** When a wait ends, where that is known. */
+function endOf(miner: MinerRecord, code: ReasonCode): number | null {
+  if (code === 'BANNED') return miner.bannedUntil;
+  return code === 'RESTING' ? miner.restUntil : null;
+}
+
 /** Tells every miner without a lease why, when the reason has changed. */
 export function explainWaits(state: State): void {
   const reasons = state.stages.map((stage) => stageReason(state, stage));
   for (const miner of state.miners.values()) {
     if (!miner.connected || miner.leases.size > 0) continue;
     const { code, message } = minerReason(state, miner, reasons[miner.stage]!);
-    if (miner.waiting?.message === message) continue;
+    const until = endOf(miner, code);
+    if (miner.waiting?.message === message && miner.waiting.until === until) continue;
     const since = miner.waiting?.code === code ? miner.waiting.since : state.now;
-    miner.waiting = { code, message, since };
-    state.emit({ type: 'wait', minerId: miner.id, reason: { code, message }, since });
+    miner.waiting = { code, message, since, until };
+    state.emit({ type: 'wait', minerId: miner.id, reason: { code, message }, since, until });
   }
 }
 

@@ -114,7 +114,7 @@ describe('a miner that is late', () => {
     const [again] = grants(effects);
     expect(again).toMatchObject({ minerId: 'b', lease: { microbatch: lease!.microbatch } });
     const counted = swarm.receipt('a', lease!.id);
-    expect(of(counted, 'settled')).toMatchObject([{ outcome: 'counted', tookMs: LIMITS.firstDeadline }]);
+    expect(of(counted, 'settled')).toMatchObject([{ outcome: 'counted', work: { tookMs: LIMITS.firstDeadline } }]);
     expect(of(counted, 'cancel')).toEqual([{ type: 'cancel', minerId: 'b', leaseId: again!.lease.id }]);
     expect(of(swarm.receipt('b', again!.lease.id), 'settled')).toMatchObject([{ outcome: 'surplus' }]);
   });
@@ -211,6 +211,17 @@ describe('credit', () => {
     swarm.apply('b');
     swarm.reach(2);
     expect(swarm.coordinator.credit('a')!.receipts).toBeGreaterThan(before.receipts);
+  });
+
+  it('keeps what a miner said of itself and how often it was refused, over all its stays', () => {
+    const swarm = Swarm.ready(['a', 'b'], { stages: 1 });
+    for (let stay = 1; stay <= 2; stay++) {
+      swarm.receipt('b', 'nothing');
+      swarm.leave('b');
+      expect(swarm.coordinator.credit('b')).toMatchObject({ rejected: stay, receipts: 0, facts: { backend: 'cpu' } });
+      swarm.join('b');
+      expect(swarm.miner('b').rejected).toBe(0);
+    }
   });
 
   it('is not given for joining, loading and leaving', () => {

@@ -2,7 +2,7 @@
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
 import type { Cell, Flow } from './flow.ts';
-import { ban, countLate, enterPhase, forgetPace, type MinerRecord } from './miner.ts';
+import { ban, type Credit, countLate, enterPhase, forgetPace, type MinerRecord } from './miner.ts';
 import { fillEmpty, placeNewcomer, rebalance } from './policy.ts';
 import { enterStagePhase, mergeOf, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
@@ -81,6 +81,10 @@ export function remove(state: State, minerId: string, code: string, what: string
   dropWork(state, miner);
   state.miners.delete(minerId);
   state.dismiss(miner);
+  if (miner.rejected > 0 || state.credits.has(minerId)) {
+    const credit = state.creditOf(miner);
+    Object.assign(credit, { facts: miner.facts, rejected: credit.rejected + miner.rejected } satisfies Partial<Credit>);
+  }
   const tasks = state.counters.handedOver - handedOver;
   const lost = tasks === 0 ? '' : ` ${tasks} task${tasks > 1 ? 's are' : ' is'} free for others.`;
   state.inform(code, `Miner ${minerId} ${what}.${lost}`);
@@ -207,7 +211,7 @@ function diverged(state: State, miner: MinerRecord, stage: StageRecord): void {
 
 /** Counts the miner as late, and says so when that bans it. Returns the ban's length in ms, or 0. */
 export function blame(state: State, miner: MinerRecord): number {
-  const length = countLate(miner, state.creditOf(miner.id), state.now);
+  const length = countLate(miner, state.creditOf(miner), state.now);
   if (length > 0) state.counters.bans += 1;
   state.refresh(miner);
   return length;
@@ -235,10 +239,10 @@ export function move(state: State, miner: MinerRecord, to: Crew, why: string): v
   state.inform('MINER_MOVED', `Miner ${miner.id} moved from stage ${from} to stage ${to.stage.index}: ${why}.`);
 }
 
-export function fillEmptyStage(state: State): void {
-  if (!state.crews.some(({ stage, staff }) => stage.phase !== 'complete' && staff === 0)) return;
-  const choice = fillEmpty(state.crews, (miner) => miner.leases.size + uncontributed(state, state.stageOf(miner), miner.id).length);
-  if (choice) move(state, choice.miner, choice.to, `stage ${choice.to.stage.index} had nobody left`);
+export function fillEmptyStages(state: State): void {
+  const burden = (miner: MinerRecord) => miner.leases.size + uncontributed(state, state.stageOf(miner), miner.id).length;
+  for (let choice = fillEmpty(state.crews, burden); choice; choice = fillEmpty(state.crews, burden))
+    move(state, choice.miner, choice.to, `stage ${choice.to.stage.index} had nobody left`);
 }
 
 /** Plans a move for when the miner's stage has merged: then it holds nothing, and nothing is lost by its going. */

@@ -137,6 +137,6 @@ describe('a snapshot', () => {
   });
 
   it('names its format, so that one that cannot be read is known', () => {
-    expect(new Coordinator(configOf(), 0).snapshot().format).toBe(1);
+    expect(new Coordinator(configOf(), 0).snapshot().format).toBe(2);
   });
 });

@@ -1,9 +1,9 @@
 /** The state as plain data and back. Whatever follows from the rest is left out and made again. */
-import type { Flow, Slot } from './flow.ts';
-import { newFlow } from './flow.ts';
+import { type Flow, newFlows, type Slot } from './flow.ts';
 import type { Credit, MinerRecord } from './miner.ts';
+import { type PackedFlow, type PackedLease, packFlows, packLease, unpackFlows, unpackLease } from './packed.ts';
 import type { Claim, StageRecord } from './stage.ts';
-import { type LeaseRecord, State } from './state.ts';
+import { State } from './state.ts';
 import { Step } from './step.ts';
 import type { CoordinatorConfig } from './types.ts';
 
@@ -11,7 +11,7 @@ type Plain<T, K extends keyof T, With> = Omit<T, K> & With;
 
 export interface Snapshot {
   /** Changes when a state of before cannot be read any more. */
-  format: 1;
+  format: 2;
   config: CoordinatorConfig;
   counters: State['counters'];
   now: number;
@@ -23,14 +23,17 @@ export interface Snapshot {
   miners: Plain<MinerRecord, 'leases', { leases: string[] }>[];
   steps: {
     number: number;
-    flows: Flow[];
+    /** Held-out microbatches among its flows. */
+    validate: number;
+    /** The rest is as it was made. */
+    flows: PackedFlow[];
     progressAt: number;
     /** Indices into `flows`. */
     ready: Record<Slot, number[]>[];
     pinned: [string, number[]][];
   }[];
   credits: [string, Credit][];
-  leases: Plain<LeaseRecord, 'flow', { flow: Pick<Flow, 'step' | 'index' | 'purpose' | 'microbatch'> }>[];
+  leases: PackedLease[];
 }
 
 const indices = (flows: readonly Flow[]) => flows.map((flow) => flow.index);
@@ -38,7 +41,7 @@ const indices = (flows: readonly Flow[]) => flows.map((flow) => flow.index);
 export function toSnapshot(state: State): Snapshot {
   const { config, counters, now, rebalancedAt, leaseCount, minerCount, roundCount } = state;
   return {
-    format: 1,
+    format: 2,
     config,
     counters,
     now,
@@ -55,17 +58,15 @@ export function toSnapshot(state: State): Snapshot {
     miners: [...state.miners.values()].map((miner) => ({ ...miner, leases: [...miner.leases] })),
     steps: [...state.steps.values()].map(({ number, flows, progressAt, ready, pinned }) => ({
       number,
-      flows: [...flows],
+      validate: flows.length - config.microbatchesPerStep,
+      flows: packFlows(flows),
       progressAt,
       ready: ready.map(({ forward, backward }) => ({ forward: indices(forward), backward: indices(backward) })),
       // An order of its own: which miner got its first task first bears on nothing.
       pinned: [...pinned].map(([id, own]): [string, number[]] => [id, indices(own)]).sort(([a], [b]) => (a < b ? -1 : 1)),
     })),
     credits: [...state.credits],
-    leases: [...state.leases.values()].map(({ flow: { step, index, purpose, microbatch }, ...lease }) => ({
-      ...lease,
-      flow: { step, index, purpose, microbatch },
-    })),
+    leases: Array.from(state.leases.values(), packLease),
   };
 }
 
@@ -80,7 +81,9 @@ export function fromSnapshot(snapshot: Snapshot): State {
   snapshot.stages.forEach(({ collecting, voided, crew: _, ...stage }, index) => {
     Object.assign(state.stages[index]!, { ...stage, collecting: new Map(collecting), voided: new Map(voided) });
   });
-  for (const { number, flows, progressAt, ready, pinned } of snapshot.steps) {
+  for (const { number, validate, flows: packed, progressAt, ready, pinned } of snapshot.steps) {
+    const flows = newFlows(number, config.microbatchesPerStep, validate, config.stages);
+    unpackFlows(packed, flows);
     const step = new Step(number, flows, config.stages, progressAt);
     const pick = (list: number[]) => list.map((index) => flows[index]!);
     ready.forEach(({ forward, backward }, stage) => {
@@ -90,10 +93,9 @@ export function fromSnapshot(snapshot: Snapshot): State {
     state.steps.set(number, step);
   }
   for (const [id, credit] of snapshot.credits) state.credits.set(id, credit);
-  for (const { flow: of, ...lease } of snapshot.leases) {
-    // The flows of a closed step are gone; of its leases only the names are still of use.
-    const flow = state.steps.get(of.step)?.flows[of.index] ?? newFlow(of.step, of.index, of.purpose, of.microbatch, config.stages);
-    state.leases.set(lease.id, { ...lease, flow });
+  for (const packed of snapshot.leases) {
+    const lease = unpackLease(state, packed);
+    state.leases.set(lease.id, lease);
   }
   // After the leases: where a miner stands follows from all of the above.
   snapshot.stages.forEach(({ crew }, index) => {

@@ -2,7 +2,7 @@
  * Everything the coordinator knows, and the few operations that keep its parts consistent with each other. What the
  * protocol does with it is in `roster.ts` (who is here), `work.ts` (leases), `merging.ts` and `clock.ts`.
  */
-import { type ErrorCode, type LeaseKind, SwarmError } from '@starling/protocol';
+import { type ErrorCode, type LeaseKind, SwarmError, type Work } from '@starling/protocol';
 import { Crew } from './crew.ts';
 import { type Cell, type Flow, type Slot, type Task, taskOf } from './flow.ts';
 import { type Credit, type MinerRecord, newMiner, noCredit } from './miner.ts';
@@ -58,7 +58,7 @@ export class State {
   readonly stages: StageRecord[];
   readonly crews: Crew[];
   readonly miners = new Map<string, MinerRecord>();
-  /** Of everybody who ever had a receipt taken or was banned. */
+  /** Of everybody who ever had a receipt taken, was banned, or went after something was refused. */
   readonly credits = new Map<string, Credit>();
   readonly leases = new Map<string, LeaseRecord>();
   /** At most two are alive, since no stage can be two ahead of another. */
@@ -97,11 +97,17 @@ export class State {
     this.effects.push({ type: 'event', level, code, message });
   }
 
-  refuse(minerId: string, code: ErrorCode, message: string, leaseId?: string): void {
+  refuse(minerId: string, code: ErrorCode, message: string, leaseId: string | null = null): void {
     this.counters.rejected += 1;
     const miner = this.miners.get(minerId);
     if (miner) miner.rejected += 1;
-    this.effects.push({ type: 'refuse', minerId, code, message, ...(leaseId === undefined ? {} : { leaseId }) });
+    const lease = leaseId === null ? undefined : this.leases.get(leaseId);
+    const work = lease?.minerId === minerId ? this.workOf(lease) : null;
+    this.effects.push({ type: 'refuse', minerId, code, message, leaseId, work });
+  }
+
+  workOf({ kind, stage, version, flow, grantedAt }: LeaseRecord): Work {
+    return { kind, stage, version, microbatch: flow.microbatch, tookMs: this.now - grantedAt };
   }
 
   /** Throws `NOT_JOINED`. */
@@ -115,9 +121,9 @@ export class State {
     return ++this.roundCount;
   }
 
-  creditOf(minerId: string): Credit {
-    const credit = this.credits.get(minerId) ?? noCredit();
-    this.credits.set(minerId, credit);
+  creditOf({ id, facts }: MinerRecord): Credit {
+    const credit = this.credits.get(id) ?? noCredit(facts);
+    this.credits.set(id, credit);
     return credit;
   }
 

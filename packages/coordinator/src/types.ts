@@ -1,5 +1,5 @@
 /** What the world tells the coordinator, and what it asks of the world. Plain data, so that a log can hold it. */
-import type { Backend, ErrorCode, LeaseKind, Reason } from '@starling/protocol';
+import type { Backend, ErrorCode, LeaseKind, Reason, Work } from '@starling/protocol';
 
 export interface CoordinatorConfig {
   stages: number;
@@ -70,6 +70,8 @@ export type Input =
   | { type: 'receipt'; minerId: string; leaseId: string; outputHash: string | null; lossSum: number | null; computeMs: number }
   /** The lease cannot be completed: its result was useless, or its miner cannot compute it. It goes to another at once. */
   | { type: 'forfeit'; minerId: string; leaseId: string; code: ErrorCode; message: string }
+  /** Something it sent could not be taken, and nothing is to be done but to count and to record that. */
+  | { type: 'refused'; minerId: string; code: ErrorCode; message: string; leaseId: string | null }
   /** The miner has its hands full: nothing for `pauseMs`, and this lease (if any) to somebody else. Nobody is blamed. */
   | { type: 'busy'; minerId: string; leaseId: string | null; pauseMs: number }
   /** An uploaded gradient sum whose bytes were already checked. `microbatches` in the order they were added up. */
@@ -121,13 +123,8 @@ export type Effect =
       type: 'settled';
       minerId: string;
       leaseId: string;
-      kind: LeaseKind;
-      stage: number;
-      version: number;
-      microbatch: number;
+      work: Work;
       outcome: Outcome;
-      /** From the grant to the receipt. */
-      tookMs: number;
     }
   | { type: 'collect'; minerId: string; stage: number; version: number; round: number; microbatches: number[] }
   /** Sum these in this order, answer with `summed`. */
@@ -136,11 +133,12 @@ export type Effect =
   | { type: 'apply'; stage: number; version: number; summed: Summed; clipNorm: number }
   /** Tell the miner to apply the merge. */
   | { type: 'distribute'; minerId: string; stage: number; merge: Merge }
-  | { type: 'wait'; minerId: string; reason: Reason; since: number }
+  /** Times are Unix ms; `until` is null where nobody knows the end. */
+  | { type: 'wait'; minerId: string; reason: Reason; since: number; until: number | null }
   /** It was taken off the run although its socket is open: closing that makes it say hello again. */
   | { type: 'dismiss'; minerId: string }
-  /** The input changed nothing, for this reason. */
-  | { type: 'refuse'; minerId: string; code: ErrorCode; message: string; leaseId?: string }
+  /** The input changed nothing, for this reason. `work` is null when no lease of this miner is known that it was for. */
+  | { type: 'refuse'; minerId: string; code: ErrorCode; message: string; leaseId: string | null; work: Work | null }
   /** Tensors kept for this stage and step are no longer needed. */
   | { type: 'release'; stage: number; version: number }
   /** Every stage has applied step `step`. Losses are sums in nats over so many tokens. */

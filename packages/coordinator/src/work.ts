@@ -134,29 +134,19 @@ function isNeeded(state: State, lease: LeaseRecord, miner: MinerRecord): boolean
 
 export function receipt(state: State, { minerId, leaseId, lossSum }: Of<'receipt'>): void {
   const { miner, lease } = ownLease(state, minerId, leaseId);
-  const { kind, flow, version, grantedAt } = lease;
+  const { kind, flow, grantedAt } = lease;
   const stage = state.stages[lease.stage]!;
   const counted = isNeeded(state, lease, miner);
   const wasOpen = lease.state === 'open';
   if (wasOpen && !counted) state.lose(lease);
   lease.state = counted ? 'counted' : 'surplus';
-  state.emit({
-    type: 'settled',
-    minerId,
-    leaseId,
-    kind,
-    stage: stage.index,
-    version,
-    microbatch: flow.microbatch,
-    outcome: lease.state,
-    tookMs: state.now - grantedAt,
-  });
+  state.emit({ type: 'settled', minerId, leaseId, work: state.workOf(lease), outcome: lease.state });
   if (!counted) {
-    state.creditOf(minerId).surplus += 1;
+    state.creditOf(miner).surplus += 1;
     state.counters.surplus += 1;
     return;
   }
-  const credit = state.creditOf(minerId);
+  const credit = state.creditOf(miner);
   credit.receipts += 1;
   if (kind === 'backward') credit.backwards += 1;
   addTime(stage.times[kind], state.now - grantedAt);

@@ -50,13 +50,14 @@ const OPTIMIZER = {
   gradientScale: 1e-3,
 };
 const COMMAND: Record<CommandName, Record<string, unknown>> = {
-  assign: { stage: 0, version: 3, state: { parameters: sha, firstMoment: sha, secondMoment: sha }, why: 'joined' },
+  assign: { stage: 0, round: 7, version: 3, state: { parameters: sha, firstMoment: sha, secondMoment: sha }, why: 'joined' },
   lease: {
     id: 'a-1',
     kind: 'backward',
     stage: 1,
     version: 3,
     microbatch: 18,
+    round: 7,
     deadlineMs: 90_000,
     input: new Uint8Array(4),
     inputHash: sha,
@@ -64,9 +65,9 @@ const COMMAND: Record<CommandName, Record<string, unknown>> = {
     targets: null,
   },
   cancel: { leaseId: 'a-1' },
-  collect: { stage: 1, version: 3, microbatches: [18, 19] },
+  collect: { stage: 1, version: 3, round: 7, microbatches: [18, 19] },
   merge: { stage: 1, version: 4, gradient: sha, optimizer: OPTIMIZER, parameterHash: sha },
-  wait: { code: 'STAGE_MERGING', message: 'Stage 1 is merging.' },
+  wait: { code: 'MERGING', message: 'Stage 1 is merging.', remedy: 'Nothing to do.', since: 5, until: null },
 };
 
 describe.each(Object.keys(COMMAND) as CommandName[])('the command %s', (name) => {

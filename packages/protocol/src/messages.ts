@@ -159,12 +159,13 @@ export type Collect = v.InferOutput<typeof Collect>;
 export const Merge = v.object({ stage: count, version: count, gradient: sha, optimizer: OptimizerNumbers, parameterHash: sha });
 export type Merge = v.InferOutput<typeof Merge>;
 
-/** Why no lease comes now, since when (Unix ms of the server), and what to do. Replaces the last one; a lease clears it. */
+/** Why no lease comes now, since and until when (Unix ms of the server), and what to do. Replaces the last one; a lease clears it. */
 export const Wait = v.object({
   code: v.custom<ReasonCode>((x) => typeof x === 'string'),
   message: v.string(),
   remedy: v.string(),
-  since: v.number(),
+  since: duration,
+  until: v.nullable(duration),
 });
 export type Wait = v.InferOutput<typeof Wait>;
 

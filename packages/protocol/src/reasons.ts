@@ -1,5 +1,5 @@
 /**
- * Every reason why a miner has no work, as a closed set: code → what a person can do about it. What happens this time
+ * Every reason why a miner (or a stage, or the run) has no work, as a closed set: code → what a person can do about it. What happens this time
  * is in the message beside it. Shown word for word, like the hints of errors.
  */
 export const REASON_REMEDIES = {
@@ -13,6 +13,8 @@ export const REASON_REMEDIES = {
   DOWNSTREAM: 'Nothing to do: gradients come back from the stage after this one.',
   PIPELINE_FULL: 'Nothing to do: as many microbatches are under way as miners may keep; one starts when one is done.',
   OTHER_MINERS: 'Nothing to do: the stage has more miners than work in this step; everybody gets some in the next.',
+  IDLE: 'Nothing to do: the next lease comes by itself.',
+  FULL: 'Nothing to do: keep the page open; a place is asked for again by itself.',
   BANNED: 'Close other heavy tabs and keep the computer awake; leases are granted again by themselves when the time is over.',
   RESTING: 'Nothing to do: this miner said that it is busy; leases come again after the time it asked for.',
   STORE: 'The operator must free space or bring the database back; nothing is lost meanwhile.',
@@ -20,8 +22,21 @@ export const REASON_REMEDIES = {
 
 export type ReasonCode = keyof typeof REASON_REMEDIES;
 
-/** Why somebody waits: the code says which, the message what it is this time. */
+/** Why nothing is to be done at the moment: the code says which, the message what it is this time. */
 export interface Reason {
   code: ReasonCode;
   message: string;
 }
+
+/** A `Reason` as pages show it. */
+export interface Explained extends Reason {
+  remedy: string;
+}
+
+/** Why somebody waits. Times are Unix ms of the server; `until` is null where nobody knows the end. */
+export interface Waiting extends Explained {
+  since: number;
+  until: number | null;
+}
+
+export const explain = (reason: Reason): Explained => ({ ...reason, remedy: REASON_REMEDIES[reason.code] });

@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import type { WireError } from './errors.ts';
 import type { LeaseKind } from './messages.ts';
-import type { Reason } from './reasons.ts';
+import type { Explained, Waiting } from './reasons.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const positive = v.pipe(v.number(), v.integer(), v.minValue(1));
@@ -110,17 +110,21 @@ export interface MinerView {
   tokens: number;
   /** Tokens of accepted receipts per second over the last 30 s. */
   tokensPerSecond: number;
+  /** What it sent that was refused, ever. */
   rejected: number;
-  /** Why it has no lease, what to do, and since when (Unix ms); null while it has some. */
+  /** Why it has no lease, what to do, and since when; null while it has some. */
   waiting: Waiting | null;
   /** Unix ms until which it gets no leases, or null. */
   bannedUntil: number | null;
 }
 
-/** A `Reason` as pages show it. */
-export interface Waiting extends Reason {
-  remedy: string;
-  since: number;
+/** What a lease was for, and how many milliseconds went by from its grant to what came of it. */
+export interface Work {
+  kind: LeaseKind;
+  stage: number;
+  version: number;
+  microbatch: number;
+  tookMs: number;
 }
 
 /** What became of one receipt (or of something else a miner sent), as its history shows it. */
@@ -130,8 +134,8 @@ export interface ReceiptEntry {
   time: number;
   leaseId: string | null;
   outcome: 'counted' | 'surplus' | 'refused';
-  /** Of the lease; null when it was refused before anybody knew which. */
-  work: { kind: LeaseKind; stage: number; version: number; microbatch: number; tookMs: number } | null;
+  /** Of the lease; null when nobody knows which it was for. */
+  work: Work | null;
   /** Why it was refused, and what to do; null when it was not. */
   error: WireError | null;
 }
@@ -144,8 +148,8 @@ export interface StageView {
   parameters: number;
   version: number;
   phase: StagePhase;
-  /** A sentence: what the stage waits for, or null while it trains. */
-  reason: string | null;
+  /** What the stage waits for, or null while it trains. */
+  reason: Explained | null;
   /** Microbatches of the present step whose backward was accepted here. */
   done: number;
   total: number;
@@ -177,7 +181,7 @@ export interface RunSnapshot {
   config: RunConfig;
   phase: 'waiting' | 'training' | 'complete';
   /** Why the run waits, or null. */
-  reason: string | null;
+  reason: Explained | null;
   step: number;
   tokens: number;
   tokensPerSecond: number;

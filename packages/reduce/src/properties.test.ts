@@ -78,7 +78,7 @@ async function check(merge: VirtualMerge, config: ButterflyConfig, behaviours: B
   const vectors = new Map(merge.members.map(({ id, vector }) => [id, vector]));
   const expected = reference(config, vectors, result!.contributors);
   for (const member of merge.members) {
-    const fetched = await merge.fetch(member);
+    const fetched = await merge.download(member);
     if (Buffer.compare(Buffer.from(fetched.buffer), Buffer.from(expected.buffer)) !== 0) expect.fail(`${member.id} has other bytes`);
   }
   const tokens = config.members.filter(({ id }) => result!.contributors.includes(id)).reduce((sum, member) => sum + member.tokens, 0);
@@ -167,10 +167,10 @@ describe('a merge', () => {
       expect(new Set(of(merge, 'liar').map(({ memberId }) => memberId))).toEqual(new Set(['m3', 'm6']));
       const [result] = of(merge, 'merged');
       expect(result!.contributors.includes('m3')).toBe(!excludeLiars);
-      // The matrix shows them as rows.
-      const disagreements = (id: string) =>
-        merge.machine.agreement.filter(({ pair, disagreed }) => pair.includes(id) && disagreed > 0).length;
-      expect(disagreements('m3')).toBeGreaterThan(disagreements('m0'));
+      // Nobody disagrees but with them.
+      const disagreed = merge.machine.agreement.filter((counts) => counts.disagreed > 0);
+      expect(disagreed.length).toBeGreaterThan(0);
+      for (const { pair } of disagreed) expect(pair.some((id) => id === 'm3' || id === 'm6')).toBe(true);
     }
   });
 
@@ -184,7 +184,7 @@ describe('a merge', () => {
       expect(of(merge, 'liar')).toEqual([]);
       const [result] = of(merge, 'merged');
       const expected = reference(config, new Map(merge.members.map(({ id, vector }) => [id, vector])), result!.contributors);
-      const fetched = await merge.fetch(merge.members[0]!);
+      const fetched = await merge.download(merge.members[0]!);
       for (const { offset, length, pair } of merge.machine.view.shards) {
         const differs = fetched.subarray(offset, offset + length).some((x, i) => x !== expected[offset + i]);
         expect(differs).toBe(pair.every((member) => member < 3));

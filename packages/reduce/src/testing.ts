@@ -53,6 +53,8 @@ interface VirtualMember extends Behaviour {
 const HASH = 32;
 /** Between looks at the clock. */
 const TICK = 250;
+/** No merge takes so long, with all its deadlines one after another. */
+const STANDSTILL = 2_500_000;
 
 export class VirtualMerge {
   machine: Butterfly;
@@ -62,7 +64,8 @@ export class VirtualMerge {
   /** Called after every input, with the machine as it stood before. */
   watch: (input: ButterflyInput, effects: ButterflyEffect[]) => void = () => {};
   private readonly blobs = new Map<string, Bytes>();
-  private readonly queue: { at: number; input: ButterflyInput }[] = [];
+  /** What arrives in each virtual ms. */
+  private readonly queue = new Map<number, ButterflyInput[]>();
   private readonly config: ButterflyConfig;
   private readonly draw: Draw;
   private readonly faults: NetworkFaults;
@@ -83,22 +86,18 @@ export class VirtualMerge {
   /** Runs to the end. Throws when no end comes. */
   async run(): Promise<void> {
     for (const member of this.members) await this.commit(member);
-    for (let ticks = 0; this.machine.phase !== 'done' && this.machine.phase !== 'failed'; ) {
-      const next = this.queue[0];
-      if (next && next.at <= (ticks + 1) * TICK) {
-        this.queue.shift();
-        this.now = Math.max(this.now, next.at);
-        await this.handle(next.input);
-      } else {
-        if (++ticks > 10_000) throw new Error(`The merge stands still while ${this.machine.phase}.`);
-        this.now = ticks * TICK;
-        await this.handle({ type: 'tick' });
-      }
+    const ended = () => this.machine.phase === 'done' || this.machine.phase === 'failed';
+    for (; !ended(); this.now++) {
+      if (this.now > STANDSTILL) throw new Error(`The merge stands still while ${this.machine.phase}.`);
+      if (this.now % TICK === 0) await this.handle({ type: 'tick' });
+      // What takes no time joins the same list while it is gone through.
+      for (const input of this.queue.get(this.now) ?? []) if (!ended()) await this.handle(input);
+      this.queue.delete(this.now);
     }
   }
 
-  /** The merged gradient as a member fetches it. */
-  async fetch(member: VirtualMember): Promise<Vector> {
+  /** The merged gradient as a member downloads it. */
+  async download(member: VirtualMember): Promise<Vector> {
     const merged = this.log.findLast((effect) => effect.type === 'merged')!;
     const result = new Float32Array(this.config.parameters);
     this.machine.view.shards.forEach(({ offset, length }, index) => {
@@ -231,13 +230,8 @@ export class VirtualMerge {
 
   private enqueue(input: ButterflyInput, delay: number): void {
     const at = this.now + delay;
-    let low = 0;
-    let high = this.queue.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.queue[middle]!.at <= at) low = middle + 1;
-      else high = middle;
-    }
-    this.queue.splice(low, 0, { at, input });
+    const arriving = this.queue.get(at);
+    if (arriving) arriving.push(input);
+    else this.queue.set(at, [input]);
   }
 }

@@ -53,8 +53,11 @@ export interface JournalPorts<Input, Effect> {
   onTrouble(error: SwarmError | null): void;
 }
 
-/** Inputs between snapshots: reading so many again takes well under a second. */
-const SNAPSHOT_EVERY = 20_000;
+/**
+ * Inputs between snapshots. Reading so many again takes one or two seconds after a crash; everybody waits up to a quarter of
+ * a second for the snapshot of a large run, and must not do so more often than every hundredth of the time.
+ */
+const SNAPSHOT_EVERY = 250_000;
 /** Entries read at a time. */
 const PAGE = 5_000;
 const RETRY_MS = 1_000;

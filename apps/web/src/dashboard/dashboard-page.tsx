@@ -8,7 +8,6 @@ import { useMiner } from '../mine/mining.ts';
 import { useNow } from '../now.ts';
 import { Notice } from '../parts.tsx';
 import { Link } from '../router.tsx';
-import { runWait } from '../run-wait.ts';
 import { Counts } from './counts.tsx';
 import { Headline } from './headline.tsx';
 import { RunLog } from './run-log.tsx';
@@ -51,7 +50,7 @@ function Situation({ live }: { live: Live }) {
       </Notice>
     );
   }
-  const wait = runWait(run);
+  const wait = run.reason;
   if (wait) {
     return (
       <Notice

@@ -45,11 +45,11 @@ function Stage({ stage, own, now }: { stage: StageView; own: string | null; now:
           {stage.done}/{stage.total}
         </span>
       </div>
-      <p className={`stage-reason ${PHASES[stage.phase]}`}>{stage.miners.length > 0 && stage.reason}</p>
+      <p className={`stage-reason ${PHASES[stage.phase]}`}>{stage.miners.length > 0 && stage.reason?.message}</p>
       {stage.miners.length === 0 ? (
         <p className="stage-empty">
-          <b>{stage.reason ?? 'No miner holds this stage.'}</b> Training needs one on every stage. <Link to="/">Mine in this tab</Link> or
-          open this page elsewhere.
+          <b>{stage.reason?.message ?? 'No miner holds this stage.'}</b> Training needs one on every stage.{' '}
+          <Link to="/">Mine in this tab</Link> or open this page elsewhere.
         </p>
       ) : (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a list that scrolls must be reachable by keyboard.
@@ -60,7 +60,7 @@ function Stage({ stage, own, now }: { stage: StageView; own: string | null; now:
               miner={miner}
               own={miner.id === own}
               behind={miner.version !== null && miner.version < stage.version}
-              ofStage={stage.reason}
+              ofStage={stage.reason?.message ?? null}
               now={now}
             />
           ))}

@@ -79,7 +79,7 @@ export interface Headline {
   code: string | null;
   /** Count up from here (Unix ms on this clock); null where the time says nothing. */
   since: number | null;
-  /** Count down to here: the end of a ban. */
+  /** Count down to here: the end of a ban or a rest, the next try for a place. */
   until: number | null;
 }
 
@@ -93,7 +93,7 @@ const plain = (tone: Tone, title: string, sentence: string, since: number | null
   until: null,
 });
 
-function waits({ code, message, remedy, since }: Waiting, fallbackSince: number, bannedUntil: number | null): Headline {
+function waits({ code, message, remedy, since, until }: Waiting, fallbackSince: number): Headline {
   const { title, tone } = WAITS[code] ?? WAIT;
   return {
     tone,
@@ -102,15 +102,12 @@ function waits({ code, message, remedy, since }: Waiting, fallbackSince: number,
     remedy,
     code,
     since: since > 0 ? onThisClock(since) : fallbackSince,
-    until: code === 'BANNED' && bannedUntil !== null ? onThisClock(bannedUntil) : null,
+    until: until === null ? null : onThisClock(until),
   };
 }
 
-/**
- * The calm summary of this tab's miner: it does not flicker between microbatches, as the activity itself does.
- * `bannedUntil`: Unix ms of the server, if it says so.
- */
-export function headline(state: MinerState | null, stopping: boolean, now: number, bannedUntil: number | null = null): Headline {
+/** The calm summary of this tab's miner: it does not flicker between microbatches, as the activity itself does. */
+export function headline(state: MinerState | null, stopping: boolean, now: number): Headline {
   if (state === null) return plain('idle', 'Ready', 'Press Start, and this tab holds a part of the model.');
   if (stopping) return plain('busy', 'Stopping', 'Giving unfinished work back to the swarm.');
   const { activity, reason, since, error, waiting } = state;
@@ -118,14 +115,15 @@ export function headline(state: MinerState | null, stopping: boolean, now: numbe
   if (error && isInHeadline(state)) {
     const title = activity === 'stopped' ? 'Stopped' : (DELAYS[error.code] ?? 'Connecting');
     const told = plain(activity === 'stopped' ? 'bad' : 'wait', title, reason ?? error.message, since);
-    return { ...told, remedy: error.hint, code: error.code };
+    // The next try is this clock's own.
+    return { ...told, remedy: error.hint, code: error.code, until: waiting?.until ?? null };
   }
   if (activity === 'stopped') return plain('idle', 'Stopped', sentence, since);
   switch (TONES[activity]) {
     case 'wait': {
       const settled = now - since >= SHORT_WAIT_MS || state.microbatches === 0 || (waiting && waiting.code in WAITS);
       if (!settled) return { ...plain('work', 'Mining', 'Between two microbatches.'), remedy: KEEP_OPEN };
-      return waiting ? waits(waiting, since, bannedUntil) : plain('wait', 'Waiting', sentence, since);
+      return waiting ? waits(waiting, since) : plain('wait', 'Waiting', sentence, since);
     }
     case 'work':
       return { ...plain('work', 'Mining', sentence), remedy: KEEP_OPEN };
@@ -139,14 +137,14 @@ export const isInHeadline = ({ activity }: MinerState): boolean => activity === 
 
 /** The same of any miner of the run, as the server sees it. */
 export function situation(miner: MinerView, now: number): Headline {
-  const { activity, reason, waiting, bannedUntil, connected, stage } = miner;
+  const { activity, reason, waiting, connected, stage } = miner;
   if (!connected && stage === null) {
     return plain('idle', 'Not in the run', 'It left, or was away for too long; what it held went to others. Its receipts are kept.');
   }
   if (!connected) {
     return plain('wait', 'Disconnected', 'Its connection is gone. Its place is kept for some seconds; then its work goes to others.');
   }
-  if (waiting && (now - onThisClock(waiting.since) >= SHORT_WAIT_MS || waiting.code in WAITS)) return waits(waiting, now, bannedUntil);
+  if (waiting && (now - onThisClock(waiting.since) >= SHORT_WAIT_MS || waiting.code in WAITS)) return waits(waiting, now);
   switch (TONES[activity]) {
     case 'wait':
       return plain('work', 'Mining', 'Between two microbatches.');

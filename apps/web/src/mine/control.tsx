@@ -1,7 +1,5 @@
 import type { MinerState } from '@starling/miner';
 import { ACTIVITIES } from '@starling/protocol';
-import { inFeed } from '../history/use-miner-view.ts';
-import { useLive } from '../live.ts';
 import { useNow } from '../now.ts';
 import { Announce, Choice, type Option, State } from '../parts.tsx';
 import type { BackendChoice } from '../worker-messages.ts';
@@ -24,7 +22,7 @@ export function Control({ device }: { device: Device | null }) {
   const now = useNow();
   const settings = useSettings();
   const running = miner !== null && miner.activity !== 'stopped';
-  const head = headline(miner, stopping, now, inFeed(useLive(), miner?.minerId)?.bannedUntil);
+  const head = headline(miner, stopping, now);
 
   return (
     <section className={`panel control ${head.tone}`} aria-label="Mining">

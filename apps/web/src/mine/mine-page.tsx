@@ -3,7 +3,6 @@ import { bytes, count } from '../format.ts';
 import { OUTCOMES } from '../history/receipts.tsx';
 import { useLive } from '../live.ts';
 import { ErrorText, Notice, Stat, Wait } from '../parts.tsx';
-import { runWait } from '../run-wait.ts';
 import { isInHeadline } from './activity.ts';
 import { Control } from './control.tsx';
 import { type Device, findDevice } from './device.ts';
@@ -83,9 +82,9 @@ function Concerns({ device }: { device: Device | null }) {
           </p>
         </Notice>
       )}
-      {run && runWait(run)?.code === 'STORE' && (
+      {run?.reason?.code === 'STORE' && (
         <Notice tone="wait" title="The run stands still">
-          <Wait wait={runWait(run)!} />
+          <Wait wait={run.reason} />
         </Notice>
       )}
       {run?.phase === 'complete' && (

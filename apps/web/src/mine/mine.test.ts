@@ -3,6 +3,7 @@ import {
   ACTIVITIES,
   ERROR_HINTS,
   type ErrorCode,
+  explain,
   type MinerView,
   REASON_REMEDIES,
   type ReasonCode,
@@ -17,7 +18,11 @@ import { claimTab } from './tab.ts';
 
 const state = (part: Partial<MinerState>) =>
   ({ activity: 'waiting', reason: null, waiting: null, since: 0, error: null, microbatches: 5, ...part }) as MinerState;
-const reason = (code: ReasonCode, since = 0): Waiting => ({ code, message: `About ${code}.`, remedy: REASON_REMEDIES[code], since });
+const reason = (code: ReasonCode, since = 0, until: number | null = null): Waiting => ({
+  ...explain({ code, message: `About ${code}.` }),
+  since,
+  until,
+});
 const failure = (code: ErrorCode) => new SwarmError(code, `About ${code}.`).toWire();
 const view = (part: Partial<MinerView>) =>
   ({ activity: 'waiting', reason: null, waiting: null, bannedUntil: null, connected: true, stage: 1, ...part }) as MinerView;
@@ -43,11 +48,10 @@ test('a wait whose beginning the server does not tell counts from when it was se
 });
 
 test('a ban is told at once, with its end', () => {
-  const banned = state({ since: 1_000, waiting: reason('BANNED', 900) });
-  expect(headline(banned, false, 1_001, 16_000)).toMatchObject({ title: 'Banned', tone: 'bad', since: 900, until: 16_000 });
-  expect([5_200, 16_000].map((now) => times(headline(banned, false, now, 16_000), now))).toEqual(['4 s · 11 s left', '15 s · over now']);
-  expect(headline(banned, false, 1_001)).toMatchObject({ title: 'Banned', until: null });
-  expect(headline(state({ since: 1_000, waiting: reason('UPSTREAM', 900) }), false, 9_000, 16_000).until).toBeNull();
+  const banned = state({ since: 1_000, waiting: reason('BANNED', 900, 16_000) });
+  expect(headline(banned, false, 1_001)).toMatchObject({ title: 'Banned', tone: 'bad', since: 900, until: 16_000 });
+  expect([5_200, 16_000].map((now) => times(headline(banned, false, now), now))).toEqual(['4 s · 11 s left', '15 s · over now']);
+  expect(headline(state({ since: 1_000, waiting: reason('UPSTREAM', 900) }), false, 9_000).until).toBeNull();
 });
 
 test('every situation has a headline', () => {
@@ -75,8 +79,8 @@ test('every failure that stops or delays has its sentence, its hint and its code
     const stopped = state({ activity: 'stopped', error: failure(code) });
     expect(headline(stopped, false, 0)).toMatchObject({ tone: 'bad', sentence: `About ${code}.`, remedy: ERROR_HINTS[code], code });
   }
-  const full = state({ activity: 'connecting', reason: 'The run is full. Asking again in 15 s.', error: failure('BUSY') });
-  expect(headline(full, false, 0)).toMatchObject({ title: 'No place yet', sentence: 'The run is full. Asking again in 15 s.' });
+  const full = state({ activity: 'connecting', reason: 'Full.', error: failure('BUSY'), waiting: reason('FULL', 0, 15_000) });
+  expect(headline(full, false, 0)).toMatchObject({ title: 'No place yet', sentence: 'Full.', until: 15_000 });
   for (const activity of ACTIVITIES) {
     expect(headline(state({ activity }), false, 0).sentence).toMatch(/\w \w/);
     expect(situation(view({ activity }), 0).sentence).toMatch(/\w \w/);
@@ -90,7 +94,7 @@ test('a failure beside other work is not in the headline', () => {
 test('another miner: gone, away, banned, between two microbatches, at work', () => {
   expect(situation(view({ connected: false, stage: null }), 0).title).toBe('Not in the run');
   expect(situation(view({ connected: false }), 0).title).toBe('Disconnected');
-  const banned = view({ waiting: reason('BANNED', 4_000), bannedUntil: 19_000 });
+  const banned = view({ waiting: reason('BANNED', 4_000, 19_000) });
   expect(situation(banned, 4_100)).toMatchObject({ title: 'Banned', tone: 'bad', since: 4_000, until: 19_000 });
   expect(situation(view({ waiting: reason('UPSTREAM', 4_000) }), 4_000 + SHORT_WAIT_MS - 1).title).toBe('Mining');
   expect(situation(view({ activity: 'backward' }), 0)).toMatchObject({ title: 'Mining', tone: 'work' });

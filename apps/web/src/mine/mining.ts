@@ -51,7 +51,9 @@ export async function start({ name, backend }: Settings): Promise<void> {
   worker = mine;
   stopping = false;
   publish(connecting(name));
-  mine.onmessage = ({ data }: MessageEvent<FromWorker>) => publish(data.state);
+  mine.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+    if (worker === mine) publish(data.state); // not what was under way when it was ended
+  };
   mine.onerror = (event) => fail('BACKEND_FAILED', event.message || 'The mining worker could not be loaded.');
   const message: ToWorker = { type: 'start', url: location.origin, name, backend, tab: await tab };
   if (!stopping) mine.postMessage(message);
@@ -65,11 +67,14 @@ export function stop(reason: string): void {
   notify();
 }
 
-/** Closing or leaving the page gives the leases back at once: a worker's last message may not get out any more. */
+/**
+ * Closing or leaving the page gives the leases back at once: a worker's last message may not get out any more. The worker ends
+ * with it: still at work, it would be told that it is not in the run, and join again.
+ */
 addEventListener('pagehide', () => {
-  const session = worker && state?.session;
-  if (session) navigator.sendBeacon('/v1/leave', JSON.stringify(session));
-  stop('The page was closed.');
+  if (!worker) return;
+  if (state?.session) navigator.sendBeacon('/v1/leave', JSON.stringify(state.session));
+  publish(stopped(null));
 });
 
 /** A page that the browser freezes computes nothing: what it holds goes to others, and it is given nothing for a while. */

@@ -4,7 +4,6 @@ import { compact, count, loss } from '../format.ts';
 import { useLive } from '../live.ts';
 import { Progress } from '../parts.tsx';
 import { Link } from '../router.tsx';
-import { runWait } from '../run-wait.ts';
 
 const WIDTH = 320;
 const HEIGHT = 72;
@@ -18,7 +17,7 @@ export function SharedRun() {
     const losses = points.map((point) => point.loss);
     return sparkline(smooth(losses, SMOOTHING), WIDTH, HEIGHT);
   }, [points]);
-  const wait = run && runWait(run);
+  const wait = run?.reason;
   const steps = run?.config.steps ?? 0;
   const miners = run?.stages.reduce((sum, stage) => sum + stage.miners.filter((miner) => miner.connected).length, 0) ?? null;
   return (

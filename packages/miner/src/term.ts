@@ -1,0 +1,257 @@
+/**
+ * A miner's work from one assignment to the next: the stage it holds, its leases, gradients and merges. When the term has
+ * ended, whatever is still under way in it is void.
+ */
+import type { Kernels } from '@starling/kernels';
+import { layoutOf } from '@starling/model';
+import {
+  type Assign,
+  type Collect,
+  decodeFrame,
+  encodeFrame,
+  INLINE_LIMIT,
+  type Lease,
+  type Merge,
+  type Payload,
+  type RunConfig,
+  SwarmError,
+  sha256Hex,
+  type TensorData,
+} from '@starling/protocol';
+import type { BlobClient } from './blob-client.ts';
+import type { Connection } from './connection.ts';
+import { HeldStage, readVector } from './held-stage.ts';
+import type { Status } from './status.ts';
+
+export interface TermParts {
+  connection: Connection;
+  blobs: BlobClient;
+  status: Status;
+  run: RunConfig;
+  /** A receipt was answered: the device works. */
+  onReceipt(): void;
+}
+
+export class Term {
+  /** Of the assignment: an older one that comes late is void. */
+  readonly round: number;
+  /** The stage; null until it is loaded. */
+  held: HeldStage | null = null;
+  private readonly parts: TermParts;
+  private readonly abort = new AbortController();
+  /** Leases that came, ever: one that is granted again over a reconnect is not computed twice. */
+  private readonly seen = new Set<string>();
+  /** Leases that are not begun. */
+  private readonly waiting = new Set<string>();
+  /** Leases that went elsewhere before they were begun. */
+  private readonly cancelled = new Set<string>();
+  /** Receipts on the wire: a gradient is complete when they are answered. */
+  private readonly unanswered = new Set<Promise<void>>();
+  /** The last gradient handed in, in case the server asks again. */
+  private handedIn: { round: number; microbatches: number[]; frame: Uint8Array<ArrayBuffer> } | null = null;
+
+  constructor(round: number, parts: TermParts) {
+    this.round = round;
+    this.parts = parts;
+  }
+
+  get ended(): boolean {
+    return this.abort.signal.aborted;
+  }
+
+  /** `lost`: the device is gone, and with it what the stage had there. */
+  end(lost = false): void {
+    this.abort.abort(new SwarmError('CONNECTION_LOST', 'Replaced by a newer assignment.'));
+    if (!lost) this.held?.dispose();
+    this.held = null;
+  }
+
+  /** False when this lease came before. */
+  take(leaseId: string): boolean {
+    if (this.seen.has(leaseId)) return false;
+    this.seen.add(leaseId);
+    this.waiting.add(leaseId);
+    return true;
+  }
+
+  /** One that is begun is not worth interrupting: its receipt is credited. */
+  cancel(leaseId: string): void {
+    this.cancelled.add(leaseId);
+  }
+
+  /** The leases that are not begun, which from now on are somebody else's. */
+  giveBack(): string[] {
+    const leases = [...this.waiting];
+    this.waiting.clear();
+    for (const leaseId of leases) this.cancelled.add(leaseId);
+    return leases;
+  }
+
+  async hold(kernels: Kernels, { stage, round, version, state }: Assign): Promise<void> {
+    const { run, status, blobs, connection } = this.parts;
+    const spec = run.stages[stage]!;
+    const size = layoutOf(run.model, spec).size;
+    status.update({
+      stage,
+      version: null,
+      parameterHash: null,
+      layers: [spec.firstLayer, spec.firstLayer + spec.layers - 1],
+      parameters: size,
+    });
+    status.act('downloading', `Fetching stage ${stage}: ${((size * 12) / 1e6).toFixed(1)} MB.`);
+    const vector = async (hash: string) => readVector(await blobs.get(hash, this.abort.signal), size);
+    const [parameters, firstMoment, secondMoment] = await Promise.all([
+      vector(state.parameters),
+      vector(state.firstMoment),
+      vector(state.secondMoment),
+    ]);
+    if (this.ended) return;
+    status.act('warming-up', 'Compiling the kernels of this stage.');
+    const held = await HeldStage.load(kernels, run, spec, version, { parameters, firstMoment, secondMoment });
+    if (this.ended) {
+      held.dispose();
+      return;
+    }
+    this.held = held;
+    await held.warmUp();
+    if (this.ended) return;
+    status.update({ version, parameterHash: held.parameterHash, error: null });
+    this.send(connection.request('ready', { stage, round, version, parameterHash: held.parameterHash }));
+  }
+
+  // ── leases ────────────────────────────────────────────────────────────────────────────────────
+
+  async work(lease: Lease): Promise<void> {
+    const { held } = this;
+    this.waiting.delete(lease.id);
+    if (!held || lease.stage !== held.spec.index || lease.version !== held.version) return; // its receipt could not count
+    const kept = lease.kind === 'backward' ? held.takeInput(lease.microbatch) : undefined;
+    if (this.cancelled.has(lease.id)) return;
+    this.parts.status.act(lease.kind, null);
+    const started = performance.now();
+    const input = lease.input ? await this.read(lease.input) : kept;
+    if (!input) throw new SwarmError('BLOB_NOT_FOUND', `The input of microbatch ${lease.microbatch} is not here any more.`);
+    const targets = lease.targets ? await this.read(lease.targets) : null;
+    let output: Float32Array<ArrayBuffer> | null = null;
+    let lossSum: number | null = null;
+    let settle: (counted: boolean) => void = () => {};
+    if (lease.kind === 'backward') {
+      const result = await held.backward(input, targets ?? (await this.read(lease.outputGradient!)));
+      ({ inputGradient: output, lossSum } = result);
+      settle = (counted) => (counted ? held.accept(lease.round, lease.microbatch, result.gradient) : held.discard(result.gradient));
+    } else if (held.spec.isLast) {
+      lossSum = await held.loss(input, targets as Int32Array<ArrayBuffer>);
+    } else {
+      output = await held.forward(input);
+      if (lease.kind === 'forward') {
+        held.keep(lease.id, lease.microbatch, input);
+        settle = (counted) => {
+          if (!counted) held.forget(lease.id, lease.microbatch);
+        };
+      }
+    }
+    this.send(this.sendReceipt(lease, { output, lossSum, computeMs: performance.now() - started }, settle));
+  }
+
+  private async sendReceipt(
+    { id, kind, inputHash }: Lease,
+    { output, lossSum, computeMs }: { output: Float32Array<ArrayBuffer> | null; lossSum: number | null; computeMs: number },
+    settle: (counted: boolean) => void,
+  ): Promise<void> {
+    const { run, connection, status, onReceipt } = this.parts;
+    const { sequences, model } = run;
+    let counted = false;
+    try {
+      const outputHash = output ? await sha256Hex(output) : null;
+      const payload = output ? await this.payload(output, [sequences, model.context, model.width]) : null;
+      ({ counted } = await connection.request('receipt', { leaseId: id, inputHash, outputHash, output: payload, lossSum, computeMs }));
+    } catch (error) {
+      // Sent twice over a reconnect: the first one counted.
+      counted = error instanceof SwarmError && error.code === 'RECEIPT_DUPLICATE';
+      if (!counted) throw error;
+    } finally {
+      settle(counted);
+    }
+    if (this.ended) return;
+    onReceipt();
+    status.settled(counted, kind === 'backward' ? sequences * model.context : 0);
+  }
+
+  // ── merging ───────────────────────────────────────────────────────────────────────────────────
+
+  async handIn({ stage, version, round }: Collect): Promise<void> {
+    await Promise.allSettled(this.unanswered);
+    const { held } = this;
+    const { status, blobs, connection } = this.parts;
+    if (!held || held.version !== version || held.spec.index !== stage) return;
+    status.act('uploading', `Handing in the gradient of step ${version}.`);
+    if (this.handedIn?.round !== round) {
+      const taken = await held.takeGradient(round);
+      if (!taken) throw new SwarmError('CONTRIBUTION_MISMATCH', `The gradient of round ${round} is not here.`);
+      const { sum, microbatches } = taken;
+      this.handedIn = { round, microbatches, frame: await encodeFrame(sum, [sum.length]) };
+    }
+    const { frame, microbatches } = this.handedIn;
+    const contribute = async (): Promise<void> => {
+      const gradient = await blobs.put(frame, this.abort.signal);
+      try {
+        await connection.request('contribution', { stage, version, round, gradient, microbatches });
+      } catch (error) {
+        const code = error instanceof SwarmError ? error.code : null;
+        if (code === 'CONTRIBUTION_UNEXPECTED') return; // it was taken before the connection broke
+        if (code === 'CONTRIBUTION_LATE') {
+          status.refused(error as SwarmError);
+          return; // others were faster; the stage is held on to
+        }
+        if (code !== 'BLOB_NOT_FOUND') throw error;
+        await contribute(); // the upload went with the connection
+      }
+    };
+    await contribute();
+  }
+
+  async applyMerge({ stage, version, gradient, optimizer }: Merge): Promise<void> {
+    const { held } = this;
+    const { status, blobs, connection } = this.parts;
+    if (!held || held.spec.index !== stage || version < held.version) return;
+    if (version > held.version + 1) throw new SwarmError('PARAMETERS_DIVERGED', `Missed the merge before version ${version}.`);
+    if (version === held.version + 1) {
+      status.act('applying', `Applying step ${version}.`);
+      const sum = await readVector(await blobs.get(gradient, this.abort.signal), held.layout.size);
+      if (this.ended) return;
+      await held.apply(sum, optimizer);
+      status.update({ version, parameterHash: held.parameterHash });
+    }
+    this.send(connection.request('applied', { stage, version, parameterHash: held.parameterHash }));
+  }
+
+  // ── wire ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** Lets a request go its way; its refusal is shown, and a receipt's answer is waited for before a gradient is handed in. */
+  private send(request: Promise<unknown>): void {
+    const answered = request.then(
+      () => {},
+      (error: unknown) => {
+        if (!this.ended) this.parts.status.refused(SwarmError.from(error));
+      },
+    );
+    this.unanswered.add(answered);
+    void answered.then(() => this.unanswered.delete(answered));
+  }
+
+  private async read(payload: Payload): Promise<TensorData> {
+    const { status, blobs } = this.parts;
+    const phase = status.enter('wire');
+    try {
+      const bytes = payload instanceof Uint8Array ? payload : await blobs.get(payload.blob, this.abort.signal);
+      return (await decodeFrame(bytes)).data;
+    } finally {
+      status.enter(phase);
+    }
+  }
+
+  private async payload(data: Float32Array<ArrayBuffer>, shape: number[]): Promise<Payload> {
+    const frame = await encodeFrame(data, shape);
+    return frame.byteLength <= INLINE_LIMIT ? frame : { blob: await this.parts.blobs.put(frame, this.abort.signal) };
+  }
+}
