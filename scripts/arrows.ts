@@ -7,6 +7,8 @@ const ALLOWED: Record<string, readonly string[]> = {
   'packages/protocol': [],
   'packages/kernels': ['protocol'],
   'packages/model': ['kernels', 'protocol'],
+  'packages/codecs': ['protocol'],
+  'packages/reduce': ['protocol'],
   'packages/coordinator': ['protocol'],
   'packages/store': ['protocol'],
   'packages/chain': ['protocol', 'store'],
@@ -16,17 +18,17 @@ const ALLOWED: Record<string, readonly string[]> = {
   'apps/web': ['kernels', 'miner', 'model', 'protocol'],
   'apps/headless': ['protocol'],
   'apps/demo': ['headless', 'protocol', 'server'],
-  bench: ['coordinator', 'headless', 'kernels', 'miner', 'model', 'protocol', 'server', 'simulation', 'store'],
+  bench: ['coordinator', 'headless', 'kernels', 'miner', 'model', 'protocol', 'reduce', 'server', 'simulation', 'store'],
 };
 
 const IMPORT = /(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g;
 const FORBIDDEN = [
   { folder: '', pattern: /\.(dataSync|arraySync)\(/, why: 'reads back synchronously, which loses the device in headless Chromium' },
-  {
-    folder: 'packages/coordinator',
+  ...['packages/coordinator', 'packages/reduce'].map((folder) => ({
+    folder,
     pattern: /Date\.now|new Date\(\)|Math\.random|performance\.now|setTimeout|setInterval|fetch\(|crypto\.|['"]node:/,
     why: 'is not pure: time and chance are arguments',
-  },
+  })),
 ];
 
 /** Everything wrong with one file, as sentences. `path` is relative to the root, with forward slashes. */

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { churn } from './churn.ts';
 import { coordinator } from './coordinator.ts';
+import { reduce } from './reduce.ts';
 import { print, type Report } from './report.ts';
 import { swarm } from './swarm.ts';
 
@@ -10,6 +11,7 @@ const HELP = `Usage: npm run bench -- NAME [options]
 
   swarm         one process against swarms of one and two miners per stage, and where the miners' time goes
   coordinator   inputs a second in memory; leases a second over real sockets with a durable log
+  reduce        merges when reducers fail, and what a miner sends, beside a fixed pair scheme, a ring and a parameter server
   churn         a real swarm under kills, freezes and broken lines, against itself in calm
                   --minutes N     minutes with faults, and as many without (6)
                   --faults N      faults in 30 minutes (66)
@@ -36,6 +38,7 @@ const number = (name: keyof typeof values, otherwise: number) => {
 
 const BENCHMARKS: Record<string, () => Promise<Report>> = {
   coordinator,
+  reduce,
   swarm,
   churn: () =>
     churn({

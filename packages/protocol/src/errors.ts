@@ -41,6 +41,16 @@ export const ERROR_HINTS = {
   CONTRIBUTION_MISMATCH:
     'The gradient covers other microbatches than those accepted from this miner. Discard it and fetch the stage again.',
   PARAMETERS_DIVERGED: 'This miner’s parameters differ from the swarm’s. It fetches the stage again by itself.',
+  MERGE_UNEXPECTED: 'The merge does not await this (any more). Nothing was changed; the next step asks again.',
+  SHARD_MALFORMED: 'The shard is not what its codec writes. Encode it again as docs/reduce.md describes; a gradient like this is left out.',
+  SHARD_MISMATCH: 'The bytes are not those that were committed. Upload the committed ones before the deadline.',
+  CONTRIBUTION_MISSING:
+    'The gradient was not here in time and is left out of this merge. Keep the tab in the foreground and the computer awake so that it comes sooner.',
+  GRADIENT_FALSE:
+    'An audit found that this gradient is not what its microbatches give. Reload the page; if it happens again, choose the wasm backend.',
+  REDUCTION_FALSE:
+    'The reported sum is not what the uploads give. Reload the page; the arithmetic is the same in every browser, so a changed client is the likely cause.',
+  MERGE_EMPTY: 'No gradient came through. The microbatches of this step are computed again.',
   // Identity and chain
   ADDRESS_INVALID: 'Copy the address from the wallet again; it begins with 5 and has 47 or 48 characters.',
   SIGNATURE_INVALID: 'Sign again with the account that is shown. Nothing was changed.',
