@@ -3,6 +3,7 @@
  * by whom they were added up and in which order. What the swarm did under faults is right if and only if every version of
  * every stage comes out with the same bits.
  */
+import { crossingOf } from '@starling/codecs';
 import type { Contributed, Effect, Input } from '@starling/coordinator';
 import { createKernels } from '@starling/kernels';
 import { nodeWasmPath } from '@starling/kernels/node';
@@ -87,6 +88,9 @@ export async function recompute(
     const zero = () => new Float32Array(parameters.length);
     return { stage, layout: layoutOf(run.model, spec), vectors: { parameters, firstMoment: zero(), secondMoment: zero() } };
   });
+  const crossing = crossingOf(run);
+  /** As the stage on the other side gets it. */
+  const cross = (x: Vector) => crossing.unpack(crossing.pack(x));
   let same = 0;
   let total = 0;
   const last = Math.min(steps, Math.min(...machine.coordinator.view().map(({ stage }) => stage.version)));
@@ -100,7 +104,7 @@ export async function recompute(
       let input: Vector | Int32Array = texts.get(microbatch)!.tokens;
       for (const [index, { stage }] of stages.entries()) {
         inputs[index]!.set(microbatch, input);
-        if (index < stages.length - 1) input = await stage.forward(input);
+        if (index < stages.length - 1) input = cross(await stage.forward(input));
       }
     }
     // Backwards, from the last stage down, each gradient sum in its miner's order.
@@ -115,7 +119,7 @@ export async function recompute(
         for (const microbatch of own) {
           const { gradient, inputGradient } = await stage.backward(inputs[index]!.get(microbatch)!, upstream.get(microbatch)!);
           stage.accumulate(gradient);
-          if (inputGradient) below.set(microbatch, inputGradient);
+          if (inputGradient) below.set(microbatch, cross(inputGradient));
         }
         sums.push(await stage.takeGradient());
       }

@@ -272,13 +272,16 @@ export class Gateway {
     if (output === null) throw new SwarmError('TENSOR_SHAPE', `Lease ${leaseId} must bring a tensor.`);
     const bytes = output instanceof Uint8Array ? output : this.blobs.uploaded(minerId, output.blob);
     const frame = await decodeFrame(bytes);
-    const expected = this.run.boundaryShape;
-    if (!(frame.data instanceof Float32Array) || frame.shape.join() !== expected.join()) {
-      throw new SwarmError('TENSOR_SHAPE', `Lease ${leaseId} brings [${frame.shape}] ${frame.dtype} instead of [${expected}] float32.`);
+    const { crossing } = this.run;
+    if (frame.dtype !== crossing.dtype || frame.shape.join() !== crossing.shape.join()) {
+      const wanted = `[${crossing.shape}] ${crossing.dtype}`;
+      throw new SwarmError('TENSOR_SHAPE', `Lease ${leaseId} brings [${frame.shape}] ${frame.dtype} instead of ${wanted}.`);
     }
     if (frame.hash !== outputHash)
       throw new SwarmError('FRAME_HASH_MISMATCH', `The receipt of lease ${leaseId} names another output hash than its tensor has.`);
-    if (!isFiniteTensor(frame.data)) throw new SwarmError('TENSOR_NOT_FINITE', `The output of lease ${leaseId} holds NaN or infinity.`);
+    // A codec's bytes are refused by itself when they say NaN or infinity.
+    if (!isFiniteTensor(crossing.unpack(frame.data)))
+      throw new SwarmError('TENSOR_NOT_FINITE', `The output of lease ${leaseId} holds NaN or infinity.`);
     // A copy: what came from a socket is a view of a larger piece of memory, which would live as long.
     const own = new Uint8Array(bytes);
     return { payload: output instanceof Uint8Array ? own : output, frame: own, hash: frame.hash };

@@ -77,6 +77,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     steps: options.steps,
     validateEvery: options.validateEvery,
     clip: options.clip,
+    boundary: options.boundary,
     seed: options.seed,
   };
   const blobs = await Blobs.open(join(dataDir, 'blobs'), join(dataDir, 'temporary'));

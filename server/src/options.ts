@@ -1,7 +1,7 @@
 /** What a server can be told: the type, the defaults, the command line, and its help text. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { LONGEST_STEP, SwarmError } from '@starling/protocol';
+import { BOUNDARIES, LONGEST_STEP, type RunConfig, SwarmError } from '@starling/protocol';
 
 export interface ServerOptions {
   /** 0 takes any free port. */
@@ -29,7 +29,9 @@ export interface ServerOptions {
   steps: number;
   seed: number;
   /** Whose norm clips a gradient: the stage's own; or that of the whole model, and stages wait for each other. */
-  clip: 'stage' | 'global';
+  clip: RunConfig['clip'];
+  /** How hidden states cross between stages. */
+  boundary: RunConfig['boundary'];
   /** A validation loss is taken every so many steps. */
   validateEvery: number;
   /** A checkpoint is written every so many steps. */
@@ -50,6 +52,7 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   steps: 0,
   seed: 1,
   clip: 'stage',
+  boundary: 'f32',
   validateEvery: 10,
   checkpointEvery: 10,
   webRoot: resolve(import.meta.dirname, '../../apps/web/dist'),
@@ -73,6 +76,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --max-miners N           miners at once (${DEFAULT_OPTIONS.maxMiners})
   --steps N                steps until the run is complete, 0 for no end (${DEFAULT_OPTIONS.steps})
   --seed N                 seed of the first parameters and of the data order (${DEFAULT_OPTIONS.seed})
+  --boundary NAME          how hidden states cross between stages: ${BOUNDARIES.join(', ')} (${DEFAULT_OPTIONS.boundary})
   --clip NAME              whose norm clips a gradient: stage, or global as one process would (${DEFAULT_OPTIONS.clip})
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
   --checkpoint-every N     steps between checkpoints (${DEFAULT_OPTIONS.checkpointEvery})
@@ -107,7 +111,7 @@ const TEXTS = { host: 'host', data: 'dataDir', store: 'store', corpus: 'corpus',
 /** The options on a command line over the defaults, or `'help'`. Throws `CONFIG_INVALID`. */
 export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
   const string = { type: 'string' } as const;
-  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS), 'clip'];
+  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS), 'clip', 'boundary'];
   let values: Record<string, string | boolean | undefined>;
   try {
     const options = { ...Object.fromEntries(names.map((name) => [name, string])), help: { type: 'boolean' } as const };
@@ -125,8 +129,13 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
     const text = values[name];
     if (typeof text === 'string') options[key] = text;
   }
-  const { clip } = values;
-  if (clip !== undefined && clip !== 'stage' && clip !== 'global')
-    throw new SwarmError('CONFIG_INVALID', `--clip is stage or global, not "${clip}".`);
-  return clip === undefined ? options : { ...options, clip };
+  options.clip = oneOf('clip', ['stage', 'global'], values.clip ?? options.clip);
+  options.boundary = oneOf('boundary', BOUNDARIES, values.boundary ?? options.boundary);
+  return options;
+}
+
+function oneOf<const T extends string>(name: string, choices: readonly T[], value: unknown): T {
+  const found = choices.find((choice) => choice === value);
+  if (!found) throw new SwarmError('CONFIG_INVALID', `--${name} is one of ${choices.join(', ')}, not "${value}".`);
+  return found;
 }

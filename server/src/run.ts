@@ -3,6 +3,7 @@
  * when it is durable; what an effect needs time for (hashing, merging, disk) happens behind a queue, so that commands to
  * one miner keep their order.
  */
+import { type Crossing, crossingOf } from '@starling/codecs';
 import { type Coordinator, type Effect, type Input, LIMITS } from '@starling/coordinator';
 import { learningRateAt, type OptimizerConfig } from '@starling/model';
 import {
@@ -62,6 +63,8 @@ export class Refusal extends SwarmError {}
 
 export class Run {
   readonly view: RunView;
+  /** What crosses between stages. */
+  readonly crossing: Crossing;
   readonly activations: Activations;
   /** Resolves when the last step is merged; never for a run without end. */
   readonly completed: Promise<void>;
@@ -97,6 +100,7 @@ export class Run {
       this.complete = resolve;
     });
     const sizes = this.states.layouts.map((layout) => layout.size);
+    this.crossing = crossingOf(recovered.config);
     this.view = new RunView(recovered.config, this.coordinator, sizes, recovered);
   }
 
@@ -161,12 +165,6 @@ export class Run {
   /** Version of the newest checkpoint; −1 before the first. */
   get checkpointed(): number {
     return this.lastSaved;
-  }
-
-  /** `[sequences, context, width]`: what crosses between stages. */
-  get boundaryShape(): number[] {
-    const { sequences, model } = this.parts.config;
-    return [sequences, model.context, model.width];
   }
 
   get tokensPerMicrobatch(): number {

@@ -1,17 +1,11 @@
 /** The stage a miner holds at one version: its vectors on the host, its parameters on the device, its gradient so far. */
 import type { Kernels } from '@starling/kernels';
 import { applyAdamW, layoutOf, type ParameterLayout, Stage, type StageGradient } from '@starling/model';
-import {
-  decodeFrame,
-  type OptimizerNumbers,
-  type RunConfig,
-  type StageSpec,
-  SwarmError,
-  sha256Hex,
-  type TensorData,
-} from '@starling/protocol';
+import { decodeFrame, type OptimizerNumbers, type RunConfig, type StageSpec, SwarmError, sha256Hex } from '@starling/protocol';
 
 type Vector = Float32Array<ArrayBuffer>;
+/** Tokens, or numbers. */
+export type Tensor = Vector | Int32Array<ArrayBuffer>;
 
 export interface StageVectors {
   parameters: Vector;
@@ -35,7 +29,7 @@ export class HeldStage {
   /** The gradient sum so far: the round it belongs to, and the microbatches in the order they were added. */
   private sum: { round: number; microbatches: number[] } = { round: 0, microbatches: [] };
   /** Stage inputs kept for backwards, by microbatch, each as long as one of the forwards that brought it may count. */
-  private readonly inputs = new Map<number, { input: TensorData; leases: Set<string> }>();
+  private readonly inputs = new Map<number, { input: Tensor; leases: Set<string> }>();
   private readonly run: RunConfig;
   private readonly vectors: StageVectors;
   private readonly stage: Stage;
@@ -67,20 +61,20 @@ export class HeldStage {
     this.stage.discard(gradient);
   }
 
-  forward(input: TensorData): Promise<Vector> {
+  forward(input: Tensor): Promise<Vector> {
     return this.stage.forward(input);
   }
 
-  loss(input: TensorData, targets: Int32Array<ArrayBuffer>): Promise<number> {
+  loss(input: Tensor, targets: Int32Array<ArrayBuffer>): Promise<number> {
     return this.stage.loss(input, targets);
   }
 
-  backward(input: TensorData, outputGradient: TensorData) {
+  backward(input: Tensor, outputGradient: Tensor) {
     return this.stage.backward(input, outputGradient);
   }
 
   /** Keeps the input of this forward for the microbatch's backward. */
-  keep(leaseId: string, microbatch: number, input: TensorData): void {
+  keep(leaseId: string, microbatch: number, input: Tensor): void {
     const kept = this.inputs.get(microbatch) ?? { input, leases: new Set() };
     kept.leases.add(leaseId);
     this.inputs.set(microbatch, kept);
@@ -93,7 +87,7 @@ export class HeldStage {
   }
 
   /** The input kept for this microbatch's backward, which needs it no more afterwards. */
-  takeInput(microbatch: number): TensorData | undefined {
+  takeInput(microbatch: number): Tensor | undefined {
     const kept = this.inputs.get(microbatch);
     this.inputs.delete(microbatch);
     return kept?.input;

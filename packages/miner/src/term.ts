@@ -2,6 +2,7 @@
  * A miner's work from one assignment to the next: the stage it holds, its leases, gradients and merges. When the term has
  * ended, whatever is still under way in it is void.
  */
+import { type Crossing, crossingOf } from '@starling/codecs';
 import type { Kernels } from '@starling/kernels';
 import { layoutOf } from '@starling/model';
 import {
@@ -20,7 +21,7 @@ import {
 } from '@starling/protocol';
 import type { BlobClient } from './blob-client.ts';
 import type { Connection } from './connection.ts';
-import { HeldStage, readVector } from './held-stage.ts';
+import { HeldStage, readVector, type Tensor } from './held-stage.ts';
 import type { Status } from './status.ts';
 
 export interface TermParts {
@@ -38,6 +39,7 @@ export class Term {
   /** The stage; null until it is loaded. */
   held: HeldStage | null = null;
   private readonly parts: TermParts;
+  private readonly crossing: Crossing;
   private readonly abort = new AbortController();
   /** Leases that came, ever: one that is granted again over a reconnect is not computed twice. */
   private readonly seen = new Set<string>();
@@ -53,6 +55,7 @@ export class Term {
   constructor(round: number, parts: TermParts) {
     this.round = round;
     this.parts = parts;
+    this.crossing = crossingOf(parts.run);
   }
 
   get ended(): boolean {
@@ -129,18 +132,18 @@ export class Term {
     if (this.cancelled.has(lease.id)) return;
     this.parts.status.act(lease.kind, null);
     const started = performance.now();
-    const input = lease.input ? await this.read(lease.input) : kept;
+    const input = lease.input ? await this.readInput(held, lease.input) : kept;
     if (!input) throw new SwarmError('BLOB_NOT_FOUND', `The input of microbatch ${lease.microbatch} is not here any more.`);
-    const targets = lease.targets ? await this.read(lease.targets) : null;
+    const targets = lease.targets ? await this.readTokens(lease.targets) : null;
     let output: Float32Array<ArrayBuffer> | null = null;
     let lossSum: number | null = null;
     let settle: (counted: boolean) => void = () => {};
     if (lease.kind === 'backward') {
-      const result = await held.backward(input, targets ?? (await this.read(lease.outputGradient!)));
+      const result = await held.backward(input, targets ?? this.crossing.unpack(await this.read(lease.outputGradient!)));
       ({ inputGradient: output, lossSum } = result);
       settle = (counted) => (counted ? held.accept(lease.round, lease.microbatch, result.gradient) : held.discard(result.gradient));
     } else if (held.spec.isLast) {
-      lossSum = await held.loss(input, targets as Int32Array<ArrayBuffer>);
+      lossSum = await held.loss(input, targets!);
     } else {
       output = await held.forward(input);
       if (lease.kind === 'forward') {
@@ -159,11 +162,11 @@ export class Term {
     settle: (counted: boolean) => void,
   ): Promise<void> {
     const { run, connection, status, onReceipt } = this.parts;
-    const { sequences, model } = run;
     let counted = false;
     try {
-      const outputHash = output ? await sha256Hex(output) : null;
-      const payload = output ? await this.payload(output, [sequences, model.context, model.width]) : null;
+      const packed = output && this.crossing.pack(output);
+      const outputHash = packed ? await sha256Hex(packed) : null;
+      const payload = packed ? await this.payload(packed) : null;
       ({ counted } = await connection.request('receipt', { leaseId: id, inputHash, outputHash, output: payload, lossSum, computeMs }));
     } catch (error) {
       // Sent twice over a reconnect: the first one counted.
@@ -174,7 +177,7 @@ export class Term {
     }
     if (this.ended) return;
     onReceipt();
-    status.settled(counted, kind === 'backward' ? sequences * model.context : 0);
+    status.settled(counted, kind === 'backward' ? run.sequences * run.model.context : 0);
   }
 
   // ── merging ───────────────────────────────────────────────────────────────────────────────────
@@ -250,8 +253,18 @@ export class Term {
     }
   }
 
-  private async payload(data: Float32Array<ArrayBuffer>, shape: number[]): Promise<Payload> {
-    const frame = await encodeFrame(data, shape);
+  private async readInput({ spec }: HeldStage, payload: Payload): Promise<Tensor> {
+    return spec.isFirst ? this.readTokens(payload) : this.crossing.unpack(await this.read(payload));
+  }
+
+  private async readTokens(payload: Payload): Promise<Int32Array<ArrayBuffer>> {
+    const tensor = await this.read(payload);
+    if (!(tensor instanceof Int32Array)) throw new SwarmError('TENSOR_SHAPE', 'Tokens are int32.');
+    return tensor;
+  }
+
+  private async payload(data: TensorData): Promise<Payload> {
+    const frame = await encodeFrame(data, this.crossing.shape);
     return frame.byteLength <= INLINE_LIMIT ? frame : { blob: await this.parts.blobs.put(frame, this.abort.signal) };
   }
 }

@@ -8,6 +8,7 @@ const TENSORS: [what: string, data: TensorData, shape: number[]][] = [
   ['a vector with every kind of float', numbers, [8]],
   ['one number', Float32Array.of(7), [1]],
   ['a matrix of integers', Int32Array.of(1, -2, 2 ** 31 - 1, -(2 ** 31), 0, 6), [2, 3]],
+  ['bytes, of any number', Uint8Array.of(0, 255, 7), [1, 3]],
   ['four dimensions, some of size 1', new Float32Array(30).fill(2), [1, 5, 1, 6]],
 ];
 
@@ -23,7 +24,7 @@ describe('a frame', () => {
   it.each(TENSORS)('brings %s back, bit by bit, with the hash of its payload', async (_, data, shape) => {
     const frame = await decodeFrame(await encodeFrame(data, shape));
     expect(frame.shape).toEqual(shape);
-    expect(frame.dtype).toBe(data instanceof Float32Array ? 'float32' : 'int32');
+    expect(frame.dtype).toBe({ Float32Array: 'float32', Int32Array: 'int32', Uint8Array: 'uint8' }[data.constructor.name]);
     expect(new Uint8Array(frame.data.buffer)).toEqual(new Uint8Array(data.buffer));
     expect(frame.hash).toBe(await sha256Hex(data));
   });

@@ -4,7 +4,7 @@
  * | offset | size | field |
  * |---|---|---|
  * | 0 | 4 | magic `STF1` |
- * | 4 | 1 | dtype: 1 float32, 2 int32 |
+ * | 4 | 1 | dtype: 1 float32, 2 int32, 3 uint8 |
  * | 5 | 1 | rank r, 1 to 4 |
  * | 6 | 2 | zero |
  * | 8 | 32 | SHA-256 of the payload |
@@ -16,10 +16,16 @@
 import { SwarmError } from './errors.ts';
 import { bytesOf, sha256, toHex } from './hash.ts';
 
-export type TensorData = Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
+/** Bytes are what a codec wrote. */
+export type TensorData = Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>;
+
+const DTYPES = ['float32', 'int32', 'uint8'] as const;
+type Dtype = (typeof DTYPES)[number];
+const ELEMENT_BYTES: Record<Dtype, number> = { float32: 4, int32: 4, uint8: 1 };
+const dtypeOf = (data: TensorData): Dtype => (data instanceof Float32Array ? 'float32' : data instanceof Int32Array ? 'int32' : 'uint8');
 
 export interface Frame {
-  dtype: 'float32' | 'int32';
+  dtype: Dtype;
   shape: number[];
   data: TensorData;
   /** SHA-256 of the payload, hex: what receipts name as input and output hash. */
@@ -41,7 +47,7 @@ export async function encodeFrame(data: TensorData, shape: readonly number[]): P
   const frame = new Uint8Array(HEADER + 4 * shape.length + data.byteLength);
   const view = new DataView(frame.buffer);
   view.setUint32(0, MAGIC, true);
-  view.setUint8(4, data instanceof Float32Array ? 1 : 2);
+  view.setUint8(4, DTYPES.indexOf(dtypeOf(data)) + 1);
   view.setUint8(5, shape.length);
   frame.set(await sha256(data), 8);
   shape.forEach((size, axis) => {
@@ -60,24 +66,24 @@ export async function decodeFrame(bytes: Uint8Array): Promise<Frame> {
   if (bytes.byteLength < HEADER + 4) throw malformed(`${bytes.byteLength} bytes are too few`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== MAGIC) throw malformed('wrong magic number');
-  const dtype = view.getUint8(4);
-  if (dtype !== 1 && dtype !== 2) throw malformed(`unknown dtype ${dtype}`);
+  const dtype = DTYPES[view.getUint8(4) - 1];
+  if (!dtype) throw malformed(`unknown dtype ${view.getUint8(4)}`);
   const rank = view.getUint8(5);
   if (rank < 1 || rank > MAX_RANK || view.getUint16(6, true) !== 0) throw malformed(`bad rank ${rank}`);
   const start = HEADER + 4 * rank;
   if (bytes.byteLength < start) throw malformed('header cut short');
   const shape = Array.from({ length: rank }, (_, axis) => view.getUint32(HEADER + 4 * axis, true));
-  if (product(shape) < 1 || product(shape) * 4 !== bytes.byteLength - start) {
+  if (product(shape) < 1 || product(shape) * ELEMENT_BYTES[dtype] !== bytes.byteLength - start) {
     throw malformed(`shape [${shape}] does not fit ${bytes.byteLength - start} payload bytes`);
   }
   const payload = new Uint8Array(bytes.byteLength - start);
   payload.set(bytes.subarray(start)); // not `slice`: Node's Buffer would give a view of its pool
-  const data = dtype === 1 ? new Float32Array(payload.buffer) : new Int32Array(payload.buffer);
+  const data = dtype === 'float32' ? new Float32Array(payload.buffer) : dtype === 'int32' ? new Int32Array(payload.buffer) : payload;
   const hash = toHex(await sha256(data));
   if (hash !== toHex(bytes.subarray(8, HEADER))) {
     throw new SwarmError('FRAME_HASH_MISMATCH', 'The payload does not match the SHA-256 in its header.');
   }
-  return { dtype: dtype === 1 ? 'float32' : 'int32', shape, data, hash };
+  return { dtype, shape, data, hash };
 }
 
 /** True when every element is finite and no larger in magnitude than `largest`. */

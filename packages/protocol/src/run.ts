@@ -32,6 +32,9 @@ export const StageSpec = v.object({
 });
 export type StageSpec = v.InferOutput<typeof StageSpec>;
 
+/** How hidden states, and gradients with respect to them, cross between stages: docs/protocol.md. */
+export const BOUNDARIES = ['f32', 'f16', 'int8', 'int4'] as const;
+
 export const RunConfig = v.object({
   runId: v.string(),
   preset: v.string(),
@@ -46,6 +49,7 @@ export const RunConfig = v.object({
   validateEvery: positive,
   /** Whose norm clips a gradient: the stage's own, or that of the whole model, for which stages wait for each other. */
   clip: v.picklist(['stage', 'global']),
+  boundary: v.picklist(BOUNDARIES),
   seed: count,
 });
 export type RunConfig = v.InferOutput<typeof RunConfig>;

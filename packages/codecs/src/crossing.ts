@@ -1,0 +1,46 @@
+/** What crosses between the stages of a run, as the tensor of a frame. */
+import { type RunConfig, SwarmError, type TensorData } from '@starling/protocol';
+import { type Bytes, QUANTISERS, type Vector } from './quantise.ts';
+
+export interface Crossing {
+  /** Of the tensor: `[sequences, context, width]` of float32, or `[tokens, bytes of a token]`. */
+  readonly shape: readonly number[];
+  readonly dtype: 'float32' | 'uint8';
+  /** Bytes of a token. */
+  readonly tokenBytes: number;
+  /** Throws `TENSOR_NOT_FINITE` for what it cannot say. */
+  pack(x: Vector): Vector | Bytes;
+  /** `[tokens · width]`. Throws `TENSOR_SHAPE` for a tensor of another kind, `TENSOR_NOT_FINITE`. */
+  unpack(tensor: TensorData): Vector;
+}
+
+export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boundary' | 'sequences' | 'model'>): Crossing {
+  const { context, width } = model;
+  const quantiser = QUANTISERS[boundary];
+  const tokens = sequences * context;
+  const tokenBytes = quantiser.rowBytes(width);
+  const wrong = () => new SwarmError('TENSOR_SHAPE', `What crosses in this run is written as ${boundary}.`);
+  // As numbers, so that nothing is copied.
+  if (boundary === 'f32') {
+    return {
+      shape: [sequences, context, width],
+      dtype: 'float32',
+      tokenBytes,
+      pack: (x) => x,
+      unpack: (tensor) => {
+        if (!(tensor instanceof Float32Array) || tensor.length !== tokens * width) throw wrong();
+        return tensor;
+      },
+    };
+  }
+  return {
+    shape: [tokens, tokenBytes],
+    dtype: 'uint8',
+    tokenBytes,
+    pack: (x) => quantiser.encode(x, width),
+    unpack: (tensor) => {
+      if (!(tensor instanceof Uint8Array) || tensor.length !== tokens * tokenBytes) throw wrong();
+      return quantiser.decode(tensor, width);
+    },
+  };
+}
