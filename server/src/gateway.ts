@@ -166,6 +166,7 @@ export class Gateway {
 
   private leave(minerId: string): Promise<null> {
     this.forget(minerId);
+    this.blobs.forget(minerId);
     return this.settle({ type: 'leave', minerId });
   }
 
@@ -184,7 +185,6 @@ export class Gateway {
   private forget(minerId: string): void {
     this.sockets.delete(minerId);
     this.closed.delete(minerId);
-    this.blobs.forget(minerId);
   }
 
   /** Throws `BUSY` when a newcomer cannot be taken. Whoever is part of the run is always let in. */

@@ -131,18 +131,19 @@ export class Run {
     const { config, minMicrobatches } = this.parts;
     const { steps, validateEvery } = config;
     const wanted = { steps, validateEvery, minMicrobatches };
+    // First: it tells from the time of the input before it how long nobody was here.
+    if (resumed) await this.journal.submit({ type: 'restart' });
     const { config: has } = this.coordinator;
     if (Object.entries(wanted).some(([goal, value]) => has[goal as keyof typeof wanted] !== value)) {
       await this.journal.submit({ type: 'configure', goals: wanted });
     }
-    if (resumed) await this.journal.submit({ type: 'restart' });
     if (steps > 0 && this.view.snapshot(Date.now()).step >= steps) this.complete();
     this.timer = setInterval(() => this.tick(), LIMITS.tick);
   }
 
   /** While nothing can be let out no clock runs: miners cannot answer what they were never asked. */
   private tick(): void {
-    if (this.view.trouble) return;
+    if (this.view.trouble || this.journal.overdueMs > LIMITS.tickLate) return;
     const now = performance.now();
     const idleMs = now - this.tickedAt - LIMITS.tick;
     this.tickedAt = now;
@@ -307,6 +308,8 @@ export class Run {
         if (effect.work.kind === 'backward' && effect.outcome === 'counted') this.view.worked(effect.minerId, this.tokensPerMicrobatch, at);
         break;
       case 'lapse': // a row of its miner's history
+        if (effect.code === 'REMOVED') this.parts.blobs.forget(effect.minerId);
+        break;
       case 'refuse': // the caller's to tell
         break;
     }

@@ -68,6 +68,8 @@ export const LIMITS = {
   longestPhase: 60 * 60_000,
   /** A miner that rests for so long without a receipt in between does not count as staff: its stage may need another. */
   restPatience: 120_000,
+  /** Rests with so little between them are one. */
+  restGap: 10_000,
 
   // ── blame
   /** Late this often in a row: only one lease at a time. Once can be chance. */

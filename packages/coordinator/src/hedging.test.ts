@@ -19,6 +19,41 @@ function experienced(microbatchesPerStep: number, miners = ['a', 'c']): Swarm {
   return swarm;
 }
 
+describe('a lease that only waits', () => {
+  /** One stage; a has two leases, of which it has begun one, and b comes to be idle. */
+  const queued = () => {
+    const swarm = Swarm.ready(['a'], { stages: 1, microbatchesPerStep: 2 });
+    swarm.join('b');
+    swarm.load('b');
+    return swarm;
+  };
+
+  it('goes to a miner that has nothing to do', () => {
+    const swarm = queued();
+    const [first, second] = swarm.leasesOf('a');
+    const effects = swarm.tick(10);
+    expect(grants(effects)).toMatchObject([{ minerId: 'b', lease: { microbatch: second!.microbatch } }]);
+    expect(of(effects, 'cancel')).toEqual([{ type: 'cancel', minerId: 'a', leaseId: second!.id }]);
+    expect(swarm.leasesOf('a')).toEqual([first]);
+    expect(swarm.counters).toMatchObject({ passedOn: 1, handedOver: 0, hedged: 0 });
+    expect(of(swarm.tick(10), 'grant')).toEqual([]);
+    // It had begun it after all, and was first.
+    expect(of(swarm.receipt('a', second!.id), 'settled')).toMatchObject([{ outcome: 'counted' }]);
+    expect(of(swarm.log, 'cancel').at(-1)).toMatchObject({ minerId: 'b' });
+  });
+
+  it('does not go back to whom it was taken from', () => {
+    const swarm = Swarm.ready(['a', 'b'], { stages: 1, microbatchesPerStep: 3 });
+    // b's result is useless; its microbatch waits behind a's own.
+    const [mine] = swarm.leasesOf('b');
+    for (const { id } of swarm.leasesOf('a').slice(1)) swarm.receipt('a', id);
+    swarm.forfeit('b', mine!.id);
+    expect(swarm.leasesOf('a').map(({ microbatch }) => microbatch)).toContain(mine!.microbatch);
+    const effects = swarm.tick(10);
+    expect(grants(effects).filter(({ minerId, lease }) => minerId === 'b' && lease.microbatch === mine!.microbatch)).toEqual([]);
+  });
+});
+
 describe('a lease that takes unusually long', () => {
   it('is given to an idle miner too when it has taken twice what is usual, and not before', () => {
     const swarm = experienced(1);

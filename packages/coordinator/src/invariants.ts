@@ -11,7 +11,16 @@ const SLOTS = ['forward', 'backward'] as const;
 
 /** The first invariant that does not hold, as a sentence; null when all do. */
 export function brokenInvariant({ state }: Coordinator): string | null {
-  return miners(state) ?? stages(state) ?? steps(state) ?? idleHands(state);
+  return times(state) ?? miners(state) ?? stages(state) ?? steps(state) ?? idleHands(state);
+}
+
+function times(state: State): string | null {
+  for (const { id, grantedAt } of state.leases.values()) if (grantedAt > state.now) return `lease ${id} was granted in time to come`;
+  for (const { index, times, collecting } of state.stages) {
+    if (Object.values(times).some((recent) => recent.times.some((ms) => ms < 0))) return `stage ${index} has seen negative times`;
+    for (const [minerId, { since }] of collecting) if (since > state.now) return `the gradient of ${minerId} is asked for in time to come`;
+  }
+  return null;
 }
 
 function miners(state: State): string | null {
@@ -32,6 +41,9 @@ function miners(state: State): string | null {
     if (leases.size > LIMITS.leasesPerMiner) return `${id} holds ${leases.size} leases`;
     if (miner.kept !== (kept.get(id) ?? 0)) return `${id} is booked with ${miner.kept} kept inputs and keeps ${kept.get(id) ?? 0}`;
     if (miner.kept > LIMITS.keptInputs + LIMITS.leasesPerMiner) return `${id} keeps ${miner.kept} inputs`;
+    if (!(miner.pace >= 0) || miner.settledAt > state.now || miner.phaseSince > state.now)
+      return `${id} has a pace of ${miner.pace}, or times to come`;
+    if (!miner.connected && miner.goneAt > state.now + LIMITS.restartGrace) return `${id} is gone, and kept for too long`;
     if (miner.owed !== null && !miner.resting) return `${id} is owed an assignment, and no tick will send it`;
     if (miner.phase !== 'ready' && leases.size > 0) return `${id} is ${miner.phase} and holds leases`;
     const crew = state.crewOf(miner);

@@ -122,6 +122,16 @@ describe('a receipt', () => {
     swarm.reach(1);
   });
 
+  it('of a lease of before a new assignment says nothing of how fast its miner is now', () => {
+    const swarm = Swarm.ready(['a', 'b', 'c'], { microbatchesPerStep: 4 });
+    const [lease] = swarm.leasesOf('a');
+    swarm.disconnect('a');
+    swarm.tick(LIMITS.reconnectGrace);
+    swarm.join('a');
+    swarm.wait(20).receipt('a', lease!.id);
+    expect(swarm.miner('a').samples).toBe(0);
+  });
+
   it('of a backward of before a new assignment is credited: its gradient is gone', () => {
     const swarm = Swarm.ready(['a', 'b'], { stages: 1, microbatchesPerStep: 4 });
     const [lease] = swarm.leasesOf('a');

@@ -46,6 +46,8 @@ export interface MinerRecord {
   restUntil: number;
   /** Since when it has asked for rests and sent no receipt; null when it has not asked. */
   restingSince: number | null;
+  /** When its last rest ended, or will. */
+  restedUntil: number;
   /** It has rested for longer than anybody waits. */
   absent: boolean;
   /** Banned or at rest: a tick ends it. */
@@ -117,6 +119,7 @@ export function newMiner(id: string, order: number, facts: MinerFacts, stage: nu
     bannedUntil: 0,
     restUntil: 0,
     restingSince: null,
+    restedUntil: 0,
     absent: false,
     resting: false,
     owed: null,

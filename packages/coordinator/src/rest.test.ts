@@ -220,6 +220,15 @@ describe('a miner that rests again and again', () => {
     swarm.reach(1);
   });
 
+  it('is staff when it rests for a moment, long after it rested for another', () => {
+    const swarm = Swarm.ready(['a', 'x', 'c'], { microbatchesPerStep: 4 });
+    swarm.busy('x', null, 1_000);
+    swarm.pass(LIMITS.restPatience + 30_000);
+    swarm.busy('x', null, 1_000);
+    swarm.tick(500);
+    expect([swarm.miner('x').absent, swarm.counters.moved]).toEqual([false, 0]);
+  });
+
   it('rests for a second at least when it gives a lease back', () => {
     const swarm = Swarm.ready(['a'], { stages: 1 });
     const effects = swarm.busy('a', swarm.leasesOf('a')[0]!.id, 0);
@@ -243,6 +252,26 @@ describe('time in which the server could do nothing', () => {
     expect(effects.filter(({ type }) => type !== 'wait' && type !== 'grant')).toEqual([]);
     expect(['a', 'b', 'c', 'd'].map((id) => [...swarm.miner(id).leases])).toEqual(before);
     expect(codes(swarm.tick(LIMITS.reconnectGrace))).toContain('MINER_GONE');
+  });
+});
+
+describe('time in which the server could do nothing, told only after what came in it', () => {
+  it('leaves no time to come, no negative pace, and nobody who is gone for longer than usual', () => {
+    const idleMs = 100_000;
+    const swarm = Swarm.ready(['a', 'b', 'c'], { stages: 1, microbatchesPerStep: 12 });
+    for (const id of ['a', 'b']) swarm.wait(50).receipt(id, swarm.leasesOf(id)[0]!.id);
+    // SIGCONT: what waited in the sockets is read before the clock is looked at. The invariants are looked at, too.
+    swarm.wait(idleMs);
+    swarm.receipt('a', swarm.leasesOf('a')[0]!.id);
+    swarm.receipt('a', swarm.leasesOf('a')[0]!.id);
+    swarm.disconnect('c');
+    swarm.send({ type: 'tick', idleMs });
+    expect(swarm.miner('a').settledAt).toBe(swarm.now);
+    expect(swarm.miner('c').goneAt).toBe(swarm.now + LIMITS.reconnectGrace);
+    for (const { id } of swarm.leasesOf('a')) expect(swarm.coordinator.leaseOf(id)).toMatchObject({ grantedAt: swarm.now });
+    swarm.wait(40).receipt('a', swarm.leasesOf('a')[0]!.id);
+    expect(swarm.miner('a').pace).toBeGreaterThan(0);
+    expect(codes(swarm.tick(LIMITS.reconnectGrace))).toEqual(['MINER_GONE']);
   });
 });
 

@@ -28,7 +28,7 @@ export function join(state: State, { minerId, facts, holding }: Of<'join'>): voi
   // It may have applied a merge without the news of it having arrived.
   const holds = holding?.stage === stage.index && (holding.version === miner.version || holding.version === miner.version + 1);
   if (!holds || miner.phase === 'loading') {
-    dropWork(state, miner);
+    reassigned(state, miner, 'came back without its stage');
     assign(state, miner, miner.owed ?? 'came back without its stage');
     return;
   }
@@ -60,20 +60,27 @@ export function restart(state: State, idleMs: number): void {
   state.inform('SERVER_RESTARTED', `The server went on where it was, after ${(idleMs / 1000).toFixed(1)} s.`);
 }
 
-/** The server was away, frozen, or could let nothing out for so long: nobody was late meanwhile. */
+/**
+ * The server was away, frozen, or could let nothing out for the last `idleMs`: nobody was late meanwhile. What began before
+ * is put off by all of it, and what was handled within it begins now.
+ */
 export function forgive(state: State, idleMs: number): void {
+  const { now } = state;
+  const delay = (since: number) => Math.min(idleMs, Math.max(0, now - since));
   for (const miner of state.miners.values()) {
-    miner.phaseSince += idleMs;
-    miner.settledAt += idleMs;
-    if (!miner.connected) miner.goneAt += idleMs;
+    miner.phaseSince += delay(miner.phaseSince);
+    miner.settledAt += delay(miner.settledAt);
+    if (miner.restingSince !== null) miner.restingSince += delay(miner.restingSince);
+    if (!miner.connected) miner.goneAt = Math.min(miner.goneAt + idleMs, Math.max(miner.goneAt, now + LIMITS.reconnectGrace));
   }
   for (const lease of state.leases.values()) {
     // Or everybody who held one would look as slow as the server was away.
-    lease.grantedAt += idleMs;
-    lease.deadline += idleMs;
+    const later = delay(lease.grantedAt);
+    lease.grantedAt += later;
+    lease.deadline += later;
   }
-  for (const step of state.steps.values()) step.progressAt += idleMs;
-  for (const stage of state.stages) for (const claim of stage.collecting.values()) claim.since += idleMs;
+  for (const step of state.steps.values()) step.progressAt += delay(step.progressAt);
+  for (const stage of state.stages) for (const claim of stage.collecting.values()) claim.since += delay(claim.since);
 }
 
 export function leave(state: State, { minerId }: Of<'leave'>): void {
@@ -200,7 +207,8 @@ function proved(state: State, miner: MinerRecord, version: number, parameterHash
 
 /** Those that nobody has seen work yet are taken for the slowest that is known, which may have changed. */
 export function guessPaces(state: State, crew: Crew): void {
-  const guess = slowestKnown(crew);
+  // A hair faster, so that it gets something one day where nobody has to wait: then it is known.
+  const guess = slowestKnown(crew) * 0.999;
   for (const miner of crew.members.values()) {
     if (guess === 0 || miner.samples > 0 || miner.pace === guess) continue;
     miner.pace = guess;
@@ -246,10 +254,18 @@ export function endRest(state: State, miner: MinerRecord): void {
 
 // ── balance ─────────────────────────────────────────────────────────────────────────────────────
 
+/** Takes what it has under way from it, and tells its history how much that was. */
+function reassigned(state: State, miner: MinerRecord, why: string): void {
+  const { handedOver } = state.counters;
+  dropWork(state, miner);
+  const tasks = state.counters.handedOver - handedOver;
+  if (tasks > 0) state.lapse(miner.id, 'REASSIGNED', `${tasks} of its tasks went to others: ${why}.`);
+}
+
 /** Moves a miner at once. */
 export function move(state: State, miner: MinerRecord, to: Crew, why: string): void {
   const from = miner.stage;
-  dropWork(state, miner);
+  reassigned(state, miner, why);
   miner.moving = null;
   forgetPace(miner, slowestPace(to));
   state.station(miner, to.stage.index);

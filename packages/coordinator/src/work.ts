@@ -100,10 +100,12 @@ export function passOn(state: State, crew: Crew): void {
     const slot = slotOf(lease);
     const idle = crew.pickIdle(miner);
     if (!idle) return;
-    if (flow.cells[stage.index]!.holder === miner.id || state.taskOf(lease).open.length > 1) continue;
+    const task = state.taskOf(lease);
+    const { avoid } = task;
+    if (flow.cells[stage.index]!.holder === miner.id || task.open.length > 1 || avoid === idle.id) continue;
     if (state.now + state.expectedMs(idle, slot) >= miner.queueEnd) continue;
-    state.cancel(state.taskOf(lease));
-    state.reopen(flow, stage.index, slot);
+    state.cancel(task);
+    state.reopen(flow, stage.index, slot, avoid);
     grant(state, { stage, flow, slot, miner: idle });
     state.counters.passedOn += 1;
     // Who has a hand free now may have backwards of its own waiting.
@@ -187,6 +189,8 @@ export function receipt(state: State, { minerId, leaseId, lossSum }: Of<'receipt
 
 /** From when its miner can have begun it to now: what the miner says of itself decides nothing. */
 function learnWork(state: State, miner: MinerRecord, stage: StageRecord, lease: LeaseRecord): void {
+  // Of a stay before, or of another stage, it says nothing about what it does here now.
+  if (lease.grantedAt < miner.joinedAt || lease.stage !== miner.stage) return;
   const ms = state.now - Math.max(lease.grantedAt, miner.settledAt);
   miner.settledAt = state.now;
   const slot = slotOf(lease);
@@ -266,8 +270,10 @@ export function busy(state: State, { minerId, leaseId, pauseMs }: Of<'busy'>): v
   const { miner, lease } = leaseId === null ? { miner: state.known(minerId), lease: null } : ownLease(state, minerId, leaseId);
   // A pause of 0 ends a rest.
   const pause = Math.max(leaseId === null ? 0 : LIMITS.shortestRest, Math.min(LIMITS.longestRest, pauseMs));
+  // A rest that began soon after the last one ended goes on with it.
+  if (miner.restingSince === null || state.now - miner.restedUntil > LIMITS.restGap) miner.restingSince = state.now;
   miner.restUntil = state.now + pause;
-  miner.restingSince ??= state.now;
+  miner.restedUntil = miner.restUntil;
   endRest(state, miner);
   if (lease?.state === 'open') state.lose(lease, minerId);
 }

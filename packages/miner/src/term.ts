@@ -167,7 +167,13 @@ export class Term {
       const packed = output && this.crossing.pack(output);
       const outputHash = packed ? await sha256Hex(packed) : null;
       const payload = packed ? await this.payload(packed) : null;
-      ({ counted } = await connection.request('receipt', { leaseId: id, inputHash, outputHash, output: payload, lossSum, computeMs }));
+      const receipt = { leaseId: id, inputHash, outputHash, output: payload, lossSum, computeMs };
+      const send = () => connection.request('receipt', receipt);
+      ({ counted } = await send().catch(async (error: unknown) => {
+        if (!packed || !(error instanceof SwarmError) || error.code !== 'BLOB_NOT_FOUND') throw error;
+        await this.payload(packed); // the upload went with the server that had it
+        return send();
+      }));
     } catch (error) {
       // Sent twice over a reconnect: the first one counted.
       counted = error instanceof SwarmError && error.code === 'RECEIPT_DUPLICATE';

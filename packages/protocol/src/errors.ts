@@ -29,6 +29,7 @@ export const ERROR_HINTS = {
   LEASE_NOT_YOURS: 'The lease belongs to another miner. Nothing was changed; send only receipts for your own leases.',
   LEASE_LATE:
     'The deadline passed and others have the lease now; a receipt that comes before theirs still counts. Close other heavy tabs and keep the computer awake.',
+  REASSIGNED: 'Nothing to do: the miner fetches its stage, and gets leases again.',
   REMOVED: 'The miner was taken off the run, and what it held went to others. It joins again by itself when it can be reached.',
   LEASE_EXPIRED: 'This lease is over: it was settled without this receipt. Nothing to do: the next lease comes by itself.',
   RECEIPT_DUPLICATE: 'This receipt was already accepted and counts once. Nothing to do.',

@@ -300,6 +300,36 @@ describe('time', () => {
     expect(bench.state.now).toBe(5_000.25);
   });
 
+  it('goes on, however far the clock was set back while nobody was here', async () => {
+    const bench = await Bench.begun();
+    bench.submit(1);
+    await bench.flush();
+    const next = new Bench(bench.store);
+    next.now = bench.now - 3_600_000;
+    next.journal = (await next.open()).journal!;
+    next.now += 500;
+    next.submit(2);
+    await next.flush();
+    expect(bench.store.log.at(-1)!.at).toBe(bench.now + 500);
+  });
+
+  it('tells for how long the oldest input has waited for the disk', async () => {
+    const bench = await Bench.begun();
+    expect(bench.journal.overdueMs).toBe(0);
+    bench.store.held = true;
+    bench.submit(1);
+    bench.now += 3_000;
+    expect(bench.journal.overdueMs).toBe(3_000);
+    const flushed = bench.flush();
+    bench.now += 4_000;
+    bench.submit(2);
+    expect(bench.journal.overdueMs).toBe(7_000);
+    bench.store.release();
+    await flushed;
+    await bench.flush();
+    expect(bench.journal.overdueMs).toBe(0);
+  });
+
   it('never falls over a restart, nor over a new beginning', async () => {
     const bench = await Bench.begun();
     bench.now = 9_000;

@@ -94,10 +94,12 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
   /** The newest entry that is stored. */
   private durable: number;
   private at: number;
+  /** How far the clock is behind the log: it may have been set back while nobody was here. */
+  private readonly behind: number;
   private scheduled = false;
-  /** Groups being written, and the promise that the last of them was delivered. */
-  private writing = 0;
-  /** Of these, such as have failed at least once. */
+  /** Being written, the oldest first. */
+  private readonly groups: Pending<Input, Effect>[][] = [];
+  /** Calls of the store that have failed at least once and not got through yet. */
   private failing = 0;
   private tail: Promise<void> = Promise.resolve();
   private broken: SwarmError | null = null;
@@ -109,6 +111,7 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
     this.seq = from.seq;
     this.durable = from.seq;
     this.at = from.machine.now;
+    this.behind = Math.max(0, from.machine.now - ports.now());
     this.snapshotSeq = from.snapshotSeq;
     this.snapshotEvery = snapshotEvery;
   }
@@ -151,6 +154,17 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
     return this.seq;
   }
 
+  /** Unix ms, never before the log's newest entry. */
+  get now(): number {
+    return this.ports.now() + this.behind;
+  }
+
+  /** For how many ms the oldest input that is not durable has waited; 0 when there is none. */
+  get overdueMs(): number {
+    const oldest = this.groups[0]?.[0] ?? this.pending[0];
+    return oldest ? this.now - oldest.at : 0;
+  }
+
   /** Inputs handled and not yet durable. */
   get waiting(): number {
     return this.seq - this.durable;
@@ -163,7 +177,7 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
    */
   submit(input: Input, tensorsFor?: (effects: readonly Effect[]) => readonly StoredTensor[]): Promise<readonly Effect[]> {
     if (this.broken) return Promise.reject(this.broken);
-    this.at = Math.max(this.at, this.ports.now());
+    this.at = Math.max(this.at, this.now);
     const { promise, resolve, reject } = Promise.withResolvers<readonly Effect[]>();
     try {
       const effects = this.machine.handle(input, this.at);
@@ -197,20 +211,20 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
 
   /** Resolves when everything submitted so far is durable. */
   async settled(): Promise<void> {
-    while (!this.broken && (this.pending.length > 0 || this.writing > 0)) {
+    while (!this.broken && (this.pending.length > 0 || this.groups.length > 0)) {
       await this.tail;
       // What was submitted in this turn is handed over at its end.
-      if (this.writing === 0 && this.pending.length > 0) await new Promise<void>((resolve) => this.ports.soon(resolve));
+      if (this.groups.length === 0 && this.pending.length > 0) await new Promise<void>((resolve) => this.ports.soon(resolve));
     }
   }
 
   /** Hands over what is pending, in groups: while some are being written, the next one gathers. */
   private flush(): void {
     this.scheduled = false;
-    if (this.broken || this.pending.length === 0 || this.writing >= GROUPS_UNDER_WAY) return;
+    if (this.broken || this.pending.length === 0 || this.groups.length >= GROUPS_UNDER_WAY) return;
     const group = this.pending;
     this.pending = [];
-    this.writing += 1;
+    this.groups.push(group);
     const written = this.write(group);
     written.catch(() => {}); // looked at in its turn
     this.tail = this.tail.then(async () => {
@@ -224,7 +238,7 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
         // Those that were answered before it stay so.
         for (const { reject } of group) reject(this.break(error));
       }
-      this.writing -= 1;
+      this.groups.shift();
       this.flush();
     });
   }
