@@ -139,6 +139,28 @@ it('lets a connection be one miner only, and uploads to miners of the run only',
   expect([put.status, ((await put.json()) as { error: { code: string } }).error.code]).toEqual([401, 'UNAUTHORIZED']);
 });
 
+it('takes a receipt whose tensor was uploaded before its socket dropped', async () => {
+  const options = { port: 0, stages: 2, sequences: 1, microbatchesPerStep: 2, log: () => {} };
+  const own = await startServer({ ...options, dataDir: await mkdtemp(join(dataDir, 'upload-')) });
+  const [first, second] = [await miner(own), await miner(own)];
+  await expect.poll(() => first.leases.length).toBeGreaterThan(0);
+  const [lease] = first.leases as [Lease];
+  const { context, width } = own.snapshot().config.model;
+  const frame = await encodeFrame(new Float32Array(context * width).fill(0.5), [1, context, width]);
+  const blob = await sha256Hex(frame);
+  const headers = { authorization: `Bearer ${first.minerId}.${first.token}` };
+  expect((await fetch(`${own.url}/v1/blobs/${blob}`, { method: 'PUT', body: frame, headers })).status).toBe(201);
+  first.socket.disconnect();
+  const back = connect(own);
+  const session = { minerId: first.minerId, token: first.token };
+  expect(code(await ask(back, 'hello', { ...hello, session, holding: { stage: 0, version: 0 } }))).toBe('OK');
+  const { hash } = await decodeFrame(frame);
+  const receipt = { leaseId: lease.id, inputHash: lease.inputHash, outputHash: hash, output: { blob }, lossSum: null, computeMs: 1 };
+  expect(await ask(back, 'receipt', receipt)).toEqual({ ok: true, value: { counted: true } });
+  second.socket.disconnect();
+  await own.close();
+});
+
 it('refuses every receipt that cannot count, keeps the lease open, and takes the right one once', async () => {
   const [first, other] = [await miner(), await miner()];
   expect([first.stage, other.stage]).toEqual([0, 1]);
