@@ -13,12 +13,12 @@ const ALLOWED: Record<string, readonly string[]> = {
   'packages/store': ['protocol'],
   'packages/chain': ['protocol', 'store'],
   'packages/simulation': ['coordinator', 'protocol', 'store'],
-  'packages/miner': ['codecs', 'kernels', 'model', 'protocol'],
-  server: ['codecs', 'coordinator', 'model', 'protocol', 'store'],
-  'apps/web': ['kernels', 'miner', 'model', 'protocol'],
+  'packages/miner': ['chain', 'codecs', 'kernels', 'model', 'protocol'],
+  server: ['chain', 'codecs', 'coordinator', 'model', 'protocol', 'store'],
+  'apps/web': ['chain', 'kernels', 'miner', 'model', 'protocol'],
   'apps/headless': ['protocol'],
   'apps/demo': ['headless', 'protocol', 'server'],
-  bench: ['codecs', 'coordinator', 'headless', 'kernels', 'miner', 'model', 'protocol', 'reduce', 'server', 'simulation', 'store'],
+  bench: ['chain', 'codecs', 'coordinator', 'headless', 'kernels', 'miner', 'model', 'protocol', 'reduce', 'server', 'simulation', 'store'],
 };
 
 const IMPORT = /(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g;

@@ -1,5 +1,6 @@
 /** The sockets: parses and checks what miners send, hands it to the run, and sends commands and the live feed. */
 import type { Server as HttpServer } from 'node:http';
+import { assertFromDevice } from '@starling/chain/identity';
 import { type Effect, type Input, LIMITS } from '@starling/coordinator';
 import {
   decodeFrame,
@@ -12,6 +13,7 @@ import {
   type Reply,
   type RequestName,
   type Requests,
+  receiptMessage,
   type ServerToMiner,
   type ServerToSpectator,
   SwarmError,
@@ -41,6 +43,8 @@ export interface GatewayParts {
   run: Run;
   blobs: Blobs;
   identity: Identity;
+  /** What it calls itself, and is signed for as. */
+  serverName: string;
   refusals: Refusals;
   /** Miners of the run at once, at most. */
   maxMiners: number;
@@ -55,13 +59,15 @@ export class Gateway {
   private readonly run: Run;
   private readonly blobs: Blobs;
   private readonly identity: Identity;
+  private readonly serverName: string;
   private readonly refusals: Refusals;
   private readonly maxMiners: number;
 
-  constructor(http: HttpServer, { run, blobs, identity, refusals, maxMiners }: GatewayParts) {
+  constructor(http: HttpServer, { run, blobs, identity, serverName, refusals, maxMiners }: GatewayParts) {
     this.run = run;
     this.blobs = blobs;
     this.identity = identity;
+    this.serverName = serverName;
     this.refusals = refusals;
     this.maxMiners = maxMiners;
     this.io = new Server(http, { maxHttpBufferSize: MAX_MESSAGE_BYTES, perMessageDeflate: false, serveClient: false, parser: packets });
@@ -188,8 +194,8 @@ export class Gateway {
   }
 
   /** Throws `BUSY` when a newcomer cannot be taken. Whoever is part of the run is always let in. */
-  private admit({ session }: Requests['hello']): { minerId: string; token: string } {
-    const known = session !== undefined && this.identity.knows(session.minerId, session.token);
+  private admit({ session, device }: Requests['hello']): { minerId: string; token: string } {
+    const known = session !== undefined && this.identity.knows(session.minerId, session.token) && this.isDeviceOf(session.minerId, device);
     if (known && this.run.coordinator.miner(session.minerId)) return session;
     if (this.run.view.trouble) throw new SwarmError('BUSY', `${this.run.view.trouble.message} Newcomers wait until it is over.`);
     if (this.run.coordinator.minerCount >= this.maxMiners)
@@ -197,13 +203,20 @@ export class Gateway {
     return known ? session : this.identity.newMiner();
   }
 
+  /** Who comes back with another key, or without it, is somebody else: credit stays with the key. */
+  private isDeviceOf(minerId: string, device: string | undefined): boolean {
+    const { coordinator } = this.run;
+    const facts = coordinator.miner(minerId)?.facts ?? coordinator.credit(minerId)?.facts;
+    return facts?.device === undefined || facts.device === device;
+  }
+
   private async hello(
     session: { minerId: string; token: string },
-    { name, backend, adapter, holding }: Requests['hello'],
+    { name, backend, adapter, device, holding }: Requests['hello'],
     socket: MinerSocket,
   ): Promise<Welcome> {
     const { minerId } = session;
-    const facts = { name: name || minerId, backend, adapter };
+    const facts = { name: name || minerId, backend, adapter, ...(device && { device }) };
     // The newer connection wins: the older one is a socket that has not noticed yet that it is dead.
     const older = this.sockets.get(minerId);
     this.sockets.set(minerId, socket);
@@ -211,7 +224,7 @@ export class Gateway {
     if (older && older !== socket) older.disconnect(true);
     this.run.view.joined(minerId, facts);
     await this.run.submit({ type: 'join', minerId, facts, holding });
-    return { ...session, run: this.run.view.config };
+    return { ...session, server: this.serverName, run: this.run.view.config };
   }
 
   /** Hands an input over; resolves when it is durable, and throws the refusal. */
@@ -223,6 +236,7 @@ export class Gateway {
   private async receipt(minerId: string, receipt: Requests['receipt']): Promise<Replies['receipt']> {
     const { run } = this;
     const { leaseId, outputHash, lossSum, computeMs } = receipt;
+    await this.checkSignature(minerId, receipt);
     const lease = run.coordinator.leaseOf(leaseId);
     const settled: Input = { type: 'receipt', minerId, leaseId, outputHash, lossSum, computeMs };
     // Not this miner's to settle (any more), or of a step that is over: the coordinator says what becomes of it.
@@ -260,6 +274,12 @@ export class Gateway {
 
   private async count(receipt: Input, withTensor?: WithTensor): Promise<Replies['receipt']> {
     return { counted: isCounted(await this.run.submit(receipt, withTensor)) };
+  }
+
+  /** Nobody else's work is credited to a device, and nobody's without its word. */
+  private async checkSignature(minerId: string, { signature, ...receipt }: Requests['receipt']): Promise<void> {
+    const device = this.run.coordinator.miner(minerId)?.facts.device;
+    if (device) await assertFromDevice(device, await receiptMessage(this.serverName, receipt), signature ?? '');
   }
 
   private checkLoss(leaseId: string, lossSum: number | null): void {

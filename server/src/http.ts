@@ -7,6 +7,8 @@ import { ERROR_HINTS, type ErrorCode, SwarmError } from '@starling/protocol';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import * as v from 'valibot';
 import type { Blobs } from './blobs.ts';
+import type { Paymaster } from './chain/paymaster.ts';
+import { addChainRoutes } from './chain/routes.ts';
 import type { Identity } from './identity.ts';
 import type { Refusals } from './refusals.ts';
 import type { Run } from './run.ts';
@@ -20,6 +22,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   // Tried again by whoever asked: nothing is wrong with the request.
   STORE_FAILED: 503,
   BUSY: 503,
+  CHAIN_UNREACHABLE: 503,
 };
 
 const IMMUTABLE = 'public, max-age=31536000, immutable';
@@ -38,6 +41,7 @@ export interface HttpParts {
   blobs: Blobs;
   identity: Identity;
   refusals: Refusals;
+  paymaster: Paymaster;
   /** Folder of the built web app. */
   webRoot: string;
   maxBlobBytes: number;
@@ -51,7 +55,8 @@ const LastWord = v.object({ minerId: v.string(), token: v.string(), socketId: v.
 /** Entries of a history on one page, at most. */
 const LONGEST_PAGE = 1_000;
 
-export async function createHttp({ run, blobs, identity, refusals, webRoot, maxBlobBytes, leave }: HttpParts): Promise<FastifyInstance> {
+export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
+  const { run, blobs, identity, refusals, paymaster, webRoot, maxBlobBytes, leave } = parts;
   const refuse = (error: unknown, _request: FastifyRequest, reply: FastifyReply) => {
     const fault = asSwarmError(error);
     if (fault.code === 'INTERNAL') run.report('error', 'INTERNAL', fault.message);
@@ -98,6 +103,8 @@ export async function createHttp({ run, blobs, identity, refusals, webRoot, maxB
     await leave(minerId, socketId);
     return reply.code(202).send({ ok: true });
   });
+
+  addChainRoutes(http, paymaster);
 
   const hashOf = (params: { hash: string }) => {
     if (!/^[0-9a-f]{64}$/.test(params.hash)) throw new SwarmError('BAD_REQUEST', 'A blob’s name is 64 hex digits.');

@@ -33,6 +33,16 @@ export class Identity {
     return { minerId, token: this.token(minerId) };
   }
 
+  /** 32 bytes that only this data folder can make: the seed of a key, one for each purpose. */
+  seed(purpose: string): Uint8Array {
+    return new Uint8Array(createHmac('sha256', this.secret).update(`key ${purpose}`).digest());
+  }
+
+  /** A name of the server that no other one has, and that outlasts its process. */
+  get serverName(): string {
+    return `starling-${createHmac('sha256', this.secret).update('name').digest('hex').slice(0, 12)}`;
+  }
+
   /** True when the token is the one this server gave to `minerId`. */
   knows(minerId: string, token: string): boolean {
     const expected = Buffer.from(this.token(minerId));

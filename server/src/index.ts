@@ -1,9 +1,10 @@
 /** The server in one process: corpus, checkpoints, run, HTTP and sockets, put together. */
 import { join } from 'node:path';
 import { cutStages, layoutOf, presetOf } from '@starling/model';
-import { type RunConfig, type RunSnapshot, type StepPoint, SwarmError } from '@starling/protocol';
+import { type ChainView, type RunConfig, type RunSnapshot, type StepPoint, SwarmError } from '@starling/protocol';
 import { openStore } from '@starling/store';
 import { Blobs } from './blobs.ts';
+import { openPaymaster } from './chain/open.ts';
 import { openCheckpoints } from './checkpoints.ts';
 import { loadCorpus, Sampler } from './corpus.ts';
 import { lockData } from './data-lock.ts';
@@ -13,6 +14,7 @@ import { createHttp } from './http.ts';
 import { Identity } from './identity.ts';
 import { DEFAULT_OPTIONS, type ServerOptions } from './options.ts';
 import { Refusals } from './refusals.ts';
+import { ledgerOf } from './rounds.ts';
 import { Run } from './run.ts';
 
 export { DEFAULT_OPTIONS, parseServerArgs, SERVER_HELP, type ServerOptions, wholeNumber } from './options.ts';
@@ -23,6 +25,9 @@ export interface RunningServer {
   snapshot(): RunSnapshot;
   points(): StepPoint[];
   onStep(listener: (point: StepPoint) => void): () => void;
+  chain(): Promise<ChainView>;
+  /** Resolves at the end of the chain's next epoch. */
+  nextEpoch(): Promise<void>;
   /** Resolves when the last step is merged; never for a run without end. */
   completed: Promise<void>;
   /** Resolves with what makes going on impossible: close, end, and start again. */
@@ -93,13 +98,26 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     blobs,
     checkpoints,
     checkpointEvery,
+    roundSteps: options.roundSteps,
     log,
   }).catch(async (error: unknown) => {
     await store.close();
     throw error;
   });
   const identity = await Identity.open(dataDir);
+  const serverName = options.publicName ?? identity.serverName;
   const refusals = new Refusals(run);
+  const paymaster = await openPaymaster({
+    options,
+    identity,
+    server: serverName,
+    ledger: await ledgerOf(store),
+    report: (level, code, message) => run.report(level, code, message),
+  }).catch(async (error: unknown) => {
+    await run.close();
+    throw error;
+  });
+  run.onRound((round) => paymaster.closed(round));
   const boundaryElements = sequences * config.model.context * config.model.width;
   const largest = Math.max(boundaryElements, ...config.stages.map((stage) => layoutOf(config.model, stage).size));
   const http = await createHttp({
@@ -107,16 +125,18 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     blobs,
     identity,
     refusals,
+    paymaster,
     webRoot: options.webRoot,
     // The largest tensor that ever travels, as a frame.
     maxBlobBytes: 4 * largest + 1024,
     leave: (minerId, socketId) => gateway.leaveBy(minerId, socketId),
   });
-  const gateway = new Gateway(http.server, { run, blobs, identity, refusals, maxMiners: options.maxMiners });
+  const gateway = new Gateway(http.server, { run, blobs, identity, serverName, refusals, maxMiners: options.maxMiners });
   try {
     await http.listen({ port: options.port, host: options.host });
   } catch (error) {
     await run.close();
+    await paymaster.close();
     const busy = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
     if (busy) throw new SwarmError('PORT_IN_USE', `Port ${options.port} is taken.`);
     const address = `--host ${options.host} --port ${options.port}`;
@@ -129,12 +149,15 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     snapshot: () => run.view.snapshot(Date.now()),
     points: () => [...run.view.points],
     onStep: (listener) => run.onStep(listener),
+    chain: () => paymaster.view(),
+    nextEpoch: () => paymaster.nextEpoch(),
     completed: run.completed,
     failed: run.failed,
     close: async () => {
       gateway.close();
       // The checkpoint first: it must not wait for the last connection to end.
       await run.close();
+      await paymaster.close();
       await http.close();
     },
   };

@@ -36,6 +36,22 @@ export interface ServerOptions {
   validateEvery: number;
   /** A checkpoint is written every so many steps. */
   checkpointEvery: number;
+  /** Steps in a round of the ledger, after which weights are set. */
+  roundSteps: number;
+  /** `wss://…` of a node of subtensor; absent: a chain of the server's own. */
+  chain?: string;
+  netuid: number;
+  /** Hash of the chain's first block, 64 hex digits; absent: whichever chain is there. */
+  genesis?: string;
+  /** File with the hotkey that sets weights; absent: the server's own chain has one, another is only read. */
+  hotkeyFile?: string;
+  /** What wallets show as the server that is signed for; absent: a name made once for the data folder. */
+  publicName?: string;
+  /** Ms between blocks of the server's own chain, and blocks between its epochs. */
+  blockMs: number;
+  tempo: number;
+  /** Other validators on the server's own chain: hotkeys, or `HOTKEY=STAKE` in TAO. */
+  validators: string[];
   /** Folder of the built web app. */
   webRoot: string;
   /** Gets one line of text for every event worth telling the operator. */
@@ -55,6 +71,11 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   boundary: 'f32',
   validateEvery: 10,
   checkpointEvery: 10,
+  roundSteps: 5,
+  netuid: 9,
+  blockMs: 12_000,
+  tempo: 20,
+  validators: [],
   webRoot: resolve(import.meta.dirname, '../../apps/web/dist'),
   log: (line) => console.log(line),
 };
@@ -80,6 +101,15 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --clip NAME              whose norm clips a gradient: stage, or global as one process would (${DEFAULT_OPTIONS.clip})
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
   --checkpoint-every N     steps between checkpoints (${DEFAULT_OPTIONS.checkpointEvery})
+  --round-steps N          steps in a round; at its end weights are set (${DEFAULT_OPTIONS.roundSteps})
+  --chain URL              wss:// address of a node of subtensor (a chain of the server's own, in --data)
+  --netuid N               subnet (${DEFAULT_OPTIONS.netuid})
+  --genesis HASH           refuse a node of any other chain
+  --hotkey-file FILE       validator's hotkey that sets weights (the own chain's; none with --chain: it is only read)
+  --public-name NAME       the server's name in what wallets sign (made once for --data)
+  --block-ms N             ms between blocks of the own chain (${DEFAULT_OPTIONS.blockMs})
+  --tempo N                blocks between epochs of the own chain (${DEFAULT_OPTIONS.tempo})
+  --validator HOTKEY=TAO   another validator on the own chain, and its stake; may be given several times
   --help                   this text
 `;
 
@@ -104,17 +134,35 @@ const NUMBERS = {
   seed: { key: 'seed', min: 0, max: 2 ** 32 - 1 },
   'validate-every': { key: 'validateEvery', min: 1 },
   'checkpoint-every': { key: 'checkpointEvery', min: 1 },
+  'round-steps': { key: 'roundSteps', min: 1 },
+  netuid: { key: 'netuid', min: 1, max: 65_535 },
+  'block-ms': { key: 'blockMs', min: 20, max: 3_600_000 },
+  tempo: { key: 'tempo', min: 1, max: 50_400 },
 } as const satisfies Record<string, { key: keyof ServerOptions; min: number; max?: number }>;
 
-const TEXTS = { host: 'host', data: 'dataDir', store: 'store', corpus: 'corpus', preset: 'preset' } as const;
+const TEXTS = {
+  host: 'host',
+  data: 'dataDir',
+  store: 'store',
+  corpus: 'corpus',
+  preset: 'preset',
+  chain: 'chain',
+  genesis: 'genesis',
+  'hotkey-file': 'hotkeyFile',
+  'public-name': 'publicName',
+} as const;
 
 /** The options on a command line over the defaults, or `'help'`. Throws `CONFIG_INVALID`. */
 export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
   const string = { type: 'string' } as const;
   const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS), 'clip', 'boundary'];
-  let values: Record<string, string | boolean | undefined>;
+  let values: Record<string, string | boolean | string[] | undefined>;
   try {
-    const options = { ...Object.fromEntries(names.map((name) => [name, string])), help: { type: 'boolean' } as const };
+    const options = {
+      ...Object.fromEntries(names.map((name) => [name, string])),
+      help: { type: 'boolean' },
+      validator: { type: 'string', multiple: true },
+    } as const;
     ({ values } = parseArgs({ args: argv, options }));
   } catch (error) {
     throw SwarmError.from(error, 'CONFIG_INVALID');
@@ -129,6 +177,11 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
     const text = values[name];
     if (typeof text === 'string') options[key] = text;
   }
+  if (Array.isArray(values.validator)) options.validators = values.validator;
+  if (options.chain !== undefined && !/^wss?:$/.test(URL.parse(options.chain)?.protocol ?? ''))
+    throw new SwarmError('CONFIG_INVALID', `--chain needs a ws:// or wss:// address, not "${options.chain}".`);
+  if (options.genesis !== undefined && !/^(0x)?[0-9a-f]{64}$/.test(options.genesis))
+    throw new SwarmError('CONFIG_INVALID', `--genesis needs 64 hex digits, not "${options.genesis}".`);
   options.clip = oneOf('clip', ['stage', 'global'], values.clip ?? options.clip);
   options.boundary = oneOf('boundary', BOUNDARIES, values.boundary ?? options.boundary);
   return options;

@@ -4,9 +4,9 @@ import { ERROR_HINTS, type ReceiptEntry, type RunEvent, type StepPoint, SwarmErr
 import type { Row, Store, StoredRow } from '@starling/store';
 
 /** The lists; their owners are miners (`receipt`), stages (`merge`) or nobody. */
-export type RecordKind = 'receipt' | 'point' | 'merge' | 'event';
+export type RecordKind = 'receipt' | 'point' | 'merge' | 'event' | 'round';
 
-type Receipt = Omit<ReceiptEntry, 'id' | 'time'>;
+export type Receipt = Omit<ReceiptEntry, 'id' | 'time'>;
 
 export const pointRow = (point: StepPoint): Row => ({ kind: 'point', owner: '', at: point.time, body: JSON.stringify(point) });
 export const eventRow = (event: RunEvent): Row => ({ kind: 'event', owner: '', at: event.time, body: JSON.stringify(event) });
@@ -45,7 +45,7 @@ export async function receiptsOf(store: Store, minerId: string, limit: number, b
 }
 
 /** The newest of a list, oldest first. */
-export async function newest<T>(store: Store, kind: RecordKind, limit: number): Promise<T[]> {
+export async function newest<T>(store: Pick<Store, 'rows'>, kind: RecordKind, limit: number): Promise<T[]> {
   return (await store.rows(kind, { limit })).reverse().map((row) => parse<T>(row));
 }
 

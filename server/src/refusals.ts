@@ -15,6 +15,7 @@ const OF_THE_MINER: ReadonlySet<ErrorCode> = new Set([
   'BLOB_HASH_MISMATCH',
   'BLOB_TOO_LARGE',
   'RECEIPT_INPUT',
+  'SIGNATURE_INVALID',
 ]);
 
 /**

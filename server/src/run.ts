@@ -5,7 +5,7 @@
  */
 import { type Crossing, crossingOf } from '@starling/codecs';
 import { type Coordinator, type Effect, type Input, LIMITS } from '@starling/coordinator';
-import { learningRateAt, type OptimizerConfig } from '@starling/model';
+import { flopsOf, learningRateAt, type OptimizerConfig } from '@starling/model';
 import {
   type CommandName,
   type Commands,
@@ -13,10 +13,12 @@ import {
   explain,
   isFiniteTensor,
   type ReceiptEntry,
+  type RoundWork,
   type RunConfig,
   type RunEvent,
   type StepPoint,
   SwarmError,
+  type Work,
 } from '@starling/protocol';
 import type { Handled, JournalPorts, Row, Store } from '@starling/store';
 import { type Activations, type Key, type Purpose, type StoredTensor, scopeOf } from './activations.ts';
@@ -25,6 +27,7 @@ import type { Checkpoint, Checkpoints } from './checkpoints.ts';
 import type { Sampler } from './corpus.ts';
 import { eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
 import { gradientOwner, type Recovered, recover } from './recovery.ts';
+import { openRound, Rounds, roundRow } from './rounds.ts';
 import type { RunJournal } from './run-log.ts';
 import { encodeVectors, type SavedRun } from './saved-run.ts';
 import type { StageStates, StageVersion } from './stage-states.ts';
@@ -50,6 +53,8 @@ export interface RunParts {
   blobs: Blobs;
   checkpoints: Checkpoints;
   checkpointEvery: number;
+  /** Steps in a round of the ledger. */
+  roundSteps: number;
   log: (line: string) => void;
 }
 
@@ -79,6 +84,10 @@ export class Run {
   private due: Handled<Input, Effect>[] = [];
   /** Of steps whose closing is being written. */
   private readonly points = new WeakMap<Effect, StepPoint>();
+  private rounds!: Rounds;
+  /** Rounds whose closing is being written. */
+  private readonly closedRounds = new WeakMap<Effect, RoundWork>();
+  private readonly roundListeners = new Set<(round: RoundWork) => void>();
   /** Events that no input caused: they are written with the next one. */
   private unwritten: Row[] = [];
   private readonly stepListeners = new Set<(point: StepPoint) => void>();
@@ -128,7 +137,10 @@ export class Run {
   }
 
   private async start(resumed: boolean): Promise<void> {
-    const { config, minMicrobatches } = this.parts;
+    const { config, minMicrobatches, store, roundSteps } = this.parts;
+    const cost = ({ kind, stage }: Work) => flopsOf(config.model, config.stages[stage]!, config.sequences, kind);
+    const factsOf = (id: string) => this.coordinator.miner(id)?.facts ?? this.coordinator.credit(id)?.facts ?? null;
+    this.rounds = new Rounds({ steps: roundSteps, flopsOf: cost, factsOf }, await openRound(store, cost));
     const { steps, validateEvery } = config;
     const wanted = { steps, validateEvery, minMicrobatches };
     // First: it tells from the time of the input before it how long nobody was here.
@@ -161,6 +173,12 @@ export class Run {
   onStep(listener: (point: StepPoint) => void): () => void {
     this.stepListeners.add(listener);
     return () => this.stepListeners.delete(listener);
+  }
+
+  /** Tells of every round when it is durable. */
+  onRound(listener: (round: RoundWork) => void): () => void {
+    this.roundListeners.add(listener);
+    return () => this.roundListeners.delete(listener);
   }
 
   /** Version of the newest checkpoint; −1 before the first. */
@@ -217,6 +235,11 @@ export class Run {
     const rows = [...this.unwritten.splice(0), ...rowsOf(input, effects, at)];
     const released: string[] = [];
     for (const effect of effects) {
+      const round = this.rounds.take(effect, at);
+      if (round) {
+        this.closedRounds.set(effect, round);
+        rows.push(roundRow(round));
+      }
       if (effect.type === 'release') released.push(scopeOf(effect.stage, effect.version));
       if (effect.type !== 'closed') continue;
       const point = this.view.close(effect, at, learningRateAt(this.parts.optimizer, effect.step + 1));
@@ -410,6 +433,8 @@ export class Run {
     const done = config.steps > 0 && version >= config.steps;
     if (done || version % checkpointEvery === 0) void this.checkpoint();
     for (const listener of this.stepListeners) listener(point);
+    const round = this.closedRounds.get(effect);
+    if (round) for (const listener of this.roundListeners) listener(round);
     if (done) this.complete();
   }
 

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { launchMiners, type Miners } from '@starling/headless';
-import { SwarmError } from '@starling/protocol';
+import { type ChainView, SwarmError } from '@starling/protocol';
 import { type RunningServer, startServer, wholeNumber } from '@starling/server';
+import { DEMO_CHAIN, paidView, payTable } from './pay.ts';
 
 /** A run that stands still longer than this says why. */
 const WAIT_TOLD_AFTER_MS = 5_000;
@@ -80,7 +81,7 @@ async function demo(argv: string[]): Promise<number> {
   let server: RunningServer | null = null;
   let miners: Miners | null = null;
   try {
-    server = await startServer({ ...serverOptions, dataDir });
+    server = await startServer({ ...DEMO_CHAIN, ...serverOptions, dataDir });
     console.log(`Open ${server.url} to mine with this browser too, ${server.url}/dashboard to watch.`);
     const before = { tokens: server.snapshot().tokens, step: server.snapshot().step };
     const silent = tellProgress(server, steps);
@@ -99,7 +100,13 @@ async function demo(argv: string[]): Promise<number> {
 
     const snapshot = server.snapshot();
     const seconds = (performance.now() - started) / 1000;
-    if (given.json) await writeFile(given.json, `${JSON.stringify(reportOf(server, { before, seconds, count, backend }), null, 2)}\n`);
+    const paid = given.exit ? await Promise.race([paidView(server), interrupted]) : await server.chain();
+    if (paid?.rounds.newest) console.log(payTable(paid));
+    if (given.json)
+      await writeFile(
+        given.json,
+        `${JSON.stringify({ ...reportOf(server, { before, seconds, count, backend }), ...payReport(paid ?? null) }, null, 2)}\n`,
+      );
     if (!given.exit || snapshot.step >= steps) return 0;
     console.error(`Only ${snapshot.step} of ${steps} steps were merged: ${snapshot.reason?.message ?? 'the run was ended early'}.`);
     return 1;
@@ -134,6 +141,11 @@ function tellProgress(server: RunningServer, steps: number): () => void {
   }, WAIT_TOLD_AFTER_MS);
   return () => clearInterval(timer);
 }
+
+const payReport = (paid: ChainView | null) => ({
+  correlation: paid?.correlation ?? null,
+  pay: paid?.pay.map(({ names, work, emission }) => ({ names, work, emission })) ?? [],
+});
 
 interface Measured {
   before: { tokens: number; step: number };

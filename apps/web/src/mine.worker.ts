@@ -4,6 +4,7 @@ import { Miner, type MinerState } from '@starling/miner';
 import plain from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url';
 import simd from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url';
 import threaded from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url';
+import { deviceKey } from './device-key.ts';
 import { pace } from './pace.ts';
 import { sessionStore } from './session-store.ts';
 import type { FromWorker, ToWorker } from './worker-messages.ts';
@@ -36,7 +37,16 @@ self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
   const { url, name, backend, tab } = message;
   miner = new Miner(
     { url, name, backend },
-    { createKernels: (chosen) => createKernels({ backend: chosen, wasmPaths }), storage: sessionStore(tab) },
+    {
+      createKernels: (chosen) => createKernels({ backend: chosen, wasmPaths }),
+      storage: sessionStore(tab),
+      // A browser that makes no such keys mines all the same, and is in no account.
+      device: () =>
+        deviceKey().then(
+          (key) => key.signer,
+          () => null,
+        ),
+    },
   );
   miner.onState(post);
   const mine = miner;

@@ -36,6 +36,8 @@ export interface MinerFacts {
   name: string;
   backend: Backend;
   adapter: string;
+  /** The public key that signs its receipts; absent: none. */
+  device?: string;
 }
 
 /** A summed gradient. */

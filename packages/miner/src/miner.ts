@@ -9,6 +9,7 @@ import {
   type Collect,
   type CommandName,
   type Commands,
+  type DeviceSigner,
   explain,
   type Lease,
   type Merge,
@@ -35,6 +36,8 @@ export interface MinerPorts {
   createKernels(backend: 'webgpu' | 'wasm'): Promise<Kernels>;
   /** Remembers the session over reloads. */
   storage: { get(key: string): Promise<string | null>; set(key: string, value: string): Promise<void> };
+  /** The key that signs receipts, asked for once. Absent, or null: there is none, and the work earns nothing on a chain. */
+  device?(): Promise<DeviceSigner | null>;
 }
 
 const LONGEST_REBUILD_PAUSE_MS = 60_000;
@@ -49,7 +52,10 @@ export class Miner {
   private connection: Connection | null = null;
   private kernels: Kernels | null = null;
   private session: { minerId: string; token: string } | undefined;
+  private device: DeviceSigner | null = null;
   private run: RunConfig | null = null;
+  /** The server's name for itself. */
+  private server = '';
   /** Null before the first assignment, and after one was given up. */
   private term: Term | null = null;
   /** Of the newest assignment. */
@@ -85,6 +91,7 @@ export class Miner {
       await this.buildKernels();
       const saved = await this.ports.storage.get(this.sessionKey);
       this.session = saved ? JSON.parse(saved) : undefined;
+      this.device = (await this.ports.device?.()) ?? null;
     } catch (error) {
       const fault = SwarmError.from(error, 'BACKEND_FAILED');
       this.status.update({ activity: 'stopped', reason: fault.message, error: fault.toWire() });
@@ -99,6 +106,7 @@ export class Miner {
         holding: this.term?.held ? { stage: this.term.held.spec.index, version: this.term.held.version } : null,
         backend: this.state.backend!,
         adapter: this.state.adapter!.slice(0, 200),
+        device: this.device?.publicKey,
       }),
       welcome: (welcome) => this.welcome(welcome),
       command: (name, message) => this.command(name, message),
@@ -138,7 +146,7 @@ export class Miner {
     return `session ${this.options.url}`;
   }
 
-  private welcome({ minerId, token, run }: Welcome): void {
+  private welcome({ minerId, token, server, run }: Welcome): void {
     if (this.session && this.session.minerId !== minerId) {
       // The server does not know it (any more), and so neither its stage nor its rounds.
       this.endTerm();
@@ -146,6 +154,7 @@ export class Miner {
     }
     this.session = { minerId, token };
     this.run = run;
+    this.server = server;
     this.blobs.authorization = `Bearer ${minerId}.${token}`;
     void this.ports.storage.set(this.sessionKey, JSON.stringify(this.session)).catch(() => {}); // only a reload would miss it
     const { socketId } = this.connection!;
@@ -272,6 +281,8 @@ export class Miner {
       blobs: this.blobs,
       status: this.status,
       run: this.run!,
+      device: this.device,
+      server: this.server,
       onReceipt: () => {
         this.rebuilds = 0;
       },

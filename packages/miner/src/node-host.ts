@@ -1,4 +1,5 @@
 /** Builds a miner for Node, in whatever hosts it: a worker thread or a process of its own. */
+import { DeviceKey } from '@starling/chain/device';
 import { createKernels } from '@starling/kernels';
 import { dawnGpu, nodeWasmPath } from '@starling/kernels/node';
 import { SwarmError } from '@starling/protocol';
@@ -11,7 +12,8 @@ function inMemory(): MinerPorts['storage'] {
   return { get: async (key) => sessions.get(key) ?? null, set: async (key, value) => void sessions.set(key, value) };
 }
 
-export function nodeMiner({ url, name, backend }: NodeMinerOptions, storage: MinerPorts['storage'] = inMemory()): Miner {
+/** Without `storage`, its session and its device key end with the host. What outlasts the host has no key, which would not. */
+export function nodeMiner({ url, name, backend }: NodeMinerOptions, storage?: MinerPorts['storage']): Miner {
   return new Miner(
     { url, name, backend },
     {
@@ -21,7 +23,8 @@ export function nodeMiner({ url, name, backend }: NodeMinerOptions, storage: Min
         if (!gpu) throw new SwarmError('WEBGPU_UNAVAILABLE', 'Dawn found no Vulkan driver.');
         return createKernels({ backend: 'webgpu', gpu });
       },
-      storage,
+      storage: storage ?? inMemory(),
+      device: async () => (storage ? null : (await DeviceKey.generate()).signer),
     },
   );
 }

@@ -8,13 +8,16 @@ import { layoutOf } from '@starling/model';
 import {
   type Assign,
   type Collect,
+  type DeviceSigner,
   decodeFrame,
+  deviceText,
   encodeFrame,
   INLINE_LIMIT,
   type Lease,
   type Merge,
   type Payload,
   type RunConfig,
+  receiptMessage,
   SwarmError,
   sha256Hex,
   type TensorData,
@@ -29,6 +32,10 @@ export interface TermParts {
   blobs: BlobClient;
   status: Status;
   run: RunConfig;
+  /** Signs receipts. */
+  device: DeviceSigner | null;
+  /** The server's name for itself, which the signatures are for. */
+  server: string;
   /** A receipt was answered: the device works. */
   onReceipt(): void;
 }
@@ -161,13 +168,15 @@ export class Term {
     { output, lossSum, computeMs }: { output: Float32Array<ArrayBuffer> | null; lossSum: number | null; computeMs: number },
     settle: (counted: boolean) => void,
   ): Promise<void> {
-    const { run, connection, status, onReceipt } = this.parts;
+    const { run, connection, status, device, server, onReceipt } = this.parts;
     let counted = false;
     try {
       const packed = output && this.crossing.pack(output);
       const outputHash = packed ? await sha256Hex(packed) : null;
       const payload = packed ? await this.payload(packed) : null;
-      const receipt = { leaseId: id, inputHash, outputHash, output: payload, lossSum, computeMs };
+      const said = { leaseId: id, inputHash, outputHash, lossSum };
+      const signature = device ? await device.sign(deviceText(await receiptMessage(server, said))) : undefined;
+      const receipt = { ...said, output: payload, computeMs, signature };
       const send = () => connection.request('receipt', receipt);
       ({ counted } = await send().catch(async (error: unknown) => {
         if (!packed || !(error instanceof SwarmError) || error.code !== 'BLOB_NOT_FOUND') throw error;

@@ -1,3 +1,4 @@
+export { flopsOf } from './flops.ts';
 export { initialParameters } from './initial.ts';
 export { layoutOf, type ParameterEntry, type ParameterLayout } from './layout.ts';
 export { applyAdamW, learningRateAt, normOf, type OptimizerConfig, optimizerNumbers, sumGradients } from './optimizer.ts';

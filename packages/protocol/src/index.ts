@@ -1,3 +1,5 @@
+export * from './chain.ts';
+export * from './device.ts';
 export * from './errors.ts';
 export * from './frame.ts';
 export * from './hash.ts';

@@ -11,7 +11,7 @@ import { ACTIVITIES, OptimizerNumbers, RunConfig, type RunEvent, type RunSnapsho
 import { PROTOCOL_VERSION } from './version.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
-const sha = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'not a SHA-256 in hex'));
+const sha = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'not 32 bytes in hex'));
 const id = v.pipe(v.string(), v.minLength(1), v.maxLength(64));
 const duration = v.pipe(v.number(), v.finite(), v.minValue(0));
 
@@ -38,10 +38,13 @@ export const Hello = v.object({
   holding: v.nullable(v.object({ stage: count, version: count })),
   backend: v.picklist(['webgpu', 'wasm', 'cpu']),
   adapter: v.pipe(v.string(), v.maxLength(200)),
+  /** The ed25519 public key that signs its receipts; absent: it has none, and no chain can pay it. */
+  device: v.optional(sha),
 });
 export type Hello = v.InferOutput<typeof Hello>;
 
-export const Welcome = v.object({ minerId: id, token: v.string(), run: RunConfig });
+/** `server`: its own name for itself, to which receipts and delegations are addressed. */
+export const Welcome = v.object({ minerId: id, token: v.string(), server: v.string(), run: RunConfig });
 export type Welcome = v.InferOutput<typeof Welcome>;
 
 /** Parameters are loaded and hashed: the miner takes leases from now on. */
@@ -57,6 +60,8 @@ export const Receipt = v.object({
   /** Sum of the token losses in nats; last stage only. NaN is taken, and then refused for what it is. */
   lossSum: v.nullable(v.custom<number>((x) => typeof x === 'number', 'not a number')),
   computeMs: duration,
+  /** Of `receiptMessage`, by the device that said hello. */
+  signature: v.optional(v.pipe(v.string(), v.regex(/^[0-9a-f]{128}$/, 'not 64 bytes in hex'))),
 });
 export type Receipt = v.InferOutput<typeof Receipt>;
 

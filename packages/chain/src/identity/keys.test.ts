@@ -1,7 +1,8 @@
 import { toHex } from '@starling/protocol';
 import { describe, expect, it } from 'vitest';
 import { fromHex, utf8 } from './bytes.ts';
-import { DeviceKey, Sr25519Key } from './keys.ts';
+import { DeviceKey } from './device.ts';
+import { Sr25519Key } from './keys.ts';
 import { isEd25519, isSigned, isSr25519, wrapBytes } from './signature.ts';
 import { decodeAddress, encodeAddress } from './ss58.ts';
 

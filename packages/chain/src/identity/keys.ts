@@ -1,4 +1,4 @@
-/** Keys that sign: sr25519, as wallets and Bittensor's hotkeys have them, and the browser's own ed25519 device key. */
+/** Keys that sign as wallets and Bittensor's hotkeys do: sr25519. */
 import { blake2b } from '@noble/hashes/blake2.js';
 import { getPublicKey, HDKD, secretFromSeed, sign } from '@scure/sr25519';
 import { SwarmError } from '@starling/protocol';
@@ -58,39 +58,4 @@ function chainCode(name: string): Uint8Array {
   if (text.length > 63) throw new SwarmError('CONFIG_INVALID', `The key name ${JSON.stringify(name)} is longer than 63 bytes.`);
   const encoded = concat(Uint8Array.of(text.length << 2), text);
   return encoded.length > 32 ? blake2b(encoded, { dkLen: 32 }) : concat(encoded, new Uint8Array(32 - encoded.length));
-}
-
-/**
- * An ed25519 key that the browser (or Node) keeps and does not give out. To keep it over a reload, store `pair` in
- * IndexedDB, which takes such keys as they are.
- */
-export class DeviceKey {
-  readonly pair: CryptoKeyPair;
-  /** [32] */
-  readonly publicKey: Uint8Array;
-
-  private constructor(pair: CryptoKeyPair, publicKey: Uint8Array) {
-    this.pair = pair;
-    this.publicKey = publicKey;
-  }
-
-  /** Throws `INSECURE_CONTEXT` where the browser hides Web Crypto, `DEVICE_KEY_UNSUPPORTED` where it lacks ed25519. */
-  static async generate(): Promise<DeviceKey> {
-    const subtle = globalThis.crypto?.subtle;
-    if (!subtle) throw new SwarmError('INSECURE_CONTEXT', 'Web Crypto is missing on this page.');
-    try {
-      return await DeviceKey.from((await subtle.generateKey('Ed25519', false, ['sign', 'verify'])) as CryptoKeyPair);
-    } catch (error) {
-      throw new SwarmError('DEVICE_KEY_UNSUPPORTED', `This browser makes no ed25519 keys: ${(error as Error).message}.`, { cause: error });
-    }
-  }
-
-  static async from(pair: CryptoKeyPair): Promise<DeviceKey> {
-    return new DeviceKey(pair, new Uint8Array(await crypto.subtle.exportKey('raw', pair.publicKey)));
-  }
-
-  /** [64] */
-  async sign(message: Uint8Array): Promise<Uint8Array> {
-    return new Uint8Array(await crypto.subtle.sign('Ed25519', this.pair.privateKey, Uint8Array.from(message)));
-  }
 }

@@ -1,0 +1,120 @@
+/** The chain, the rounds that are paid by it, and who is paid, as pages and validators see them. Amounts are rao in decimal digits. */
+import type { WireError } from './errors.ts';
+
+/** What one miner did in one round. */
+export interface MinerWork {
+  minerId: string;
+  name: string;
+  /** ed25519 public key; null: it has none, and cannot be paid. */
+  device: string | null;
+  /** Floating-point operations of the leases whose receipts were accepted. */
+  flops: number;
+}
+
+/** A line of the public ledger: so many steps of training, and who did them. All scores follow from it. */
+export interface RoundWork {
+  /** From 1. */
+  round: number;
+  /** The last step in it. */
+  step: number;
+  /** Unix ms. */
+  time: number;
+  miners: MinerWork[];
+}
+
+/** Whom a device works for, and what that has come to. */
+export interface AccountView {
+  /** SS58: the wallet's hotkey, or else the device's own key. */
+  address: string;
+  /** Null for a guest. */
+  delegation: { hotkey: string; issuedAt: number; expiresAt: number } | null;
+  /** In the metagraph; null: not registered. */
+  uid: number | null;
+  stake: string | null;
+  /** FLOPs in closed rounds, ever. */
+  work: number;
+  score: number;
+  /** Rao paid for serving, as far as this server has seen. */
+  emission: string;
+}
+
+/** What a server tells of its chain before anybody signs for it. */
+export interface IdentityView {
+  network: string;
+  netuid: number;
+  /** Its own name for itself. */
+  server: string;
+}
+
+export interface ChallengeView extends IdentityView {
+  nonce: string;
+  /** Unix ms. */
+  issuedAt: number;
+}
+
+export interface NeuronView {
+  uid: number;
+  hotkey: string;
+  coldkey: string;
+  stake: string;
+  permit: boolean;
+  active: boolean;
+  /** u16 shares. */
+  consensus: number;
+  incentive: number;
+  dividends: number;
+  validatorTrust: number;
+  /** Of the last epoch. */
+  emission: string;
+  /** Block. */
+  lastUpdate: number;
+}
+
+/** One account's way from receipts to emission. */
+export interface PayView {
+  address: string;
+  /** Of the miners behind it. */
+  names: string[];
+  guest: boolean;
+  uid: number | null;
+  /** FLOPs of the newest round, and of all. */
+  roundWork: number;
+  work: number;
+  score: number;
+  /** u16, as this server's validator set it last; null: none. */
+  weight: number | null;
+  /** u16, of the last epoch. */
+  incentive: number;
+  /** Rao for serving: of the last epoch, and as far as this server has seen. */
+  lastEmission: string;
+  emission: string;
+}
+
+export interface WeightsView {
+  round: number;
+  block: number;
+  hotkey: string;
+  weights: { uid: number; hotkey: string; weight: number }[];
+}
+
+export interface ChainView extends IdentityView {
+  kind: 'embedded' | 'subtensor';
+  /** Why the chain does not answer, or takes no weights; null when all is well. */
+  trouble: WireError | null;
+  block: number;
+  epoch: number;
+  nextEpoch: number;
+  tempo: number;
+  /** Between blocks. */
+  blockMs: number;
+  /** Of a registration. */
+  burn: string;
+  /** Steps in a round, and what a round's work is worth a round later. */
+  rounds: { steps: number; decay: number; newest: RoundWork | null };
+  neurons: NeuronView[];
+  pay: PayView[];
+  /** Set by this server's validator; null: it has none, or none yet. */
+  weights: WeightsView | null;
+  /** Pearson's correlation of emission with work over the accounts that did any; null below three of them. */
+  correlation: number | null;
+}

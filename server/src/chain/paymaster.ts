@@ -1,0 +1,199 @@
+/**
+ * The run's side towards the chain: rounds come in, weights go out, and pages see what came of it. It only listens to the run;
+ * whatever happens to the chain, training goes on.
+ */
+import { type Chain, type EpochPaid, encodeAddress, fromHex, type Metagraph, type Signer } from '@starling/chain';
+import { type AccountView, type ChainView, type ChallengeView, type RoundWork, SwarmError, type WeightsView } from '@starling/protocol';
+import { DECAY, type Scores, scoresAfter, scoresOf } from '../scores.ts';
+import type { Accounts, Receiver } from './accounts.ts';
+import type { ChainLine } from './line.ts';
+import { type AccountNames, correlationOf, Emissions, payOf, scoresByAddress } from './pay.ts';
+import { WeightsLoop } from './weights-loop.ts';
+
+export interface PaymasterParts {
+  kind: ChainView['kind'];
+  line: ChainLine;
+  accounts: Accounts;
+  /** The server's own name. */
+  server: string;
+  /** Of the chain that is meant, while it was not reached yet. */
+  netuid: number;
+  /** Whose weights are set; null: the chain is only read. */
+  validator: Signer | null;
+  /** Before weights are set. */
+  prepare(chain: Chain, scores: ReadonlyMap<string, number>): Promise<void>;
+  blockMs: number;
+  roundSteps: number;
+  /** The ledger so far, the oldest line first. */
+  ledger: readonly RoundWork[];
+  /** Weights are not taken, and why (an error); or they are again (null). */
+  tell(trouble: SwarmError | null): void;
+}
+
+/** Pages ask often; the chain has news once a block, and is asked no more than this often. */
+const FRESH_MS = 1_000;
+
+export class Paymaster {
+  readonly #parts: PaymasterParts;
+  readonly #names: AccountNames;
+  readonly #emissions = new Emissions();
+  #scores: Scores;
+  #newest: RoundWork | null;
+  #weights: WeightsView | null = null;
+  #loop: WeightsLoop | null = null;
+  #refused: SwarmError | null = null;
+  #graph: { at: number; graph: Promise<Metagraph> } | null = null;
+  #leave: () => void = () => {};
+  #settled: (() => void)[] = [];
+
+  constructor(parts: PaymasterParts) {
+    this.#parts = parts;
+    this.#scores = scoresOf(parts.ledger);
+    this.#newest = parts.ledger.at(-1) ?? null;
+    this.#names = {
+      addressOf: (device) => parts.accounts.addressOf(device),
+      guestAddress: (device) => encodeAddress(fromHex(device)!),
+    };
+    parts.line.whenOpen((chain) => void this.#opened(chain));
+  }
+
+  async #opened(chain: Chain): Promise<void> {
+    this.#leave = chain.onEpoch((paid) => this.#paid(paid));
+    const { validator, prepare, blockMs } = this.#parts;
+    const before = await chain.epochs(Number.MAX_SAFE_INTEGER).catch(() => []);
+    // Those that come meanwhile are told as well; what is already counted is not counted again.
+    for (const paid of before.reverse()) this.#paid(paid);
+    if (!validator) return;
+    this.#loop = new WeightsLoop(chain, validator, {
+      prepare,
+      retryMs: blockMs,
+      onSet: (weights) => {
+        this.#weights = weights;
+      },
+      tell: (trouble) => {
+        if (this.#refused?.message !== trouble?.message) this.#parts.tell(trouble);
+        this.#refused = trouble;
+      },
+    });
+    this.#set();
+  }
+
+  #epoch = 0;
+  #paid(paid: EpochPaid): void {
+    if (paid.epoch <= this.#epoch) return;
+    this.#epoch = paid.epoch;
+    this.#emissions.add(paid);
+    for (const settled of this.#settled.splice(0)) settled();
+  }
+
+  /** A round of the ledger is closed. */
+  closed(round: RoundWork): void {
+    this.#scores = scoresAfter(this.#scores, round);
+    this.#newest = round;
+    this.#set();
+  }
+
+  #set(): void {
+    if (this.#newest) this.#loop?.set({ round: this.#newest.round, scores: scoresByAddress(this.#scores, this.#names) });
+  }
+
+  /** Resolves at the end of the chain's next epoch. */
+  nextEpoch(): Promise<void> {
+    return new Promise((resolve) => this.#settled.push(resolve));
+  }
+
+  // ── views ─────────────────────────────────────────────────────────────────────────────────────
+
+  get #receiver(): Receiver {
+    const { network, netuid } = this.#parts.line.opened;
+    return { network, netuid, server: this.#parts.server };
+  }
+
+  #metagraph(now = Date.now()): Promise<Metagraph> {
+    if (!this.#graph || now - this.#graph.at > FRESH_MS) this.#graph = { at: now, graph: this.#parts.line.opened.metagraph() };
+    return this.#graph.graph;
+  }
+
+  /** Never throws: while the chain does not answer, what the server knows is shown, and the trouble. */
+  async view(): Promise<ChainView> {
+    const { kind, line, server, netuid, roundSteps, blockMs } = this.#parts;
+    let { trouble } = line;
+    const graph = await this.#read().catch((error: unknown) => {
+      trouble ??= SwarmError.from(error, 'CHAIN_UNREACHABLE');
+      return null;
+    });
+    trouble ??= this.#refused;
+    const pay = payOf(this.#scores, this.#names, graph, this.#weights, this.#emissions);
+    return {
+      kind,
+      server,
+      network: line.chain?.network ?? '',
+      netuid: line.chain?.netuid ?? netuid,
+      trouble: trouble?.toWire() ?? null,
+      block: graph?.block ?? 0,
+      epoch: graph?.epoch ?? 0,
+      nextEpoch: graph?.nextEpoch ?? 0,
+      tempo: graph?.rules.tempo ?? 0,
+      blockMs,
+      burn: String(graph?.burn ?? 0n),
+      rounds: { steps: roundSteps, decay: DECAY, newest: this.#newest },
+      neurons: (graph?.neurons ?? []).map(({ stake, emission, stakeWeight: _s, registeredAt: _r, ...neuron }) => ({
+        ...neuron,
+        stake: String(stake),
+        emission: String(emission),
+      })),
+      pay,
+      weights: this.#weights,
+      correlation: correlationOf(pay),
+    };
+  }
+
+  /** Throws nothing at once: a chain that was never reached is a rejection, too. */
+  async #read(): Promise<Metagraph> {
+    return this.#metagraph();
+  }
+
+  /** Throws `CHAIN_UNREACHABLE` while it is not known which chain it is. */
+  challenge(): ChallengeView {
+    return { ...this.#receiver, ...this.#parts.accounts.challenge() };
+  }
+
+  /** Throws what `Accounts.link` throws. */
+  async link(signed: unknown): Promise<AccountView> {
+    const { device } = await this.#parts.accounts.link(signed, this.#receiver);
+    this.#set();
+    return this.account(device);
+  }
+
+  /** Throws what `Accounts.unlink` throws. */
+  async unlink(device: string, signature: string): Promise<AccountView> {
+    await this.#parts.accounts.unlink(device, signature, this.#parts.server);
+    this.#set();
+    return this.account(device);
+  }
+
+  async account(device: string): Promise<AccountView> {
+    const { accounts } = this.#parts;
+    const address = accounts.addressOf(device);
+    const delegation = accounts.delegationOf(device);
+    const graph = await this.#read().catch(() => null);
+    const neuron = graph?.neurons.find(({ hotkey }) => hotkey === address);
+    const pay = payOf(this.#scores, this.#names, graph, this.#weights, this.#emissions).find((line) => line.address === address);
+    return {
+      address,
+      delegation: delegation && { hotkey: delegation.hotkey, issuedAt: delegation.issuedAt, expiresAt: delegation.expiresAt },
+      uid: neuron?.uid ?? null,
+      stake: neuron ? String(neuron.stake) : null,
+      work: pay?.work ?? 0,
+      score: pay?.score ?? 0,
+      emission: pay?.emission ?? '0',
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#leave();
+    this.#loop?.close();
+    await this.#parts.line.close();
+    await this.#parts.accounts.close();
+  }
+}
