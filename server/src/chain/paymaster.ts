@@ -30,8 +30,10 @@ export interface PaymasterParts {
   tell(trouble: SwarmError | null): void;
 }
 
-/** Pages ask often; the chain has news once a block, and is asked no more than this often. */
+/** Pages ask often; the chain has news once a block, and is asked no more often than that, nor than this. */
 const FRESH_MS = 1_000;
+/** Epochs of before that emission is added up over: at the defaults, two weeks. */
+const EPOCHS_READ = 5_000;
 
 export class Paymaster {
   readonly #parts: PaymasterParts;
@@ -45,6 +47,8 @@ export class Paymaster {
   #graph: { at: number; graph: Promise<Metagraph> } | null = null;
   #leave: () => void = () => {};
   #settled: (() => void)[] = [];
+  /** Of what was paid before this process. */
+  #reading: Promise<void> = Promise.resolve();
 
   constructor(parts: PaymasterParts) {
     this.#parts = parts;
@@ -54,13 +58,15 @@ export class Paymaster {
       addressOf: (device) => parts.accounts.addressOf(device),
       guestAddress: (device) => encodeAddress(fromHex(device)!),
     };
-    parts.line.whenOpen((chain) => void this.#opened(chain));
+    parts.line.whenOpen((chain) => {
+      this.#reading = this.#opened(chain);
+    });
   }
 
   async #opened(chain: Chain): Promise<void> {
     this.#leave = chain.onEpoch((paid) => this.#paid(paid));
     const { validator, prepare, blockMs } = this.#parts;
-    const before = await chain.epochs(Number.MAX_SAFE_INTEGER).catch(() => []);
+    const before = await chain.epochs(EPOCHS_READ).catch(() => []);
     // Those that come meanwhile are told as well; what is already counted is not counted again.
     for (const paid of before.reverse()) this.#paid(paid);
     if (!validator) return;
@@ -110,13 +116,15 @@ export class Paymaster {
   }
 
   #metagraph(now = Date.now()): Promise<Metagraph> {
-    if (!this.#graph || now - this.#graph.at > FRESH_MS) this.#graph = { at: now, graph: this.#parts.line.opened.metagraph() };
+    if (!this.#graph || now - this.#graph.at > Math.min(FRESH_MS, this.#parts.blockMs))
+      this.#graph = { at: now, graph: this.#parts.line.opened.metagraph() };
     return this.#graph.graph;
   }
 
   /** Never throws: while the chain does not answer, what the server knows is shown, and the trouble. */
   async view(): Promise<ChainView> {
     const { kind, line, server, netuid, roundSteps, blockMs } = this.#parts;
+    await this.#reading;
     let { trouble } = line;
     const graph = await this.#read().catch((error: unknown) => {
       trouble ??= SwarmError.from(error, 'CHAIN_UNREACHABLE');

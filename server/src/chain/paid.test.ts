@@ -1,0 +1,75 @@
+/** The real server, real sockets, real miners with keys of their own, and the embedded chain: work becomes emission. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { encodeAddress, fromHex } from '@starling/chain';
+import { startNodeMiner } from '@starling/miner/node';
+import type { ChainView } from '@starling/protocol';
+import { openReader } from '@starling/store';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startServer } from '../index.ts';
+import { ledgerOf } from '../rounds.ts';
+import { scoresOf } from '../scores.ts';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'starling-paid-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const STEPS = 24;
+
+it('pays guests in proportion to what they did, and remembers it over a restart', { timeout: 180_000 }, async () => {
+  const options = {
+    port: 0,
+    dataDir: folder,
+    preset: 'pico',
+    stages: 2,
+    steps: STEPS,
+    roundSteps: 4,
+    blockMs: 20,
+    tempo: 8,
+    validateEvery: 1_000,
+    log: () => {},
+  };
+  const server = await startServer(options);
+  const miners = Array.from({ length: 3 }, (_, i) => startNodeMiner({ url: server.url, name: `n${i}`, backend: 'wasm' }));
+  await server.completed;
+  const paid = async (view: ChainView) => view.weights?.round === STEPS / 4 && view.pay.every(({ emission }) => emission !== '0');
+  await expect.poll(async () => paid(await server.chain()), { timeout: 60_000, interval: 200 }).toBe(true);
+  await server.nextEpoch();
+  const view = await server.chain();
+  expect(view.trouble).toBeNull();
+  expect(view).toMatchObject({ kind: 'embedded', netuid: 9, rounds: { steps: 4, newest: { round: STEPS / 4, step: STEPS } } });
+  expect(view.pay.map(({ guest }) => guest)).toEqual([true, true, true]);
+  const devices = view.rounds.newest!.miners.map(({ device }) => encodeAddress(fromHex(device!)!));
+  expect(new Set(view.pay.map(({ address }) => address))).toEqual(new Set(devices));
+  // The newest weights and the newest epoch: u16 of the score, then incentive in proportion to the weights.
+  const best = view.pay[0]!;
+  const incentives = view.pay.reduce((all, { incentive }) => all + incentive, 0);
+  const scores = view.pay.reduce((all, { score }) => all + score, 0);
+  for (const line of view.pay) {
+    expect(line.weight! / 65_535).toBeCloseTo(line.score / best.score, 4);
+    expect(line.incentive / incentives).toBeCloseTo(line.score / scores, 3);
+    expect(view.neurons[line.uid!]).toMatchObject({ hotkey: line.address, incentive: line.incentive, emission: line.lastEmission });
+  }
+  await Promise.all(miners.map((miner) => miner.stop()));
+  await server.close();
+
+  // Anybody who has the log computes the same scores.
+  const reader = await openReader(join(folder, 'log.sqlite'));
+  const recomputed = scoresOf(await ledgerOf(reader));
+  await reader.close();
+  expect(new Map([...recomputed].map(([device, { score }]) => [encodeAddress(fromHex(device)!), score]))).toEqual(
+    new Map(view.pay.map(({ address, score }) => [address, score])),
+  );
+
+  const again = await startServer(options);
+  const after = await again.chain();
+  expect(after.pay.map(({ address, work, score }) => ({ address, work, score }))).toEqual(
+    view.pay.map(({ address, work, score }) => ({ address, work, score })),
+  );
+  for (const [i, line] of after.pay.entries()) expect(BigInt(line.emission)).toBeGreaterThanOrEqual(BigInt(view.pay[i]!.emission));
+  expect(after.network).toBe(view.network);
+  await again.close();
+});

@@ -1,0 +1,198 @@
+/** Guests, links and weights, on an embedded chain in memory that makes its blocks when it is told to. */
+import { type Chain, DevChain, encodeAddress, fromHex, type Signer, Sr25519Key } from '@starling/chain';
+import { Challenges, DeviceKey, delegationText, utf8, wrapBytes } from '@starling/chain/identity';
+import { type RoundWork, SwarmError, toHex } from '@starling/protocol';
+import { SqliteStore } from '@starling/store';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Accounts } from './accounts.ts';
+import { ChainLine } from './line.ts';
+import { Paymaster, type PaymasterParts } from './paymaster.ts';
+
+const SERVER = 'starling-test';
+const DAY = 86_400_000;
+const [owner, validator, miner] = ['owner', 'validator', 'miner'].map((name) => Sr25519Key.development(name)) as [
+  Sr25519Key,
+  Sr25519Key,
+  Sr25519Key,
+];
+
+let now: number;
+let chain: DevChain;
+let accounts: Accounts;
+let device: string;
+let key: DeviceKey;
+let told: (string | null)[];
+const store = () => new SqliteStore(':memory:');
+const challenges = () => new Challenges((bytes) => crypto.getRandomValues(new Uint8Array(bytes)));
+
+beforeEach(async () => {
+  now = 1_700_000_000_000;
+  told = [];
+  const endowments = [owner, miner].map(({ address: account }) => ({ account, amount: 10n ** 15n }));
+  chain = await DevChain.open(
+    {
+      name: 'test',
+      owner: { coldkey: owner.address, hotkey: validator.address },
+      endowments,
+      tempo: 4,
+      blockMs: 1_000,
+      weightsRateLimit: 0,
+    },
+    { store: store(), clock: { now: () => now, pause: async () => {} } },
+  );
+  accounts = await Accounts.open(store(), challenges(), () => now);
+  key = await DeviceKey.generate();
+  device = key.signer.publicKey;
+});
+let paymaster: Paymaster | null = null;
+afterEach(() => paymaster?.close());
+
+/** Time passes, until everything that waits for a block had one. */
+async function blocks(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    for (let turn = 0; turn < 100; turn++) await Promise.resolve();
+    now += 1_000;
+    await chain.tick();
+  }
+  for (let turn = 0; turn < 100; turn++) await Promise.resolve();
+}
+
+async function open(changes: Partial<PaymasterParts> = {}, openChain: () => Promise<Chain> = async () => chain): Promise<Paymaster> {
+  const line = new ChainLine({ open: openChain, tell: (trouble) => told.push(trouble?.code ?? null) });
+  paymaster = new Paymaster({
+    kind: 'embedded',
+    line,
+    accounts,
+    server: SERVER,
+    netuid: 9,
+    validator,
+    prepare: async () => {},
+    blockMs: 1,
+    roundSteps: 1,
+    ledger: [],
+    tell: (trouble) => told.push(trouble?.code ?? null),
+    ...changes,
+  });
+  await line.open();
+  return paymaster;
+}
+
+async function submit(signer: Signer, ...calls: Parameters<DevChain['submit']>[0][]): Promise<void> {
+  const sent = calls.map((call) => chain.submit(call, signer));
+  await blocks(1);
+  await Promise.all(sent);
+}
+
+const round = (number: number, work: Record<string, number>): RoundWork => ({
+  round: number,
+  step: number,
+  time: now,
+  miners: Object.entries(work).map(([of, flops], i) => ({ minerId: `m-${i}`, name: `n${i}`, device: of === 'none' ? null : of, flops })),
+});
+
+async function delegation(hotkey = miner, expiresAt = now + DAY) {
+  const { network, netuid, server, nonce, issuedAt } = paymaster!.challenge();
+  const fields = { network, netuid, server, hotkey: hotkey.address, device, issuedAt, expiresAt, nonce };
+  const text = utf8(delegationText(fields));
+  return { delegation: fields, walletSignature: toHex(hotkey.sign(wrapBytes(text))), deviceSignature: toHex(await key.sign(text)) };
+}
+
+describe('a guest', () => {
+  it('keeps what it earned when it gets a hotkey, also over a restart, and is a guest again when that is over', async () => {
+    const { link, closed, account } = bound(await open());
+    closed(round(1, { [device]: 6e9, none: 1e9 }));
+    expect(await account(device)).toMatchObject({ address: encodeAddress(fromHex(device)!), delegation: null, work: 6e9, score: 6e9 });
+    await link(await delegation());
+    expect(await account(device)).toMatchObject({ address: miner.address, delegation: { hotkey: miner.address }, work: 6e9, score: 6e9 });
+    closed(round(2, { [device]: 2e9 }));
+    const { pay } = await paymaster!.view();
+    expect(pay).toHaveLength(1);
+    expect(pay[0]).toMatchObject({ address: miner.address, guest: false, work: 8e9, score: 5e9, roundWork: 2e9 });
+    // Another hotkey takes the place of the first.
+    const second = Sr25519Key.development('second');
+    await link(await delegation(second));
+    expect(await account(device)).toMatchObject({ address: second.address, work: 8e9 });
+    now += DAY;
+    expect(await account(device)).toMatchObject({ address: encodeAddress(fromHex(device)!), delegation: null, work: 8e9, score: 5e9 });
+  });
+
+  it('is linked in what a restarted server reads, and not by a challenge of before', async () => {
+    const kept = store();
+    const first = await Accounts.open(kept, challenges(), () => now);
+    await open({ accounts: first });
+    const one = await delegation();
+    await paymaster!.link(one);
+    const again = await Accounts.open(kept, challenges(), () => now);
+    expect(again.delegationOf(device)).toEqual(one.delegation);
+    const receiver = { network: chain.network, netuid: 9, server: SERVER };
+    await expect(again.link(one, receiver)).rejects.toMatchObject({ code: 'DELEGATION_REPLAYED' });
+  });
+});
+
+describe('weights', () => {
+  it('are linear in the scores, and pay in that proportion; who left earns less and less', async () => {
+    await submit(owner, { type: 'addStake', hotkey: validator.address, amount: 10n ** 12n });
+    const guests = await Promise.all([1, 2, 3].map(() => DeviceKey.generate()));
+    const ids = guests.map(({ signer }) => signer.publicKey) as [string, string, string];
+    const addresses = guests.map(({ publicKey }) => encodeAddress(publicKey));
+    await submit(miner, ...addresses.map((hotkey) => ({ type: 'register' as const, hotkey, limit: null })));
+    const { closed, view } = bound(await open());
+    closed(round(1, { [ids[0]]: 4e9, [ids[1]]: 2e9, [ids[2]]: 1e9 }));
+    await blocks(6);
+    let { pay, weights } = await view();
+    expect(weights!.weights.map(({ weight }) => weight)).toEqual([65_535, 32_768, 16_384]);
+    const shares = () => pay.map(({ incentive }) => incentive / pay.reduce((all, one) => all + one.incentive, 0));
+    shares().forEach((share, i) => {
+      expect(share).toBeCloseTo([4 / 7, 2 / 7, 1 / 7][i]!, 3);
+    });
+    closed(round(2, { [ids[1]]: 2e9, [ids[2]]: 1e9 }));
+    await blocks(6);
+    ({ pay, weights } = await view());
+    expect(pay.map(({ address, score }) => [addresses.indexOf(address), score])).toEqual([
+      [1, 3e9],
+      [0, 2e9],
+      [2, 1.5e9],
+    ]);
+    expect(told).toEqual([]);
+  });
+
+  it('are not set by a validator that is not registered, which is told once, and training goes on', async () => {
+    const stranger = Sr25519Key.development('stranger');
+    const { closed, view } = bound(await open({ validator: stranger }));
+    await submit(miner, { type: 'register', hotkey: encodeAddress(key.publicKey), limit: null });
+    closed(round(1, { [device]: 1e9 }));
+    await expect.poll(async () => (await view()).trouble?.code, { interval: 5 }).toBe('CHAIN_REFUSED');
+    closed(round(2, { [device]: 1e9 }));
+    await blocks(3);
+    expect(told).toEqual(['CHAIN_REFUSED']);
+    expect(await view()).toMatchObject({ weights: null, trouble: { hint: expect.stringContaining('Register the hotkey') } });
+  });
+
+  it('wait for a chain that is not there, and what is known is shown meanwhile', async () => {
+    const down = new SwarmError('CHAIN_UNREACHABLE', 'The node is down.');
+    const { closed, view, challenge } = bound(
+      await open({ kind: 'subtensor' }, async () => {
+        throw down;
+      }),
+    );
+    closed(round(1, { [device]: 3e9 }));
+    expect(await view()).toMatchObject({
+      kind: 'subtensor',
+      trouble: { code: 'CHAIN_UNREACHABLE' },
+      neurons: [],
+      pay: [{ work: 3e9, uid: null }],
+    });
+    expect(() => challenge()).toThrow(expect.objectContaining({ code: 'CHAIN_UNREACHABLE' }));
+    expect(told).toEqual(['CHAIN_UNREACHABLE']);
+  });
+});
+
+function bound(of: Paymaster) {
+  return {
+    closed: of.closed.bind(of),
+    account: of.account.bind(of),
+    link: of.link.bind(of),
+    view: of.view.bind(of),
+    challenge: of.challenge.bind(of),
+  };
+}
