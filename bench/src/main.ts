@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [options] [--json FILE]`. */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { chain } from './chain.ts';
 import { churn } from './churn.ts';
 import { coordinator } from './coordinator.ts';
 import { reduce } from './reduce.ts';
@@ -11,6 +12,7 @@ const HELP = `Usage: npm run bench -- NAME [options]
 
   swarm         one process against swarms of one and two miners per stage, and where the miners' time goes
   coordinator   inputs a second in memory; leases a second over real sockets with a durable log
+  chain         an epoch of Yuma Consensus over 256 validators and 256 neurons
   reduce        merges when reducers fail, and what a miner sends, beside a fixed pair scheme, a ring and a parameter server
   churn         a real swarm under kills, freezes and broken lines, against itself in calm
                   --minutes N     minutes with faults, and as many without (6)
@@ -37,6 +39,7 @@ const number = (name: keyof typeof values, otherwise: number) => {
 };
 
 const BENCHMARKS: Record<string, () => Promise<Report>> = {
+  chain,
   coordinator,
   reduce,
   swarm,

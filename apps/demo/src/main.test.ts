@@ -32,6 +32,7 @@ it('trains the default model with a tab, ends by itself and writes what it measu
     json,
   ]);
   expect(stdout).toContain('step 2/2  loss');
+  expect(stdout).toContain('Emission by miner against verified work');
   expect(JSON.parse(await readFile(json, 'utf8'))).toEqual({
     preset: 'nano',
     stages: 1,
@@ -46,6 +47,9 @@ it('trains the default model with a tab, ends by itself and writes what it measu
     lastLoss: expect.closeTo(Math.log(256), 0),
     validationLoss: expect.closeTo(Math.log(256), 0),
     parameterHashes: [expect.stringMatching(/^[0-9a-f]{64}$/)],
+    // One account is no line.
+    correlation: null,
+    pay: [{ names: ['demo-1'], work: expect.any(Number), emission: expect.stringMatching(/^[1-9]/) }],
   });
 });
 
