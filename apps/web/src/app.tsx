@@ -11,6 +11,7 @@ import type { Page } from './paths.ts';
 import { usePage } from './router.tsx';
 
 /** Charts are only loaded by those who look at them. */
+const ChainPage = lazy(() => import('./chain/chain-page.tsx'));
 const DashboardPage = lazy(() => import('./dashboard/dashboard-page.tsx'));
 
 export function App() {
@@ -30,7 +31,7 @@ export function App() {
   );
 }
 
-const TITLES: Record<Page['name'], string> = { mine: 'Mine', dashboard: 'Dashboard', miner: 'Miner' };
+const TITLES: Record<Page['name'], string> = { mine: 'Mine', dashboard: 'Dashboard', chain: 'Chain', miner: 'Miner' };
 
 function contents(page: Page) {
   switch (page.name) {
@@ -38,6 +39,8 @@ function contents(page: Page) {
       return <MinePage />;
     case 'dashboard':
       return <DashboardPage />;
+    case 'chain':
+      return <ChainPage />;
     case 'miner':
       return <MinerPage key={page.id} id={page.id} />;
   }
