@@ -4,8 +4,13 @@ import { useEffect, useState } from 'react';
 import { fetchTimed } from './server-clock.ts';
 
 /** The answer to a GET. Throws the server's refusal, `CONNECTION_LOST`, or `HTTP_FAILED` when something else answered. */
-export async function getJson<T>(path: string, signal: AbortSignal): Promise<T> {
-  const response = await fetchTimed(path, { signal }).catch((cause: unknown) => {
+export const getJson = <T>(path: string, signal: AbortSignal): Promise<T> => askJson<T>(path, { signal });
+
+/** The answer to a POST of JSON. Throws as `getJson`. */
+export const postJson = <T>(path: string, body: unknown): Promise<T> => askJson<T>(path, { method: 'POST', body: JSON.stringify(body) });
+
+async function askJson<T>(path: string, request: RequestInit): Promise<T> {
+  const response = await fetchTimed(path, request).catch((cause: unknown) => {
     throw new SwarmError('CONNECTION_LOST', 'No answer from the server.', { cause });
   });
   const body = (await response.json().catch(() => null)) as (T & { error?: WireError }) | null;

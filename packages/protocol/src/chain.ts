@@ -27,7 +27,7 @@ export interface AccountView {
   /** SS58: the wallet's hotkey, or else the device's own key. */
   address: string;
   /** Null for a guest. */
-  delegation: { hotkey: string; issuedAt: number; expiresAt: number } | null;
+  delegation: { hotkey: string; server: string; nonce: string; issuedAt: number; expiresAt: number } | null;
   /** In the metagraph; null: not registered. */
   uid: number | null;
   stake: string | null;

@@ -59,6 +59,9 @@ export const ERROR_HINTS = {
   DELEGATION_REPLAYED: 'Connect the wallet again: every challenge can be signed once, within two minutes.',
   DELEGATION_WRONG_NETWORK: 'Connect the wallet on this page again: what it signed is for another network or subnet.',
   DELEGATION_WRONG_SERVER: 'Connect the wallet on this page again: what it signed is for another server.',
+  WALLET_MISSING:
+    'Install a wallet such as polkadot{.js}, Talisman or SubWallet in this browser, and load the page again. Mining needs none.',
+  WALLET_REFUSED: 'Open the wallet, unlock it, and allow this page there; then try again. Mining goes on meanwhile.',
   DEVICE_KEY_UNSUPPORTED: 'Update the browser (Chrome 137+, Firefox 129+, Safari 17+): it has to make ed25519 keys.',
   CHAIN_UNREACHABLE: 'The chain does not answer. Training goes on; calls that are in no block yet are to be sent again.',
   CHAIN_WRONG_NETWORK: 'Give the address of a node of the chain that is meant, or the genesis hash of the chain that is there.',

@@ -3,8 +3,16 @@
  * of it is signed, so that anybody can check it. A guest's account is its device's key itself; linking it later moves all it
  * has earned, since the device is the same.
  */
-import { acceptDelegation, assertFromDevice, type Challenges, type Delegation, encodeAddress, fromHex } from '@starling/chain/identity';
-import { type DeviceMessage, SwarmError } from '@starling/protocol';
+import {
+  acceptDelegation,
+  assertFromDevice,
+  type Challenges,
+  type Delegation,
+  encodeAddress,
+  fromHex,
+  unlinkMessage,
+} from '@starling/chain/identity';
+import { SwarmError } from '@starling/protocol';
 import type { Store, Entry as StoredEntry } from '@starling/store';
 
 export interface Receiver {
@@ -61,7 +69,7 @@ export class Accounts {
   async unlink(device: string, signature: string, server: string): Promise<void> {
     const link = this.#links.get(device);
     if (!link) throw new SwarmError('NOT_FOUND', 'This device works for no hotkey.');
-    await assertFromDevice(device, unlinkMessage(server, link), signature);
+    await assertFromDevice(device, unlinkMessage({ ...link, server }), signature);
     await this.#write({ type: 'unlink', device, signature });
   }
 
@@ -107,11 +115,3 @@ export class Accounts {
     else this.#links.delete(entry.device);
   }
 }
-
-/** What a device signs to work for itself again. */
-export const unlinkMessage = (server: string, { nonce, device }: Pick<Delegation, 'nonce' | 'device'>): DeviceMessage => ({
-  purpose: 'unlink',
-  server,
-  subject: nonce,
-  sha256: device,
-});

@@ -9,6 +9,7 @@ import {
   encodeAddress,
   type SignedDelegation,
   Sr25519Key,
+  unlinkMessage,
   utf8,
   wrapBytes,
 } from '@starling/chain/identity';
@@ -29,7 +30,6 @@ import { packets } from '@starling/protocol/packets';
 import { io, type Socket } from 'socket.io-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type RunningServer, startServer } from '../index.ts';
-import { unlinkMessage } from './accounts.ts';
 
 const DAY = 86_400_000;
 const wallet = Sr25519Key.development('wallet');
@@ -111,7 +111,7 @@ describe('a delegation', () => {
       expect(body).toMatchObject({ address, delegation: { hotkey: address } });
       expect(status).toBe(200);
       expect(await accountOf(device)).toMatchObject({ address });
-      const text = deviceText(unlinkMessage(one.delegation.server, one.delegation));
+      const text = deviceText(unlinkMessage(one.delegation));
       const path = `/v1/identity/${toHex(device.publicKey)}/unlink`;
       expect((await post(path, { signature: await other.signer.sign(text) })).body.error?.code).toBe('SIGNATURE_INVALID');
       expect((await post(path, { signature: await device.signer.sign(text) })).body).toMatchObject({ address: guest, delegation: null });

@@ -2,7 +2,7 @@
  * The run's side towards the chain: rounds come in, weights go out, and pages see what came of it. It only listens to the run;
  * whatever happens to the chain, training goes on.
  */
-import { type Chain, type EpochPaid, encodeAddress, fromHex, type Metagraph, type Signer } from '@starling/chain';
+import { type Chain, type Delegation, type EpochPaid, encodeAddress, fromHex, type Metagraph, type Signer } from '@starling/chain';
 import { type AccountView, type ChainView, type ChallengeView, type RoundWork, SwarmError, type WeightsView } from '@starling/protocol';
 import { DECAY, type Scores, scoresAfter, scoresOf } from '../scores.ts';
 import type { Accounts, Receiver } from './accounts.ts';
@@ -189,7 +189,7 @@ export class Paymaster {
     const pay = payOf(this.#scores, this.#names, graph, this.#weights, this.#emissions).find((line) => line.address === address);
     return {
       address,
-      delegation: delegation && { hotkey: delegation.hotkey, issuedAt: delegation.issuedAt, expiresAt: delegation.expiresAt },
+      delegation: delegation && publicPart(delegation),
       uid: neuron?.uid ?? null,
       stake: neuron ? String(neuron.stake) : null,
       work: pay?.work ?? 0,
@@ -205,3 +205,5 @@ export class Paymaster {
     await this.#parts.accounts.close();
   }
 }
+
+const publicPart = ({ hotkey, server, nonce, issuedAt, expiresAt }: Delegation) => ({ hotkey, server, nonce, issuedAt, expiresAt });

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'react';
+import { lazy, Suspense, useEffect, useState } from 'react';
 import { bytes, count } from '../format.ts';
 import { OUTCOMES } from '../history/receipts.tsx';
 import { useLive } from '../live.ts';
@@ -11,6 +11,9 @@ import { OwnHistory } from './own-history.tsx';
 import { Pipeline } from './pipeline.tsx';
 import { Refusals } from './refusals.tsx';
 import { SharedRun } from './shared-run.tsx';
+
+/** Signatures and wallets are larger than the rest of the page, and nobody needs them to start. */
+const WalletPanel = lazy(() => import('../wallet/wallet-panel.tsx'));
 
 export function MinePage() {
   const miner = useMiner();
@@ -40,6 +43,11 @@ export function MinePage() {
         <Refusals miner={miner} />
       </section>
       <SharedRun />
+      <div className="wallet-slot">
+        <Suspense>
+          <WalletPanel />
+        </Suspense>
+      </div>
       <Pipeline stages={run?.stages ?? []} miner={miner} />
       <OwnHistory />
     </div>

@@ -28,6 +28,9 @@ export function settingsFrom(query: URLSearchParams, recalled: (key: string) => 
 
 export const wantsAutostart = (query: URLSearchParams): boolean => query.get('autostart') === '1';
 
+/** `?wallet=NAME`: the wallet whose first account is mined for, without a click. */
+export const wantedWallet = (query: URLSearchParams): string | null => query.get('wallet');
+
 export function saveSettings({ name, backend, awake }: Settings): void {
   remember(NAME, name);
   remember(BACKEND, backend);

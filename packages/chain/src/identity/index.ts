@@ -4,6 +4,6 @@ export * from './delegation.ts';
 export { DeviceKey } from './device.ts';
 export { hotkeyFrom } from './hotkey-file.ts';
 export { type Signer, Sr25519Key } from './keys.ts';
-export { assertFromDevice } from './said.ts';
+export { assertFromDevice, unlinkMessage } from './said.ts';
 export { isEd25519, isSigned, isSr25519, wrapBytes } from './signature.ts';
 export { BITTENSOR_PREFIX, decodeAddress, encodeAddress } from './ss58.ts';

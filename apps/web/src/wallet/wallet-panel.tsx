@@ -1,0 +1,166 @@
+import '../styles/wallet.css';
+import type { AccountView } from '@starling/protocol';
+import { useCallback, useEffect, useState } from 'react';
+import { getJson, REFRESH_MS, usePolled } from '../api.ts';
+import { brief, coins, work } from '../chain/amounts.ts';
+import { roughly } from '../format.ts';
+import { useNow } from '../now.ts';
+import { ErrorText, Notice, Stat } from '../parts.tsx';
+import { Link } from '../router.tsx';
+import { onThisClock } from '../server-clock.ts';
+import { injected, titleOf } from './injected.ts';
+import { cancel, deviceSigner, disconnect, open, sign, useWallet } from './wallet-state.ts';
+
+/** A delegation that ends this soon is better signed again. */
+const SOON_MS = 3 * 86_400_000;
+
+/** For whom this browser mines, what that came to, and how to let it mine for a wallet's account. */
+export default function WalletPanel() {
+  const account = useAccount();
+  const { phase, error, wallet } = useWallet();
+  const linked = account.value?.delegation ?? null;
+  return (
+    <section className="panel wallet" aria-labelledby="wallet">
+      <div className="panel-head">
+        <h2 id="wallet">Account</h2>
+        <p className="muted">
+          <Link to="/chain">From receipts to emission</Link>
+        </p>
+      </div>
+      {account.value ? <Standing account={account.value} /> : <p className="muted">{account.error ? '' : 'Asking for the account…'}</p>}
+      {(error ?? account.error) && (
+        <Notice tone="wait" title={error ? 'No wallet was linked.' : 'Not up to date.'}>
+          <ErrorText error={(error ?? account.error)!} />
+        </Notice>
+      )}
+      {linked && wallet && !wallet.accounts.some(({ address }) => address === linked.hotkey) && (
+        <Notice tone="wait" title="The wallet shows other accounts now.">
+          <p>Work still goes to the account below until another one signs, or the wallet is disconnected.</p>
+        </Notice>
+      )}
+      {phase === 'choosing' || phase === 'signing' ? <Accounts linked={linked?.hotkey ?? null} /> : <Wallets account={account.value} />}
+    </section>
+  );
+}
+
+function Standing({ account: { address, delegation, uid, stake, work: done, emission } }: { account: AccountView }) {
+  const now = useNow();
+  const left = delegation && onThisClock(delegation.expiresAt) - now;
+  return (
+    <>
+      <p className="wallet-who">
+        {delegation ? 'Mining for the hotkey ' : 'Mining as a guest, with this browser’s own key '}
+        <code title={address}>{brief(address)}</code>
+        {left !== null && <span className={left < SOON_MS ? 'soon' : 'muted'}>, for {roughly(left)} more</span>}
+      </p>
+      <dl className="stats">
+        <Stat
+          label="Registered"
+          value={uid === null ? 'no' : `UID ${uid}`}
+          note={uid === null ? (delegation ? 'register the hotkey to be paid' : 'from its first round on') : 'in the subnet'}
+        />
+        <Stat label="Stake" value={stake === null ? '–' : coins(stake)} note="alpha" />
+        <Stat label="Credit" value={work(done)} note="verified, in closed rounds" />
+        <Stat label="Emission" value={coins(emission)} note="alpha, for mining" />
+      </dl>
+    </>
+  );
+}
+
+function Wallets({ account }: { account: AccountView | null }) {
+  const { phase, name } = useWallet();
+  const names = useWalletNames();
+  const linked = account?.delegation;
+  if (phase === 'opening')
+    return (
+      <div className="wallet-row">
+        <p role="status">Waiting for {titleOf(name!)}: allow this page in its window.</p>
+        <button type="button" className="quiet" onClick={cancel}>
+          Cancel
+        </button>
+      </div>
+    );
+  return (
+    <div className="wallet-row">
+      {names.length === 0 ? (
+        <p className="muted">No wallet in this browser. Guests mine all the same; a wallet linked later takes over all credit.</p>
+      ) : (
+        <>
+          <p>{linked ? 'Another account, or longer:' : 'Link a wallet; credit so far goes along:'}</p>
+          {names.map((one) => (
+            <button key={one} type="button" className="quiet" onClick={() => void open(one)}>
+              {titleOf(one)}
+            </button>
+          ))}
+        </>
+      )}
+      {linked && (
+        <button type="button" className="quiet" disabled={phase === 'leaving'} onClick={() => void disconnect(account)}>
+          {phase === 'leaving' ? 'Disconnecting…' : 'Disconnect'}
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** One account, one signature. */
+function Accounts({ linked }: { linked: string | null }) {
+  const { wallet, phase } = useWallet();
+  const [chosen, setChosen] = useState<string | null>(linked);
+  const accounts = wallet?.accounts ?? [];
+  const address = accounts.some((account) => account.address === chosen) ? chosen : (accounts[0]?.address ?? null);
+  const signing = phase === 'signing';
+  return (
+    <div className="wallet-choice">
+      {accounts.length === 0 ? (
+        <p className="muted">{titleOf(wallet!.name)} shows this page no account. Allow one there: it appears here by itself.</p>
+      ) : (
+        <fieldset disabled={signing}>
+          <legend>The hotkey to mine for</legend>
+          {accounts.map((account) => (
+            <label key={account.address}>
+              <input type="radio" name="hotkey" checked={account.address === address} onChange={() => setChosen(account.address)} />
+              <span>
+                <b>{account.name || 'Unnamed'}</b> <code>{account.address}</code>
+              </span>
+            </label>
+          ))}
+        </fieldset>
+      )}
+      <div className="wallet-row">
+        {address !== null && (
+          <button type="button" className="quiet strong" disabled={signing} onClick={() => void sign(address)}>
+            {signing ? 'Waiting for the signature…' : 'Sign once'}
+          </button>
+        )}
+        <button type="button" className="quiet" onClick={cancel}>
+          Cancel
+        </button>
+        <p className="muted">It lets this browser mine for the account, for thirty days. It moves no funds.</p>
+      </div>
+    </div>
+  );
+}
+
+/** Wallets put themselves into a page a little after it is loaded. */
+function useWalletNames(): string[] {
+  const [names, setNames] = useState(() => Object.keys(injected()));
+  useEffect(() => {
+    const look = () => setNames((before) => (Object.keys(injected()).join() === before.join() ? before : Object.keys(injected())));
+    const timer = setInterval(look, 1_000);
+    return () => clearInterval(timer);
+  }, []);
+  return names;
+}
+
+function useAccount() {
+  const { account } = useWallet();
+  // A change made here is another question: its answer is there at once.
+  const nonce = account?.delegation?.nonce;
+  const load = useCallback(
+    async (signal: AbortSignal) => getJson<AccountView>(`/v1/identity/${(await deviceSigner()).publicKey}`, signal),
+    [nonce],
+  );
+  const polled = usePolled(load, REFRESH_MS);
+  return polled.pending && account ? { ...polled, value: account } : polled;
+}

@@ -1,0 +1,104 @@
+/** Where linking a wallet stands, for the panel and for automation. One for the whole page: it outlasts a change of pages. */
+import type { AccountView, DeviceSigner, WireError } from '@starling/protocol';
+import { SwarmError } from '@starling/protocol';
+import { useSyncExternalStore } from 'react';
+import { deviceKey } from '../device-key.ts';
+import type { OpenWallet } from './extension.ts';
+
+export interface WalletState {
+  /** idle: nothing under way. opening: a wallet was asked. choosing: it showed its accounts. signing, leaving: being done. */
+  phase: 'idle' | 'opening' | 'choosing' | 'signing' | 'leaving';
+  /** The wallet that is opened, or being opened. */
+  name: string | null;
+  wallet: OpenWallet | null;
+  /** As the server told last, if it was told anything here. */
+  account: AccountView | null;
+  error: WireError | null;
+}
+
+const IDLE: WalletState = { phase: 'idle', name: null, wallet: null, account: null, error: null };
+let state = IDLE;
+const listeners = new Set<() => void>();
+let stopFollowing = () => {};
+/** Of the newest attempt: what an older one still brings is void. */
+let attempt = 0;
+
+function set(change: Partial<WalletState>): void {
+  state = { ...state, ...change };
+  for (const listener of listeners) listener();
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export const useWallet = (): WalletState => useSyncExternalStore(subscribe, () => state);
+
+let signer: Promise<DeviceSigner> | null = null;
+/** This browser's key. Throws `DEVICE_KEY_UNSUPPORTED`. */
+export function deviceSigner(): Promise<DeviceSigner> {
+  signer ??= deviceKey().then((key) => key.signer);
+  return signer;
+}
+
+/** Does `task`; what it throws is shown, unless something newer was begun. */
+async function doing(
+  phase: WalletState['phase'],
+  otherwise: WalletState['phase'],
+  task: () => Promise<Partial<WalletState>>,
+): Promise<void> {
+  const mine = ++attempt;
+  set({ phase, error: null });
+  try {
+    const change = await task();
+    if (mine === attempt) set(change);
+  } catch (error) {
+    if (mine === attempt) set({ phase: otherwise, error: SwarmError.from(error, 'WALLET_REFUSED').toWire() });
+  }
+}
+
+export function open(name: string): Promise<void> {
+  stopFollowing();
+  set({ name, wallet: null });
+  return doing('opening', 'idle', async () => {
+    const { openWallet } = await import('./extension.ts');
+    const wallet = await openWallet(name);
+    stopFollowing = wallet.onAccounts((accounts) => {
+      if (state.wallet === wallet || state.wallet?.name === wallet.name) set({ wallet: { ...wallet, accounts } });
+    });
+    return { phase: 'choosing', wallet };
+  });
+}
+
+/** Back to where nothing is under way; a wallet that hangs may answer whenever it likes. */
+export function cancel(): void {
+  attempt += 1;
+  stopFollowing();
+  set({ phase: 'idle', name: null, wallet: null, error: null });
+}
+
+export function sign(hotkey: string): Promise<void> {
+  const { wallet } = state;
+  if (!wallet) return Promise.resolve();
+  return doing('signing', 'choosing', async () => {
+    const { link } = await import('./link.ts');
+    return { phase: 'idle', account: await link(wallet, hotkey, await deviceSigner()) };
+  });
+}
+
+export function disconnect(account: AccountView): Promise<void> {
+  return doing('leaving', 'idle', async () => {
+    const { unlink } = await import('./link.ts');
+    const left = await unlink(account, await deviceSigner());
+    stopFollowing();
+    return { phase: 'idle', name: null, wallet: null, account: left };
+  });
+}
+
+/** For automation: opens the wallet and signs with its first account. */
+export async function linkFirst(name: string): Promise<void> {
+  await open(name);
+  const first = state.wallet?.accounts[0];
+  if (first) await sign(first.address);
+}

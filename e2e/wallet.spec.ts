@@ -1,0 +1,160 @@
+/** A wallet in the page, through the interface that all wallets share, with a real keyring behind it. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type BrowserContext, expect, type Page, test } from '@playwright/test';
+import { Keyring } from '@polkadot/keyring';
+import type { AccountView, ChainView } from '@starling/protocol';
+import { startServerProcess } from '@starling/server/process';
+
+const MINUTE = 60_000;
+
+interface Asked {
+  enabled: string[];
+  signed: string[];
+}
+
+/**
+ * Two wallets: one that works, with an account of each kind, and one that never answers. What they are asked is written down.
+ * `window.showAccounts` is the person choosing in the wallet which accounts the page may see.
+ */
+async function giveWallets(context: BrowserContext): Promise<{ asked: Asked; addresses: string[] }> {
+  const keyring = new Keyring({ ss58Format: 42 });
+  const pairs = [keyring.addFromUri('//Alice', { name: 'Alice' }, 'sr25519'), keyring.addFromUri('//Bob', { name: 'Bob' }, 'ed25519')];
+  const asked: Asked = { enabled: [], signed: [] };
+  await context.exposeFunction('walletEnabled', (name: string) => {
+    asked.enabled.push(name);
+  });
+  await context.exposeFunction('walletSigns', (address: string, data: string) => {
+    const bytes = Buffer.from(data.slice(2), 'hex');
+    asked.signed.push(bytes.toString());
+    const wrapped = Buffer.concat([Buffer.from('<Bytes>'), bytes, Buffer.from('</Bytes>')]);
+    return `0x${Buffer.from(keyring.getPair(address).sign(wrapped)).toString('hex')}`;
+  });
+  const accounts = pairs.map(({ address, meta, type }) => ({ address, name: meta.name as string, type }));
+  await context.addInitScript((all) => {
+    const page = globalThis as unknown as {
+      walletEnabled(name: string): Promise<void>;
+      walletSigns(address: string, data: string): Promise<string>;
+      showAccounts(count: number): void;
+      injectedWeb3: Record<string, unknown>;
+    };
+    let shown = all.slice(0, 1);
+    const listeners = new Set<(accounts: typeof all) => void>();
+    page.showAccounts = (from) => {
+      shown = all.slice(from);
+      for (const listener of listeners) listener(shown);
+    };
+    const works = {
+      accounts: {
+        get: async () => shown,
+        subscribe: (listener: (accounts: typeof all) => void) => {
+          listeners.add(listener);
+          listener(shown);
+          return () => listeners.delete(listener);
+        },
+      },
+      signer: {
+        signRaw: async ({ address, data, type }: { address: string; data: string; type: string }) => {
+          if (type !== 'bytes') throw new Error(`Asked to sign a ${type}`);
+          return { id: 1, signature: await page.walletSigns(address, data) };
+        },
+      },
+    };
+    page.injectedWeb3 = {
+      hanging: {
+        version: '1',
+        enable: () => {
+          void page.walletEnabled('hanging');
+          return new Promise(() => {});
+        },
+      },
+      'polkadot-js': {
+        version: '1',
+        enable: async () => {
+          await page.walletEnabled('polkadot-js');
+          return works;
+        },
+      },
+    };
+  }, accounts);
+  return { asked, addresses: pairs.map(({ address }) => address) };
+}
+
+const panel = (page: Page) => page.getByRole('region', { name: 'Account' });
+
+test('a guest mines, links a wallet with one signature, changes the account, and disconnects, and no credit is lost', async ({
+  browser,
+  request,
+}) => {
+  const options = ['--preset', 'pico', '--stages', '1', '--round-steps', '2', '--block-ms', '100', '--tempo', '10'];
+  const server = await startServerProcess(['--port', '0', '--data', mkdtempSync(join(tmpdir(), 'starling-wallet-')), ...options]);
+  try {
+    const context = await browser.newContext();
+    const { asked, addresses } = await giveWallets(context);
+    const page = await context.newPage();
+    const errors: string[] = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+    const chain = async (): Promise<ChainView> => (await request.get(`${server.url}/v1/chain`)).json();
+    await page.goto(`${server.url}/?backend=wasm&name=guest`);
+    await expect(panel(page)).toContainText('Mining as a guest');
+    await page.getByRole('button', { name: /start/i }).first().click();
+    await expect.poll(async () => (await chain()).pay.length, { timeout: 2 * MINUTE, message: 'accounts that worked' }).toBe(1);
+    const [guest] = (await chain()).pay;
+    expect(guest!.guest).toBe(true);
+    // A key that no script can read, and that outlasts the page.
+    const device = (await chain()).rounds.newest!.miners[0]!.device!;
+    const account = async (): Promise<AccountView> => (await request.get(`${server.url}/v1/identity/${device}`)).json();
+    expect(await account()).toMatchObject({ address: guest!.address, delegation: null });
+
+    // The one that hangs holds nobody up, and is asked only because it was chosen.
+    await panel(page).getByRole('button', { name: 'hanging' }).click();
+    await expect(panel(page)).toContainText('Waiting for hanging');
+    await panel(page).getByRole('button', { name: 'Cancel' }).click();
+    expect(asked.enabled).toEqual(['hanging']);
+    await panel(page).getByRole('button', { name: 'polkadot{.js}' }).click();
+    await expect(panel(page)).toContainText(addresses[0]!);
+    expect(asked.enabled).toEqual(['hanging', 'polkadot-js']);
+    await panel(page).getByRole('button', { name: 'Sign once' }).click();
+    await expect(panel(page)).toContainText('Mining for the hotkey');
+    expect(asked.signed).toHaveLength(1);
+    expect(asked.signed[0]).toContain(`hotkey: ${addresses[0]}`);
+    const linked = await account();
+    expect(linked).toMatchObject({ address: addresses[0], delegation: { hotkey: addresses[0] } });
+    expect(linked.work).toBeGreaterThanOrEqual(guest!.work);
+    await expect.poll(async () => (await account()).uid, { timeout: MINUTE, message: 'the hotkey is registered' }).not.toBeNull();
+    await expect(panel(page)).toContainText(/UID \d/);
+
+    // Receipts go on being taken, with no more signatures of the wallet, also over a reload.
+    await page.reload();
+    await expect(panel(page)).toContainText('Mining for the hotkey');
+    await page.getByRole('button', { name: /start/i }).first().click();
+    const before = (await account()).work;
+    await expect.poll(async () => (await account()).work, { timeout: 2 * MINUTE, message: 'work for the hotkey' }).toBeGreaterThan(before);
+    expect(asked.signed).toHaveLength(1);
+
+    // The wallet shows another account: said, and signed for by itself (ed25519).
+    await panel(page).getByRole('button', { name: 'polkadot{.js}' }).click();
+    await expect(panel(page)).toContainText(addresses[0]!);
+    await page.evaluate(() => (globalThis as unknown as { showAccounts(from: number): void }).showAccounts(1));
+    await expect(panel(page)).toContainText('The wallet shows other accounts now.');
+    await panel(page).getByRole('button', { name: 'Sign once' }).click();
+    await expect.poll(async () => (await account()).address).toBe(addresses[1]);
+    expect(asked.signed).toHaveLength(2);
+    expect((await account()).work).toBeGreaterThan(before);
+
+    await page.setViewportSize({ width: 360, height: 780 });
+    await page.screenshot({ path: 'test-results/wallet-360.png', fullPage: true });
+    await panel(page).getByRole('button', { name: 'Disconnect' }).click();
+    await expect(panel(page)).toContainText('Mining as a guest');
+    expect(await account()).toMatchObject({ address: guest!.address, delegation: null });
+    expect((await account()).work).toBeGreaterThan(before);
+
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await page.goto(`${server.url}/chain`);
+    await expect(page.getByRole('region', { name: 'Accounts' }).getByRole('row')).toHaveCount(2);
+    expect(errors).toEqual([]);
+  } finally {
+    await server.kill();
+  }
+});
