@@ -10,6 +10,8 @@ const RETRY_MS = 30_000;
 
 export interface LinePorts {
   open(onTrouble: (error: SwarmError | null) => void): Promise<Chain>;
+  /** Does `task` after so many ms, unless what it returns is called before. */
+  after(ms: number, task: () => void): () => void;
   /** Something is the matter (an error), or not any more (null). */
   tell(trouble: SwarmError | null): void;
 }
@@ -20,7 +22,7 @@ export class ChainLine {
   trouble: SwarmError | null = null;
   readonly #ports: LinePorts;
   readonly #waiting = new Set<(chain: Chain) => void>();
-  #timer: NodeJS.Timeout | null = null;
+  #stopWaiting = () => {};
   #closed = false;
 
   constructor(ports: LinePorts) {
@@ -47,7 +49,7 @@ export class ChainLine {
       this.#waiting.clear();
     } catch (error) {
       this.report(SwarmError.from(error, 'CHAIN_UNREACHABLE'));
-      if (!this.#closed) this.#timer = setTimeout(() => void this.open(), RETRY_MS);
+      if (!this.#closed) this.#stopWaiting = this.#ports.after(RETRY_MS, () => void this.open());
     }
   }
 
@@ -66,7 +68,7 @@ export class ChainLine {
 
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#timer) clearTimeout(this.#timer);
+    this.#stopWaiting();
     await this.chain?.close();
   }
 }

@@ -33,7 +33,7 @@ export async function openPaymaster({ options, identity, server, ledger, report 
   const open: LinePorts['open'] = endpoint
     ? (onTrouble) => openSubtensor(options, endpoint, onTrouble)
     : (onTrouble) => openEmbedded({ dataDir, name: identity.serverName, netuid, blockMs, tempo, validators }, keys, onTrouble);
-  const line = new ChainLine({ open, tell: tellAbout('The chain', report) });
+  const line = new ChainLine({ open, after, tell: tellAbout('The chain', report) });
   const accounts = await Accounts.open(
     await openStore(join(dataDir, 'identity.sqlite')),
     new Challenges((bytes) => crypto.getRandomValues(new Uint8Array(bytes))),
@@ -61,15 +61,16 @@ export async function openPaymaster({ options, identity, server, ledger, report 
   return paymaster;
 }
 
+const after: LinePorts['after'] = (ms, task) => {
+  const timer = setTimeout(task, ms);
+  return () => clearTimeout(timer);
+};
+
 async function openSubtensor(
   { netuid, genesis }: ServerOptions,
   endpoint: string,
   onTrouble: (error: SwarmError | null) => void,
 ): Promise<SubtensorChain> {
-  const after = (ms: number, task: () => void) => {
-    const timer = setTimeout(task, ms);
-    return () => clearTimeout(timer);
-  };
   const chain = await SubtensorChain.open({ endpoint, netuid, genesis: genesis?.replace(/^0x/, '') ?? null, after, onTrouble });
   void chain.run();
   return chain;

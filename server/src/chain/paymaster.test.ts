@@ -1,6 +1,7 @@
 /** Guests, links and weights, on an embedded chain in memory that makes its blocks when it is told to. */
-import { type Chain, DevChain, encodeAddress, fromHex, type Signer, Sr25519Key } from '@starling/chain';
+import { type Chain, DevChain, encodeAddress, fromHex, type Signer, Sr25519Key, SubtensorChain } from '@starling/chain';
 import { Challenges, DeviceKey, delegationText, utf8, wrapBytes } from '@starling/chain/identity';
+import { fillSubnet, findMetadata, GENESIS, key as knownKey, NETUID, TestNode } from '@starling/chain/testing';
 import { type RoundWork, SwarmError, toHex } from '@starling/protocol';
 import { SqliteStore } from '@starling/store';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -23,11 +24,18 @@ let device: string;
 let key: DeviceKey;
 let told: (string | null)[];
 const store = () => new SqliteStore(':memory:');
+/** Retries that wait for their time, which tests let come. */
+let retries: (() => void)[];
+const after = (_: number, task: () => void) => {
+  retries.push(task);
+  return () => {};
+};
 const challenges = () => new Challenges((bytes) => crypto.getRandomValues(new Uint8Array(bytes)));
 
 beforeEach(async () => {
   now = 1_700_000_000_000;
   told = [];
+  retries = [];
   const endowments = [owner, miner].map(({ address: account }) => ({ account, amount: 10n ** 15n }));
   chain = await DevChain.open(
     {
@@ -58,7 +66,7 @@ async function blocks(count: number): Promise<void> {
 }
 
 async function open(changes: Partial<PaymasterParts> = {}, openChain: () => Promise<Chain> = async () => chain): Promise<Paymaster> {
-  const line = new ChainLine({ open: openChain, tell: (trouble) => told.push(trouble?.code ?? null) });
+  const line = new ChainLine({ open: openChain, after, tell: (trouble) => told.push(trouble?.code ?? null) });
   paymaster = new Paymaster({
     kind: 'embedded',
     line,
@@ -169,21 +177,65 @@ describe('weights', () => {
   });
 
   it('wait for a chain that is not there, and what is known is shown meanwhile', async () => {
-    const down = new SwarmError('CHAIN_UNREACHABLE', 'The node is down.');
+    let isDown = true;
     const { closed, view, challenge } = bound(
-      await open({ kind: 'subtensor' }, async () => {
-        throw down;
+      await open({}, async () => {
+        if (isDown) throw new SwarmError('CHAIN_UNREACHABLE', 'The node is down.');
+        return chain;
       }),
     );
+    await submit(miner, { type: 'register', hotkey: encodeAddress(key.publicKey), limit: null });
     closed(round(1, { [device]: 3e9 }));
-    expect(await view()).toMatchObject({
-      kind: 'subtensor',
-      trouble: { code: 'CHAIN_UNREACHABLE' },
-      neurons: [],
-      pay: [{ work: 3e9, uid: null }],
-    });
+    expect(await view()).toMatchObject({ trouble: { code: 'CHAIN_UNREACHABLE' }, neurons: [], pay: [{ work: 3e9, uid: null }] });
     expect(() => challenge()).toThrow(expect.objectContaining({ code: 'CHAIN_UNREACHABLE' }));
-    expect(told).toEqual(['CHAIN_UNREACHABLE']);
+    retries.shift()!();
+    await blocks(1);
+    expect(told, 'the same is told once').toEqual(['CHAIN_UNREACHABLE']);
+    isDown = false;
+    retries.shift()!();
+    await blocks(3);
+    expect(await view()).toMatchObject({ trouble: null, weights: { round: 1, weights: [{ weight: 65_535 }] }, pay: [{ uid: 1 }] });
+    expect(told).toEqual(['CHAIN_UNREACHABLE', null]);
+  });
+});
+
+const metadata = findMetadata(console.warn);
+describe.skipIf(!metadata)('subtensor', () => {
+  it('gets the weights of the round by a hotkey, those of who is registered, and is only read without one', async () => {
+    const node = await TestNode.start(metadata!);
+    fillSubnet(node);
+    node.nonces.set(knownKey('v1').address, 0);
+    // Weights were set long ago.
+    for (let block = 0; block < 150; block++) node.nextBlock();
+    const openNode = () => SubtensorChain.open({ endpoint: node.url, netuid: NETUID, genesis: GENESIS.slice(2), after });
+    try {
+      const { closed, view, link } = bound(await open({ kind: 'subtensor', validator: knownKey('v1') }, openNode));
+      closed(round(1, { [device]: 6e9, ['ab'.repeat(32)]: 2e9 }));
+      expect((await view()).neurons.map(({ hotkey }) => hotkey)).toEqual(['owner-hot', 'v1', 'm1'].map((name) => knownKey(name).address));
+      expect(node.taken).toEqual([]); // nobody who worked is registered there
+      await link(await delegation(knownKey('m1')));
+      await expect.poll(() => node.taken.length, { interval: 5 }).toBe(1);
+      expect(node.taken[0]).toEqual({
+        signer: knownKey('v1').address,
+        method: 'subtensorModule.setWeights',
+        args: { netuid: '9', dests: ['2'], weights: ['65,535'], version_key: '7' },
+      });
+      await expect
+        .poll(async () => (await view()).weights?.weights, { interval: 5 })
+        .toEqual([{ uid: 2, hotkey: knownKey('m1').address, weight: 65_535 }]);
+      expect((await view()).pay[0]).toMatchObject({ address: knownKey('m1').address, uid: 2, incentive: 65_535 });
+      await paymaster!.close();
+      accounts = await Accounts.open(store(), challenges(), () => now);
+      const read = bound(await open({ kind: 'subtensor', validator: null }, openNode));
+      read.closed(round(1, { [device]: 1e9 }));
+      expect(await read.view()).toMatchObject({ trouble: null, weights: null, neurons: { length: 3 } });
+      expect(node.taken).toHaveLength(1);
+      // The node goes down: what the server knows is shown, with the trouble.
+      await node.stop();
+      expect(await read.view()).toMatchObject({ trouble: { code: 'CHAIN_UNREACHABLE' }, pay: [{ work: 1e9 }] });
+    } finally {
+      await node.stop().catch(() => {});
+    }
   });
 });
 

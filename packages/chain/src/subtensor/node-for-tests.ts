@@ -8,6 +8,7 @@ import { resolve } from 'node:path';
 import type { DispatchError } from '@polkadot/types/interfaces';
 import { toHex } from '@starling/protocol';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { key } from '../dev/for-tests.ts';
 import { fromHex, isSr25519 } from '../identity/index.ts';
 import { Runtime, type RuntimeVersion } from './runtime.ts';
 
@@ -24,6 +25,8 @@ export function findMetadata(explain: (why: string) => void): Uint8Array | null 
 
 export const GENESIS = `0x${'2f'.repeat(32)}`;
 export const VERSION: RuntimeVersion = { specVersion: 425, transactionVersion: 1 };
+
+export const NETUID = 9;
 
 type Refusal = { code: number; message: string; data?: string };
 
@@ -219,3 +222,33 @@ const SUBTENSOR_PALLET = 7;
 const u32 = (value: number) => [value & 255, (value >> 8) & 255, (value >> 16) & 255, value >>> 24];
 
 const concatAll = (...parts: readonly ArrayLike<number>[]) => Uint8Array.from(parts.flatMap((part) => Array.from(part)));
+
+/** Subnet 9 with its owner, a validator and a miner, of the development keys of these names; values that no default has. */
+export function fillSubnet(node: TestNode): void {
+  const set = (entry: string, value: unknown) => node.set('subtensorModule', entry, [NETUID], value);
+  set('networksAdded', true);
+  const numbers = { tempo: 360, burn: 123_456_789, subnetworkN: 3, maxAllowedUids: 256, maxAllowedValidators: 64, minAllowedWeights: 1 };
+  const more = {
+    maxWeightsLimit: 65_535,
+    weightsSetRateLimit: 100,
+    weightsVersionKey: 7,
+    revealPeriodEpochs: 2,
+    lastMechansimStepBlock: 5,
+  };
+  for (const [entry, value] of Object.entries({ ...numbers, ...more })) set(entry, value);
+  set('commitRevealWeightsEnabled', false);
+  set('lastUpdate', [1, 2, 3]);
+  set('validatorPermit', [false, true, false]);
+  set('active', [true, true, false]);
+  const shares = { stakeWeight: [0, 65_535, 0], consensus: [0, 0, 40_000], incentive: [0, 0, 65_535], dividends: [0, 65_535, 0] };
+  for (const [entry, value] of Object.entries({ ...shares, validatorTrust: [0, 60_000, 0], emission: [0, 41_000, 40_999] }))
+    set(entry, value);
+  node.set('subtensorModule', 'stakeThreshold', [], 1_000_000_000_000);
+  ['owner-hot', 'v1', 'm1'].forEach((name, uid) => {
+    const hotkey = key(name).address;
+    node.set('subtensorModule', 'keys', [NETUID, uid], hotkey);
+    node.set('subtensorModule', 'blockAtRegistration', [NETUID, uid], 10 + uid);
+    node.set('subtensorModule', 'owner', [hotkey], key('cold').address);
+    node.set('subtensorModule', 'totalHotkeyAlpha', [hotkey, NETUID], 1_000 * uid);
+  });
+}

@@ -4,13 +4,12 @@ import type { Call, EpochPaid } from '../chain.ts';
 import { commitHash } from '../commit-hash.ts';
 import { key } from '../dev/for-tests.ts';
 import { runtimeCall } from './extrinsic.ts';
-import { findMetadata, GENESIS, TestNode, VERSION } from './node-for-tests.ts';
+import { fillSubnet, findMetadata, GENESIS, NETUID, TestNode, VERSION } from './node-for-tests.ts';
 import { epochAt } from './reads.ts';
 import { Runtime } from './runtime.ts';
 import { SubtensorChain, type SubtensorOptions } from './subtensor-chain.ts';
 
 const metadata = findMetadata(console.warn);
-const NETUID = 9;
 const refused = (reason: string) => expect.objectContaining({ reason, code: 'CHAIN_REFUSED' });
 
 /** Time that stands still until it is told to run out. */
@@ -36,36 +35,6 @@ class Timers {
   }
 }
 
-/** The owner, a validator and a miner; values that no default has. */
-function fill(node: TestNode): void {
-  const set = (entry: string, value: unknown) => node.set('subtensorModule', entry, [NETUID], value);
-  set('networksAdded', true);
-  const numbers = { tempo: 360, burn: 123_456_789, subnetworkN: 3, maxAllowedUids: 256, maxAllowedValidators: 64, minAllowedWeights: 1 };
-  const more = {
-    maxWeightsLimit: 65_535,
-    weightsSetRateLimit: 100,
-    weightsVersionKey: 7,
-    revealPeriodEpochs: 2,
-    lastMechansimStepBlock: 5,
-  };
-  for (const [entry, value] of Object.entries({ ...numbers, ...more })) set(entry, value);
-  set('commitRevealWeightsEnabled', false);
-  set('lastUpdate', [1, 2, 3]);
-  set('validatorPermit', [false, true, false]);
-  set('active', [true, true, false]);
-  const shares = { stakeWeight: [0, 65_535, 0], consensus: [0, 0, 40_000], incentive: [0, 0, 65_535], dividends: [0, 65_535, 0] };
-  for (const [entry, value] of Object.entries({ ...shares, validatorTrust: [0, 60_000, 0], emission: [0, 41_000, 40_999] }))
-    set(entry, value);
-  node.set('subtensorModule', 'stakeThreshold', [], 1_000_000_000_000);
-  ['owner-hot', 'v1', 'm1'].forEach((name, uid) => {
-    const hotkey = key(name).address;
-    node.set('subtensorModule', 'keys', [NETUID, uid], hotkey);
-    node.set('subtensorModule', 'blockAtRegistration', [NETUID, uid], 10 + uid);
-    node.set('subtensorModule', 'owner', [hotkey], key('cold').address);
-    node.set('subtensorModule', 'totalHotkeyAlpha', [hotkey, NETUID], 1_000 * uid);
-  });
-}
-
 describe.skipIf(!metadata)('subtensor', () => {
   let node: TestNode;
   let timers: Timers;
@@ -75,7 +44,7 @@ describe.skipIf(!metadata)('subtensor', () => {
   beforeEach(async () => {
     timers = new Timers();
     node = await TestNode.start(metadata!);
-    fill(node);
+    fillSubnet(node);
   });
   afterEach(async () => {
     await chain?.close();

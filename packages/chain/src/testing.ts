@@ -1,0 +1,3 @@
+/** For tests of what uses a chain: a node with a real runtime's metadata, and keys that everybody knows. */
+export { key } from './dev/for-tests.ts';
+export { fillSubnet, findMetadata, GENESIS, NETUID, TestNode } from './subtensor/node-for-tests.ts';
