@@ -12,6 +12,7 @@ import { usePage } from './router.tsx';
 
 /** Charts are only loaded by those who look at them. */
 const DashboardPage = lazy(() => import('./dashboard/dashboard-page.tsx'));
+const PlaygroundPage = lazy(() => import('./playground/playground-page.tsx'));
 
 export function App() {
   const page = usePage();
@@ -30,7 +31,7 @@ export function App() {
   );
 }
 
-const TITLES: Record<Page['name'], string> = { mine: 'Mine', dashboard: 'Dashboard', miner: 'Miner' };
+const TITLES: Record<Page['name'], string> = { mine: 'Mine', dashboard: 'Dashboard', playground: 'Playground', miner: 'Miner' };
 
 function contents(page: Page) {
   switch (page.name) {
@@ -38,6 +39,8 @@ function contents(page: Page) {
       return <MinePage />;
     case 'dashboard':
       return <DashboardPage />;
+    case 'playground':
+      return <PlaygroundPage />;
     case 'miner':
       return <MinerPage key={page.id} id={page.id} />;
   }

@@ -1,13 +1,14 @@
 /** Addresses of the pages. */
-export type Path = '/' | '/dashboard' | `/miner/${string}`;
+export type Path = '/' | '/dashboard' | '/playground' | `/miner/${string}`;
 
-export type Page = { name: 'mine' } | { name: 'dashboard' } | { name: 'miner'; id: string };
+export type Page = { name: 'mine' } | { name: 'dashboard' } | { name: 'playground' } | { name: 'miner'; id: string };
 
 export const minerPath = (id: string): Path => `/miner/${encodeURIComponent(id)}`;
 
 /** What lives at an address; whatever is not known is the page where one mines. */
 export function pageAt(path: string): Page {
   if (path === '/dashboard') return { name: 'dashboard' };
+  if (path === '/playground') return { name: 'playground' };
   const encoded = /^\/miner\/([^/]+)$/.exec(path)?.[1];
   return encoded === undefined ? { name: 'mine' } : { name: 'miner', id: decoded(encoded) };
 }
