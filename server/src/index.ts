@@ -12,6 +12,8 @@ import type { FileSystem } from './durable-files.ts';
 import { Gateway } from './gateway.ts';
 import { createHttp } from './http.ts';
 import { Identity } from './identity.ts';
+import { modelRoutes } from './model-routes.ts';
+import { Models } from './models.ts';
 import { DEFAULT_OPTIONS, type ServerOptions } from './options.ts';
 import { Refusals } from './refusals.ts';
 import { ledgerOf } from './rounds.ts';
@@ -87,6 +89,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   };
   const blobs = await Blobs.open(join(dataDir, 'blobs'), join(dataDir, 'temporary'));
   const store = await openStore(options.store ?? join(dataDir, 'log.sqlite'));
+  const models = await Models.open(join(dataDir, 'models'), join(dataDir, 'temporary-models'), config.stages.length, fs);
   const { checkpointEvery } = options;
   const run = await Run.open({
     config,
@@ -99,6 +102,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     checkpoints,
     checkpointEvery,
     roundSteps: options.roundSteps,
+    models,
     log,
   }).catch(async (error: unknown) => {
     await store.close();
@@ -131,6 +135,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     maxBlobBytes: 4 * largest + 1024,
     leave: (minerId, socketId) => gateway.leaveBy(minerId, socketId),
   });
+  modelRoutes(http, run, models);
   const gateway = new Gateway(http.server, { run, blobs, identity, serverName, refusals, maxMiners: options.maxMiners });
   try {
     await http.listen({ port: options.port, host: options.host });

@@ -25,6 +25,7 @@ import { type Activations, type Key, type Purpose, type StoredTensor, scopeOf } 
 import type { Blobs } from './blobs.ts';
 import type { Checkpoint, Checkpoints } from './checkpoints.ts';
 import type { Sampler } from './corpus.ts';
+import type { ClosedStep, Models } from './models.ts';
 import { eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
 import { gradientOwner, type Recovered, recover } from './recovery.ts';
 import { openRound, Rounds, roundRow } from './rounds.ts';
@@ -55,6 +56,7 @@ export interface RunParts {
   checkpointEvery: number;
   /** Steps in a round of the ledger. */
   roundSteps: number;
+  models: Models;
   log: (line: string) => void;
 }
 
@@ -184,6 +186,11 @@ export class Run {
   /** Version of the newest checkpoint; −1 before the first. */
   get checkpointed(): number {
     return this.lastSaved;
+  }
+
+  /** The last step that every stage has merged; null before the first of this process. */
+  get closedStep(): ClosedStep | null {
+    return this.lastClosed;
   }
 
   get tokensPerMicrobatch(): number {
@@ -449,7 +456,7 @@ export class Run {
   private async save(): Promise<void> {
     const closed = this.lastClosed;
     if (!closed || closed.version <= this.lastSaved) return;
-    const { config, corpusHash, checkpoints } = this.parts;
+    const { config, corpusHash, checkpoints, models } = this.parts;
     const { points, startedAt } = this.view;
     const tokens = points.findLast((point) => point.step === closed.version)?.tokens ?? this.view.tokens;
     const run: SavedRun = { config, corpusHash, startedAt, tokens, points: points.filter((point) => point.step <= closed.version) };
@@ -464,6 +471,7 @@ export class Run {
     this.lastSaved = closed.version;
     // Should the newest turn out damaged, the one before it and the merges since do as well.
     this.states.forgetMerges(checkpoints.versions().at(-2) ?? -1, LIMITS.mergesKept);
+    await models.keep(closed);
   }
 
   // ── reports ───────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ import { usePage } from './router.tsx';
 /** Charts are only loaded by those who look at them. */
 const ChainPage = lazy(() => import('./chain/chain-page.tsx'));
 const DashboardPage = lazy(() => import('./dashboard/dashboard-page.tsx'));
+const PlaygroundPage = lazy(() => import('./playground/playground-page.tsx'));
 
 export function App() {
   const page = usePage();
@@ -31,7 +32,13 @@ export function App() {
   );
 }
 
-const TITLES: Record<Page['name'], string> = { mine: 'Mine', dashboard: 'Dashboard', chain: 'Chain', miner: 'Miner' };
+const TITLES: Record<Page['name'], string> = {
+  mine: 'Mine',
+  dashboard: 'Dashboard',
+  chain: 'Chain',
+  playground: 'Playground',
+  miner: 'Miner',
+};
 
 function contents(page: Page) {
   switch (page.name) {
@@ -41,6 +48,8 @@ function contents(page: Page) {
       return <DashboardPage />;
     case 'chain':
       return <ChainPage />;
+    case 'playground':
+      return <PlaygroundPage />;
     case 'miner':
       return <MinerPage key={page.id} id={page.id} />;
   }

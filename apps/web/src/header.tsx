@@ -18,6 +18,7 @@ export function Header() {
           <Link to="/">Mine</Link>
           <Link to="/dashboard">Dashboard</Link>
           <Link to="/chain">Chain</Link>
+          <Link to="/playground">Playground</Link>
         </nav>
         <MiningPill />
         <ConnectionPill />

@@ -1,7 +1,7 @@
 /** Addresses of the pages. */
-export type Path = '/' | '/dashboard' | '/chain' | `/miner/${string}`;
+export type Path = '/' | '/dashboard' | '/chain' | '/playground' | `/miner/${string}`;
 
-export type Page = { name: 'mine' } | { name: 'dashboard' } | { name: 'chain' } | { name: 'miner'; id: string };
+export type Page = { name: 'mine' | 'dashboard' | 'chain' | 'playground' } | { name: 'miner'; id: string };
 
 export const minerPath = (id: string): Path => `/miner/${encodeURIComponent(id)}`;
 
@@ -9,6 +9,7 @@ export const minerPath = (id: string): Path => `/miner/${encodeURIComponent(id)}
 export function pageAt(path: string): Page {
   if (path === '/dashboard') return { name: 'dashboard' };
   if (path === '/chain') return { name: 'chain' };
+  if (path === '/playground') return { name: 'playground' };
   const encoded = /^\/miner\/([^/]+)$/.exec(path)?.[1];
   return encoded === undefined ? { name: 'mine' } : { name: 'miner', id: decoded(encoded) };
 }

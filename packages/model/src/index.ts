@@ -1,7 +1,11 @@
+export { Decoder } from './decoder.ts';
 export { flopsOf } from './flops.ts';
+export { huggingFaceFiles, type ModelFile, type ModelOrigin } from './hugging-face.ts';
 export { initialParameters } from './initial.ts';
 export { layoutOf, type ParameterEntry, type ParameterLayout } from './layout.ts';
 export { applyAdamW, learningRateAt, normOf, type OptimizerConfig, optimizerNumbers, sumGradients } from './optimizer.ts';
 export { cutStages, type Preset, presetOf } from './presets.ts';
+export { splitMix32 } from './random.ts';
+export { type Sampling, sample } from './sampling.ts';
 export { type SoloOptions, SoloTrainer, type TokenBatch } from './solo.ts';
 export { type BackwardResult, Stage, type StageGradient } from './stage.ts';

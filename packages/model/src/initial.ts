@@ -4,6 +4,7 @@
  */
 import type { ModelShape, StageSpec } from '@starling/protocol';
 import { layoutOf, type ParameterEntry } from './layout.ts';
+import { splitMix32 } from './random.ts';
 
 /** GPT-2's and Llama's usual standard deviation. */
 const DEVIATION = 0.02;
@@ -13,18 +14,6 @@ function hashOf(name: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
   return hash >>> 0;
-}
-
-/** SplitMix32: 32-bit integers, each state once per period. */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let z = state;
-    z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
-    z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
-    return (z ^ (z >>> 15)) >>> 0;
-  };
 }
 
 /** Sum of twelve uniforms less six: mean 0, variance 1, close to normal (Irwin–Hall). Exact in doubles. */
@@ -40,7 +29,7 @@ function fill(target: Float32Array, { name, shape }: ParameterEntry, { layers }:
     target.fill(1);
     return;
   }
-  const next = generator((hashOf(name) ^ Math.imul(seed, 0x9e3779b1)) >>> 0);
+  const next = splitMix32((hashOf(name) ^ Math.imul(seed, 0x9e3779b1)) >>> 0);
   const writesResidual = name.endsWith('attention.output') || name.endsWith('feedForward.down');
   const scale = writesResidual ? DEVIATION / Math.sqrt(2 * layers) : DEVIATION;
   for (let i = 0; i < target.length; i++) target[i] = scale * normal(next);

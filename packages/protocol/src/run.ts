@@ -175,6 +175,16 @@ export interface StepPoint {
   tokensPerSecond: number;
 }
 
+/** The model after one step, as `GET /v1/models` offers it; of step 0, which follows from the seed, nothing is served. */
+export interface ModelVersion {
+  version: number;
+  /** Of that step; null when the step is no longer known. */
+  loss: number | null;
+  tokens: number | null;
+  /** Unix ms. */
+  time: number | null;
+}
+
 export interface RunEvent {
   time: number;
   level: 'info' | 'warning' | 'error';
