@@ -50,7 +50,7 @@ test('a spectator writes with the model, compares two versions and takes one hom
   const write = async () => {
     await page.getByRole('button', { name: 'Write' }).click();
     await expect(page.getByText(/^400 bytes, [\d,]+ a second$/)).toHaveCount(2);
-    return text.textContent();
+    return (await text.textContent()) ?? '';
   };
   const first = await write();
   expect(first.startsWith('The ')).toBe(true);
