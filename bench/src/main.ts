@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { chain } from './chain.ts';
 import { churn } from './churn.ts';
+import { convergence } from './convergence.ts';
 import { coordinator } from './coordinator.ts';
 import { reduce } from './reduce.ts';
 import { print, type Report } from './report.ts';
@@ -21,6 +22,10 @@ const HELP = `Usage: npm run bench -- NAME [options]
                   --tabs N        Chromium tabs beside them (2)
                   --seed N        of the schedule (1)
                   --verify N      steps computed again afterwards, at most (all)
+  convergence   what each encoding, inner steps and overlap cost in loss. Takes hours; goes on where --json says it stopped
+                  --corpus PATH   text to learn from (needed)
+                  --iterations N  of 12 × 64 tokens (2000)
+                  --only A,B      variants, by the names it prints (all)
 
   --json FILE   write the report there, too
 `;
@@ -28,7 +33,11 @@ const HELP = `Usage: npm run bench -- NAME [options]
 const text = { type: 'string' } as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { minutes: text, faults: text, miners: text, tabs: text, seed: text, verify: text, json: text, help: { type: 'boolean' } },
+  options: {
+    ...{ minutes: text, faults: text, miners: text, tabs: text, seed: text, verify: text },
+    ...{ corpus: text, iterations: text, only: text },
+    ...{ json: text, help: { type: 'boolean' } },
+  },
 });
 const number = (name: keyof typeof values, otherwise: number) => {
   const given = values[name];
@@ -43,6 +52,11 @@ const BENCHMARKS: Record<string, () => Promise<Report>> = {
   coordinator,
   reduce,
   swarm,
+  convergence: () => {
+    if (values.corpus === undefined) throw new Error('convergence needs --corpus PATH: the text to learn from.');
+    const only = values.only?.split(',') ?? null;
+    return convergence({ corpus: values.corpus, iterations: number('iterations', 2000), only, json: values.json ?? null });
+  },
   churn: () =>
     churn({
       minutes: number('minutes', 6),
@@ -61,4 +75,5 @@ if (values.help || rest.length > 0 || !Object.hasOwn(BENCHMARKS, name)) {
 }
 const report = await BENCHMARKS[name]!();
 print(report);
-if (values.json) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
+// `convergence` has written there already, more than the report.
+if (values.json && name !== 'convergence') writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);

@@ -4,6 +4,7 @@ export { huggingFaceFiles, type ModelFile, type ModelOrigin } from './hugging-fa
 export { initialParameters } from './initial.ts';
 export { layoutOf, type ParameterEntry, type ParameterLayout } from './layout.ts';
 export { applyAdamW, learningRateAt, normOf, type OptimizerConfig, optimizerNumbers, sumGradients } from './optimizer.ts';
+export { applyOuter, DILOCO, type OuterConfig, SPARSE_LOCO } from './outer.ts';
 export { cutStages, type Preset, presetOf } from './presets.ts';
 export { splitMix32 } from './random.ts';
 export { type Sampling, sample } from './sampling.ts';
