@@ -9,7 +9,7 @@ import { nodeWasmPath } from '@starling/kernels/node';
 import { DILOCO, type Preset, presetOf, SoloTrainer, SPARSE_LOCO, type TokenBatch } from '@starling/model';
 import { type Corpus, loadCorpus, Sampler } from '@starling/server/corpus';
 import { environment, type Report, type Row } from './report.ts';
-import { PLAIN, type SwarmVariant, VirtualSwarm } from './virtual-swarm.ts';
+import { PLAIN, type SwarmVariant, shapeOf, VirtualSwarm } from './virtual-swarm.ts';
 
 const STAGES = 4;
 const REPLICAS = 2;
@@ -29,6 +29,12 @@ export const VARIANTS: Readonly<Record<string, SwarmVariant>> = {
   int4: { ...PLAIN, boundary: 'int4' },
   'gradient-int8': { ...PLAIN, gradient: 'int8', merged: 'bf16' },
   'gradient-topk2bit': { ...PLAIN, gradient: 'topk2bit', merged: 'bf16' },
+  'subspace-32': { ...PLAIN, squeeze: { kind: 'subspace', rank: 32 } },
+  'subspace-32+int8': { ...PLAIN, boundary: 'int8', squeeze: { kind: 'subspace', rank: 32 } },
+  'subspace-16+int8': { ...PLAIN, boundary: 'int8', squeeze: { kind: 'subspace', rank: 16 } },
+  'subspace-8+int4': { ...PLAIN, boundary: 'int4', squeeze: { kind: 'subspace', rank: 8 } },
+  'bottleneck-32': { ...PLAIN, squeeze: { kind: 'bottleneck', rank: 32 } },
+  'bottleneck-32+int8': { ...PLAIN, boundary: 'int8', squeeze: { kind: 'bottleneck', rank: 32 } },
   overlap: { ...PLAIN, overlap: true },
   'diloco-8': { ...PLAIN, innerSteps: 8, outer: DILOCO },
   'sparse-8': { ...PLAIN, innerSteps: 8, outer: SPARSE_LOCO, gradient: 'topk2bit', merged: 'bf16' },
@@ -109,7 +115,8 @@ async function train(kernels: Kernels, corpus: Corpus, name: string, iterations:
   const validation = await trainer.evaluate(held);
   trainer.dispose();
   const { user, system } = process.cpuUsage(started);
-  const tokenBytes = variant ? crossingOf({ boundary: variant.boundary, sequences, model: shape }).tokenBytes : 0;
+  const model = variant && shapeOf(shape, variant, SEED);
+  const tokenBytes = model ? crossingOf({ boundary: variant.boundary, sequences, model }).tokenBytes : 0;
   const mergeBytes = swarm ? swarm.traffic.merge / swarm.traffic.tokens : 0;
   return { variant: name, iterations, validation, curve, boundaryBytes: 2 * tokenBytes, mergeBytes, cpuSeconds: (user + system) / 1e6 };
 }

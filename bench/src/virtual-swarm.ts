@@ -16,13 +16,15 @@ import {
   Stage,
   type TokenBatch,
 } from '@starling/model';
-import type { RunConfig, StageSpec } from '@starling/protocol';
+import type { ModelShape, RunConfig, Squeeze, StageSpec } from '@starling/protocol';
 import { alignmentOf, CODECS, type CodecName, cutShards, ErrorFeedback, encodeShards, reduceShard, type Shard } from '@starling/reduce';
 
 type Vector = Float32Array<ArrayBuffer>;
 
 export interface SwarmVariant {
+  /** How the numbers that cross between stages are written, and what narrows them. */
   boundary: RunConfig['boundary'];
+  squeeze: Pick<Squeeze, 'kind' | 'rank'> | null;
   /** How a contribution is written, and how the merge. */
   gradient: CodecName;
   merged: CodecName;
@@ -34,7 +36,15 @@ export interface SwarmVariant {
   overlap: boolean;
 }
 
-export const PLAIN: SwarmVariant = { boundary: 'f32', gradient: 'f32', merged: 'f32', innerSteps: 1, outer: null, overlap: false };
+export const PLAIN: SwarmVariant = {
+  ...{ boundary: 'f32', squeeze: null, gradient: 'f32', merged: 'f32' },
+  ...{ innerSteps: 1, outer: null, overlap: false },
+};
+
+/** The model of a variant. */
+export function shapeOf(shape: ModelShape, { squeeze }: SwarmVariant, seed: number): ModelShape {
+  return squeeze ? { ...shape, squeeze: { ...squeeze, seed } } : shape;
+}
 
 export interface VirtualSwarmOptions {
   preset: Preset;
@@ -83,7 +93,8 @@ export class VirtualSwarm {
 
   constructor(kernels: Kernels, options: VirtualSwarmOptions) {
     const { preset, seed, variant, replicas } = options;
-    const { shape, sequences } = preset;
+    const { sequences } = preset;
+    const shape = shapeOf(preset.shape, variant, seed);
     this.options = options;
     this.crossing = crossingOf({ boundary: variant.boundary, sequences, model: shape });
     this.stages = cutStages(shape, options.stages).map((spec) => {
@@ -138,8 +149,8 @@ export class VirtualSwarm {
     for (const batch of microbatches) {
       let input: Vector | Int32Array = batch.tokens;
       for (const { spec, device } of this.stages) {
-        if (spec.isLast) lossSum += await device.loss(input, batch.targets);
-        else input = this.cross(await device.forward(input)).tensor;
+        if (spec.isLast) lossSum += await device.loss(input, batch.targets, batch.tokens);
+        else input = this.cross(await device.forward(input, batch.tokens)).tensor;
       }
       tokens += batch.tokens.length;
     }
@@ -161,13 +172,13 @@ export class VirtualSwarm {
       const holder = (path + this.steps * (index + 1)) % replicas.length;
       holders.push(holder);
       device.load(overlap ? before : replicas[holder]!.parameters);
-      if (!spec.isLast) inputs.push(this.cross(await device.forward(inputs[index]!)).counted(this.traffic));
+      if (!spec.isLast) inputs.push(this.cross(await device.forward(inputs[index]!, tokens)).counted(this.traffic));
     }
     let upstream: Vector | Int32Array = targets;
     let lossSum = 0;
     for (let index = stages.length - 1; index >= 0; index--) {
       const { device } = stages[index]!;
-      const result = await device.backward(inputs[index]!, upstream);
+      const result = await device.backward(inputs[index]!, upstream, tokens);
       device.accumulate(result.gradient);
       gradients[index]![holders[index]!] = await device.takeGradient();
       if (result.lossSum !== null) lossSum = result.lossSum;

@@ -1,21 +1,22 @@
 /** What crosses between the stages of a run, as the tensor of a frame. */
-import { type RunConfig, SwarmError, type TensorData } from '@starling/protocol';
+import { boundaryWidth, type RunConfig, SwarmError, type TensorData } from '@starling/protocol';
 import { type Bytes, QUANTISERS, type Vector } from './quantise.ts';
 
 export interface Crossing {
-  /** Of the tensor: `[sequences, context, width]` of float32, or `[tokens, bytes of a token]`. */
+  /** Of the tensor: `[sequences, context, boundaryWidth]` of float32, or `[tokens, bytes of a token]`. */
   readonly shape: readonly number[];
   readonly dtype: 'float32' | 'uint8';
   /** Bytes of a token. */
   readonly tokenBytes: number;
   /** Throws `TENSOR_NOT_FINITE` for what it cannot say. */
   pack(x: Vector): Vector | Bytes;
-  /** `[tokens · width]`. Throws `TENSOR_SHAPE` for a tensor of another kind, `TENSOR_NOT_FINITE`. */
+  /** `[tokens · boundaryWidth]`. Throws `TENSOR_SHAPE` for a tensor of another kind, `TENSOR_NOT_FINITE`. */
   unpack(tensor: TensorData): Vector;
 }
 
 export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boundary' | 'sequences' | 'model'>): Crossing {
-  const { context, width } = model;
+  const { context } = model;
+  const width = boundaryWidth(model);
   const quantiser = QUANTISERS[boundary];
   const tokens = sequences * context;
   const tokenBytes = quantiser.rowBytes(width);

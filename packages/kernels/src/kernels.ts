@@ -62,6 +62,11 @@ export interface Kernels {
   swiglu(gate: Tensor, up: Tensor): Tensor;
   swigluBackward(gate: Tensor, up: Tensor, dy: Tensor): { dgate: Tensor; dup: Tensor };
 
+  /** max(x, 0), any shape. */
+  relu(x: Tensor): Tensor;
+  /** dy where x > 0, else 0. */
+  reluBackward(x: Tensor, dy: Tensor): Tensor;
+
   /** Rows of `table [V,d]` at int32 `tokens [n]`. */
   embedding(tokens: Tensor, table: Tensor): Tensor;
   /** `[V,d]`: sum of `dy [n,d]` over the rows of each token. */

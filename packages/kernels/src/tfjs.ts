@@ -126,6 +126,14 @@ export class TfjsKernels implements Kernels {
     return { dgate: tf.mul(tf.mul(t(dy), t(up)), slope), dup: tf.mul(t(dy), silu) };
   }
 
+  relu(x: Tensor): Tensor {
+    return tf.relu(t(x));
+  }
+
+  reluBackward(x: Tensor, dy: Tensor): Tensor {
+    return tf.mul(t(dy), tf.cast(tf.greater(t(x), 0), 'float32'));
+  }
+
   embedding(tokens: Tensor, table: Tensor): Tensor {
     return tf.gather(t(table), t(tokens) as tf.Tensor1D);
   }

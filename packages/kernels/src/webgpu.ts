@@ -89,6 +89,14 @@ export class WebGpuKernels extends TfjsKernels {
     };
   }
 
+  override relu(x: Tensor): Tensor {
+    return this.dispatch(rows.reluShader(x.shape), x);
+  }
+
+  override reluBackward(x: Tensor, dy: Tensor): Tensor {
+    return this.dispatch(rows.reluBackwardShader(x.shape), x, dy);
+  }
+
   override embedding(tokens: Tensor, table: Tensor): Tensor {
     return this.dispatch(rows.embeddingShader(tokens.shape[0], table.shape[1]), table, tokens);
   }

@@ -33,7 +33,7 @@ test.each(SHAPES)('token by token it gives what a stage gives for the whole sequ
   const parameters = randomNumbers(layoutOf(shape, whole!).size, 17, 0.4);
   const stage = new Stage(kernels, shape, whole!, { sequences: 1 });
   stage.load(parameters);
-  const decoder = new Decoder(shape, parameters);
+  const decoder = new Decoder({ shape, parameters });
   const tokens = randomTokens(shape.context, 3, shape.vocabulary);
   for (const seed of [4, 5, 6]) {
     const targets = randomTokens(shape.context, seed, shape.vocabulary);
@@ -47,14 +47,16 @@ test.each(SHAPES)('token by token it gives what a stage gives for the whole sequ
 test('when the context is full, the newer half is read again as if nothing had been before', () => {
   const shape = SHAPES[0]!;
   const parameters = randomNumbers(layoutOf(shape, cutStages(shape, 1)[0]!).size, 17, 0.4);
-  const [long, fresh] = [new Decoder(shape, parameters), new Decoder(shape, parameters)];
+  const [long, fresh] = [new Decoder({ shape, parameters }), new Decoder({ shape, parameters })];
   const tokens = randomTokens(9, 3, shape.vocabulary);
   const all = [...tokens].map((token) => long.next(token)).at(-1);
   expect([...tokens.slice(4)].map((token) => fresh.next(token)).at(-1)).toEqual(all);
 });
 
 test('parameters of another model are refused', () => {
-  expect(() => new Decoder(SHAPES[0]!, new Float32Array(3))).toThrow(expect.objectContaining({ code: 'TENSOR_SHAPE' }));
+  expect(() => new Decoder({ shape: SHAPES[0]!, parameters: new Float32Array(3) })).toThrow(
+    expect.objectContaining({ code: 'TENSOR_SHAPE' }),
+  );
 });
 
 test('sampling: the likeliest, only the nucleus, and every token in proportion', () => {

@@ -3,8 +3,9 @@
  * on any machine and beside a miner that has the GPU. For training there is `Stage`.
  */
 import { NORM_EPSILON, ROTARY_BASE } from '@starling/kernels/constants';
-import { type ModelShape, SwarmError } from '@starling/protocol';
+import type { ModelShape } from '@starling/protocol';
 import { layoutOf } from './layout.ts';
+import { type Model, plainModel } from './plain.ts';
 import { cutStages } from './presets.ts';
 
 interface Layer {
@@ -36,10 +37,10 @@ export class Decoder {
   /** Positions that are in the caches. */
   private cached = 0;
 
-  /** `parameters`: the stages' flat vectors one after the other. Throws `TENSOR_SHAPE`. */
-  constructor(shape: ModelShape, parameters: Float32Array) {
-    const { entries, size } = layoutOf(shape, cutStages(shape, 1)[0]!);
-    if (parameters.length !== size) throw new SwarmError('TENSOR_SHAPE', `The model has ${size} parameters, not ${parameters.length}.`);
+  /** Throws as `plainModel`. */
+  constructor(model: Model) {
+    const { shape, parameters } = plainModel(model);
+    const { entries } = layoutOf(shape, cutStages(shape, 1)[0]!);
     const named = new Map(entries.map(({ name, offset, size: length }) => [name, parameters.subarray(offset, offset + length)]));
     const of = (name: string) => named.get(name)!;
     const headWidth = shape.width / shape.heads;

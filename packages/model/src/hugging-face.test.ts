@@ -19,7 +19,7 @@ type Matrix = { shape: number[]; data: Float32Array };
 
 function filesOf(shape: ModelShape, parameters: Float32Array): Map<string, Uint8Array<ArrayBuffer>> {
   const whole = ({ parts }: ModelFile) => new Uint8Array(Buffer.concat(parts));
-  return new Map(huggingFaceFiles(shape, parameters, ORIGIN).map((file) => [file.name, whole(file)]));
+  return new Map(huggingFaceFiles({ shape, parameters }, ORIGIN).map((file) => [file.name, whole(file)]));
 }
 
 const textOf = (bytes: Uint8Array) => JSON.parse(new TextDecoder().decode(bytes));
@@ -122,7 +122,7 @@ test('the files hold the model: the forward they define gives our logits', () =>
     hidden_act: 'silu',
   });
   const tokens = randomTokens(SHAPE.context, 3, SHAPE.vocabulary);
-  const decoder = new Decoder(SHAPE, parameters);
+  const decoder = new Decoder({ shape: SHAPE, parameters });
   const ours = [...tokens].flatMap((token) => [...decoder.next(token)]);
   const theirs = logitsOf(tensors, config, tokens).flat();
   expect(theirs).toHaveLength(ours.length);

@@ -3,8 +3,9 @@
  * byte-level tokenizer. Formats: https://github.com/huggingface/safetensors#format, and the `tokenizers` library's JSON.
  */
 import { NORM_EPSILON, ROTARY_BASE } from '@starling/kernels/constants';
-import { type ModelShape, SwarmError } from '@starling/protocol';
+import type { ModelShape } from '@starling/protocol';
 import { layoutOf, type ParameterEntry } from './layout.ts';
+import { type Model, plainModel } from './plain.ts';
 import { cutStages } from './presets.ts';
 
 export interface ModelFile {
@@ -45,11 +46,11 @@ function nameOf(name: string): string {
 /**
  * All files. Ours is `x · W [in,out]`, PyTorch's Linear keeps `[out,in]`. Heads need no permutation: both rotate the two
  * halves of a head against each other, unlike Meta's own files, whose pairs lie side by side.
- * Throws `TENSOR_SHAPE` when the parameters are not this model's.
+ * Throws as `plainModel`.
  */
-export function huggingFaceFiles(shape: ModelShape, parameters: Float32Array, origin: ModelOrigin): ModelFile[] {
-  const { entries, size } = layoutOf(shape, cutStages(shape, 1)[0]!);
-  if (parameters.length !== size) throw new SwarmError('TENSOR_SHAPE', `The model has ${size} parameters, not ${parameters.length}.`);
+export function huggingFaceFiles(model: Model, origin: ModelOrigin): ModelFile[] {
+  const { shape, parameters } = plainModel(model);
+  const { entries } = layoutOf(shape, cutStages(shape, 1)[0]!);
   return [
     { name: 'model.safetensors', parts: safetensors(entries, parameters, origin) },
     json('config.json', configOf(shape)),

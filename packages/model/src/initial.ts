@@ -4,7 +4,8 @@
  */
 import type { ModelShape, StageSpec } from '@starling/protocol';
 import { layoutOf, type ParameterEntry } from './layout.ts';
-import { splitMix32 } from './random.ts';
+import { normal, splitMix32 } from './random.ts';
+import { streamWidth } from './squeeze.ts';
 
 /** GPT-2's and Llama's usual standard deviation. */
 const DEVIATION = 0.02;
@@ -16,23 +17,23 @@ function hashOf(name: string): number {
   return hash >>> 0;
 }
 
-/** Sum of twelve uniforms less six: mean 0, variance 1, close to normal (Irwin–Hall). Exact in doubles. */
-function normal(next: () => number): number {
-  let sum = -6;
-  for (let i = 0; i < 12; i++) sum += next() / 2 ** 32;
-  return sum;
-}
-
-/** Norm gains are 1; what writes to the residual stream is scaled down by √(2·layers), as in GPT-2. */
-function fill(target: Float32Array, { name, shape }: ParameterEntry, { layers }: ModelShape, seed: number): void {
-  if (shape.length === 1) {
+/**
+ * Norm gains are 1; what writes to the residual stream is scaled down by √(2·layers), as in GPT-2, and up by √(width/rank) in a subspace, so that
+ * W·Uᵀ has the deviation of a W that is not cut down. A bottleneck begins as what lets the first places through.
+ */
+function fill(target: Float32Array, { name, shape: dimensions }: ParameterEntry, shape: ModelShape, seed: number): void {
+  if (dimensions.length === 1) {
     target.fill(1);
     return;
   }
   const next = splitMix32((hashOf(name) ^ Math.imul(seed, 0x9e3779b1)) >>> 0);
   const writesResidual = name.endsWith('attention.output') || name.endsWith('feedForward.down');
-  const scale = writesResidual ? DEVIATION / Math.sqrt(2 * layers) : DEVIATION;
+  const narrow = writesResidual || name === 'embedding' ? Math.sqrt(shape.width / streamWidth(shape)) : 1;
+  const scale = (writesResidual ? DEVIATION / Math.sqrt(2 * shape.layers) : DEVIATION) * narrow;
   for (let i = 0; i < target.length; i++) target[i] = scale * normal(next);
+  if (!name.endsWith('boundary.squeeze')) return;
+  const rank = dimensions[1]!;
+  for (let i = 0; i < rank; i++) target[i * rank + i]! += 1;
 }
 
 /** The stage's flat vector `[n]` at version 0. */

@@ -5,10 +5,11 @@
 import type { Kernels } from '@starling/kernels';
 import { differentiate, plainAttention, plainCrossEntropy, plainNorm, plainSwiglu, tf } from '@starling/kernels/reference';
 import { dot, expectClose, onEachBackend, randomNumbers, randomTokens } from '@starling/kernels/testing';
-import type { ModelShape, StageSpec } from '@starling/protocol';
+import { boundaryWidth, type ModelShape, type StageSpec } from '@starling/protocol';
 import { describe, expect, it } from 'vitest';
 import { layoutOf } from './layout.ts';
 import { cutStages } from './presets.ts';
+import { frozenOf } from './squeeze.ts';
 import { Stage } from './stage.ts';
 
 /** float32 through a few layers, in another order than the reference. */
@@ -18,10 +19,13 @@ const GRADIENT_TOLERANCE = 3e-5;
 const STEP = 1e-2;
 const DIFFERENCE_TOLERANCE = 5e-3;
 
+const NARROW: ModelShape = { vocabulary: 13, width: 12, layers: 4, heads: 6, keyValueHeads: 2, hidden: 10, context: 6 };
 /** Four layers, so that three stages hold 2, 1 and 1. */
 const SHAPES: [name: string, shape: ModelShape, sequences: number][] = [
   ['a head for each key', { vocabulary: 16, width: 16, layers: 4, heads: 4, keyValueHeads: 4, hidden: 24, context: 8 }, 2],
   ['grouped keys, odd sizes', { vocabulary: 11, width: 12, layers: 4, heads: 6, keyValueHeads: 2, hidden: 7, context: 5 }, 3],
+  ['a subspace', { ...NARROW, squeeze: { kind: 'subspace', rank: 5, seed: 1 } }, 2],
+  ['bottlenecks', { ...NARROW, squeeze: { kind: 'bottleneck', rank: 5, seed: 1 } }, 2],
   ['one key head, one token', { vocabulary: 5, width: 6, layers: 4, heads: 3, keyValueHeads: 1, hidden: 5, context: 1 }, 4],
 ];
 
@@ -53,23 +57,34 @@ function someParameters(shape: ModelShape, spec: StageSpec): Float32Array<ArrayB
 
 /** The stage as one differentiable function of its parameters, and of its input when that is no tokens. */
 function plainStage({ shape, spec, sequences }: Case, tokens: Int32Array, targets: Int32Array) {
-  const { width, heads, keyValueHeads, context } = shape;
+  const { width, heads, keyValueHeads, context, squeeze } = shape;
   const attention = plainAttention({ sequences, context, heads, keyValueHeads, headWidth: width / heads });
   const { entries } = layoutOf(shape, spec);
+  const frozen = frozenOf(shape);
   return (...inputs: tf.Tensor[]) => {
     const parameters = new Map(entries.map(({ name }, i) => [name, inputs[i]!]));
-    let x = spec.isFirst ? tf.gather(parameters.get('embedding')!, tf.tensor1d(tokens, 'int32')) : inputs.at(-1)!;
+    const rows = tf.tensor1d(tokens, 'int32');
+    let stream = spec.isFirst ? tf.gather(parameters.get('embedding')!, rows) : inputs.at(-1)!;
+    const expand = parameters.get(`stages.${spec.index}.boundary.expand`);
+    if (expand) stream = tf.add(tf.relu(tf.matMul(stream, expand)), tf.pad(stream, [[0, 0], [0, width - squeeze!.rank]])); // biome-ignore format: a matrix
+    const wide = (values: tf.Tensor) => {
+      if (!frozen) return values;
+      const basis = tf.tensor2d(frozen.basis, [width, squeeze!.rank]);
+      const fixed = tf.gather(tf.tensor2d(frozen.embedding, [shape.vocabulary, width]), rows);
+      return tf.add(fixed, tf.matMul(values, basis, false, true));
+    };
     for (let layer = spec.firstLayer; layer < spec.firstLayer + spec.layers; layer++) {
       const p = (name: string) => parameters.get(`layers.${layer}.${name}`)!;
-      const normed = plainNorm(x, p('attention.norm'));
+      const normed = plainNorm(wide(stream), p('attention.norm'));
       const [query, key, value] = ['query', 'key', 'value'].map((name) => tf.matMul(normed, p(`attention.${name}`)));
-      x = tf.add(x, tf.matMul(attention(query!, key!, value!), p('attention.output')));
-      const fed = plainNorm(x, p('feedForward.norm'));
+      stream = tf.add(stream, tf.matMul(attention(query!, key!, value!), p('attention.output')));
+      const fed = plainNorm(wide(stream), p('feedForward.norm'));
       const activated = plainSwiglu(tf.matMul(fed, p('feedForward.gate')), tf.matMul(fed, p('feedForward.up')));
-      x = tf.add(x, tf.matMul(activated, p('feedForward.down')));
+      stream = tf.add(stream, tf.matMul(activated, p('feedForward.down')));
     }
-    if (!spec.isLast) return x;
-    return plainCrossEntropy(tf.matMul(plainNorm(x, parameters.get('norm')!), parameters.get('head')!), targets);
+    const squeezed = parameters.get(`stages.${spec.index}.boundary.squeeze`);
+    if (!spec.isLast) return squeezed ? tf.matMul(stream, squeezed) : stream;
+    return plainCrossEntropy(tf.matMul(plainNorm(wide(stream), parameters.get('norm')!), parameters.get('head')!), targets);
   };
 }
 
@@ -81,9 +96,10 @@ onEachBackend((kernels) => {
     const parameters = someParameters(shape, spec);
     const tokens = randomTokens(rows, 3, shape.vocabulary);
     const targets = randomTokens(rows, 5, shape.vocabulary);
-    const activations = randomNumbers(rows * shape.width, 7);
+    const crossing = boundaryWidth(shape);
+    const activations = randomNumbers(rows * crossing, 7);
     const input = spec.isFirst ? tokens : activations;
-    const upstream = randomNumbers(rows * shape.width, 9);
+    const upstream = randomNumbers(rows * crossing, 9);
 
     const withStage = async <T>(work: (stage: Stage) => Promise<T>): Promise<T> => {
       const stage = new Stage(kernels(), shape, spec, { sequences });
@@ -97,10 +113,10 @@ onEachBackend((kernels) => {
 
     /** What the gradients are of: the loss, or the output in the direction of `upstream`. */
     const objective = async (stage: Stage, at: Float32Array | Int32Array): Promise<number> =>
-      spec.isLast ? await stage.loss(at, targets) : dot(await stage.forward(at), upstream);
+      spec.isLast ? await stage.loss(at, targets, tokens) : dot(await stage.forward(at, tokens), upstream);
 
     const gradients = async (stage: Stage) => {
-      const result = await stage.backward(input, spec.isLast ? targets : upstream);
+      const result = await stage.backward(input, spec.isLast ? targets : upstream, tokens);
       stage.accumulate(result.gradient);
       return { ...result, gradient: await stage.takeGradient() };
     };
@@ -110,16 +126,16 @@ onEachBackend((kernels) => {
         data: parameters.slice(offset, offset + size),
         shape: [...dimensions],
       }));
-      if (!spec.isFirst) inputs.push({ data: activations, shape: [rows, shape.width] });
+      if (!spec.isFirst) inputs.push({ data: activations, shape: [rows, crossing] });
       const reference = await differentiate(plainStage(test, tokens, targets), inputs, spec.isLast ? null : upstream);
       await withStage(async (stage) => {
         const { inputGradient, lossSum, gradient } = await gradients(stage);
         if (spec.isLast) {
           expectClose([lossSum!], reference.value, VALUE_TOLERANCE, 'loss');
-          expectClose([await stage.loss(input, targets)], reference.value, VALUE_TOLERANCE, 'loss of forward alone');
+          expectClose([await stage.loss(input, targets, tokens)], reference.value, VALUE_TOLERANCE, 'loss of forward alone');
         } else {
           expect(lossSum).toBeNull();
-          expectClose(await stage.forward(input), reference.value, VALUE_TOLERANCE, 'output');
+          expectClose(await stage.forward(input, tokens), reference.value, VALUE_TOLERANCE, 'output');
         }
         for (const [i, { name, offset, size }] of layout.entries.entries()) {
           const actual = gradient.subarray(offset, offset + size);

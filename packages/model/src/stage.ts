@@ -2,12 +2,15 @@
  * One stage of the model on a device: forward, loss, and the hand-written backward. A Llama-style layer is
  * x ← x + attention(norm(x)), x ← x + feedForward(norm(x)); stage 0 embeds first, the last stage ends with norm and head.
  *
+ * Where the residual stream is a subspace's (squeeze.ts), x is made from its numbers before every norm; at a bottleneck, at a stage's ends.
+ *
  * A backward starts from the stage's input and recomputes the forward, so between the two only the input is kept.
  * Gradients are of the *sum* of token losses.
  */
 import type { AttentionShape, Kernels, Tensor } from '@starling/kernels';
-import { type ModelShape, type StageSpec, SwarmError } from '@starling/protocol';
+import { boundaryWidth, type ModelShape, type StageSpec, SwarmError } from '@starling/protocol';
 import { layoutOf, type ParameterLayout } from './layout.ts';
+import { frozenOf } from './squeeze.ts';
 
 /** Gradient of one microbatch: a tensor per parameter, in layout order. */
 export type StageGradient = readonly Tensor[];
@@ -16,14 +19,25 @@ type Input = Float32Array | Int32Array;
 type Named = Map<string, Tensor>;
 
 export interface BackwardResult {
-  /** `[B,T,d]`; null on the first stage. */
+  /** `[B,T,b]`, b the boundary's width; null on the first stage. */
   inputGradient: Float32Array<ArrayBuffer> | null;
   /** Sum of token losses in nats; null on all but the last stage. */
   lossSum: number | null;
   gradient: StageGradient;
 }
 
+/** The residual stream and what makes x of it. */
+interface Stream {
+  /** `[n, d]`, or `[n, rank]` in a subspace. */
+  values: Tensor;
+  /** Rows of the frozen embedding `[n, d]`; null where the stream is x. */
+  fixed: Tensor | null;
+  /** c·P `[n, d]` where the stream came through a bottleneck. */
+  expanded: Tensor | null;
+}
+
 interface LayerSaved {
+  /** x as the norms saw it. */
   input: Tensor;
   attentionInverse: Tensor;
   attentionInput: Tensor;
@@ -46,6 +60,10 @@ export class Stage {
   private readonly attention: AttentionShape;
   private parameters: Named = new Map();
   private sum: Tensor[] | null = null;
+  /** In a subspace: U `[d, rank]` and E_f `[V, d]`. */
+  private readonly frozen: { basis: Tensor; embedding: Tensor } | null;
+  /** At a bottleneck: `[d, rank]`, the first places of a row. */
+  private readonly places: Tensor | null;
 
   /** `sequences` per microbatch; every input has that many sequences of the model's context length. */
   constructor(kernels: Kernels, shape: ModelShape, spec: StageSpec, { sequences }: { sequences: number }) {
@@ -56,6 +74,13 @@ export class Stage {
     this.layout = layoutOf(shape, spec);
     this.rows = sequences * context;
     this.attention = { sequences, context, heads, keyValueHeads, headWidth: width / heads };
+    const frozen = frozenOf(shape);
+    this.frozen = frozen && {
+      basis: kernels.upload(frozen.basis, [width, frozen.basis.length / width]),
+      embedding: kernels.upload(frozen.embedding, [shape.vocabulary, width]),
+    };
+    const bottleneck = shape.squeeze?.kind === 'bottleneck' && !spec.isFirst ? shape.squeeze.rank : null;
+    this.places = bottleneck === null ? null : kernels.upload(identity(width, bottleneck), [width, bottleneck]);
   }
 
   /** Puts the flat vector `[n]` on the device in place of the one before. Throws `TENSOR_SHAPE`. */
@@ -72,42 +97,47 @@ export class Stage {
     );
   }
 
-  /** Tokens `[B·T]` (first stage) or activations `[B,T,d]` → activations `[B,T,d]`. */
-  async forward(input: Input): Promise<Float32Array<ArrayBuffer>> {
-    const output = this.kernels.scope(() => this.layers(this.enter(input)).output);
+  /**
+   * Tokens `[B·T]` (first stage) or activations `[B,T,b]` → activations `[B,T,b]`, b the boundary's width.
+   * `tokens` `[B·T]`: of the microbatch, which later stages need in a subspace. Throws `TENSOR_SHAPE` where they are missing.
+   */
+  async forward(input: Input, tokens?: Int32Array): Promise<Float32Array<ArrayBuffer>> {
+    const output = this.kernels.scope(() => this.leave(this.layers(this.enter(input, tokens)).output.values));
     return this.take(output);
   }
 
-  /** Last stage, forward only: sum of the token losses in nats against `targets [B·T]`. */
-  async loss(input: Input, targets: Int32Array): Promise<number> {
-    const lossSum = this.kernels.scope(() => this.exit(this.layers(this.enter(input)).output, targets).lossSum);
+  /** Last stage, forward only: sum of the token losses in nats against `targets [B·T]`. `tokens` as in `forward`. */
+  async loss(input: Input, targets: Int32Array, tokens?: Int32Array): Promise<number> {
+    const lossSum = this.kernels.scope(() => this.exit(this.wide(this.layers(this.enter(input, tokens)).output), targets).lossSum);
     return (await this.take(lossSum))[0]!;
   }
 
-  /** `upstream` is the gradient of the output `[B,T,d]`, or on the last stage the targets `[B·T]`. */
-  async backward(input: Input, upstream: Input): Promise<BackwardResult> {
+  /** `upstream` is the gradient of the output `[B,T,b]`, or on the last stage the targets `[B·T]`. `tokens` as in `forward`. */
+  async backward(input: Input, upstream: Input, tokens?: Int32Array): Promise<BackwardResult> {
     const { kernels, spec } = this;
     const result = kernels.scope(() => {
-      const entered = this.enter(input);
+      const entered = this.enter(input, tokens);
       const { output, saved } = this.layers(entered);
       const gradients: Named = new Map();
       let doutput: Tensor;
       let lossSum: Tensor | null = null;
       if (spec.isLast) {
-        const exit = this.exit(output, upstream as Int32Array);
+        const x = this.wide(output);
+        const exit = this.exit(x, upstream as Int32Array);
         lossSum = exit.lossSum;
-        doutput = this.exitBackward(output, exit, gradients);
+        doutput = this.narrow(this.exitBackward(x, exit, gradients));
       } else {
-        doutput = kernels.upload(upstream, [this.rows, this.shape.width]);
+        doutput = this.leaveBackward(output.values, kernels.upload(upstream, [this.rows, boundaryWidth(this.shape)]), gradients);
       }
       for (let layer = spec.firstLayer + spec.layers - 1; layer >= spec.firstLayer; layer--) {
         doutput = this.layerBackward(layer, saved[layer - spec.firstLayer]!, doutput, gradients);
       }
-      let inputGradient: Tensor | null = doutput;
+      let inputGradient: Tensor | null = null;
       if (spec.isFirst) {
-        const tokens = kernels.upload(input, [this.rows]);
-        gradients.set('embedding', kernels.embeddingBackward(tokens, doutput, this.shape.vocabulary));
-        inputGradient = null;
+        const rows = kernels.upload(input, [this.rows]);
+        gradients.set('embedding', kernels.embeddingBackward(rows, doutput, this.shape.vocabulary));
+      } else {
+        inputGradient = this.enterBackward(kernels.upload(input, [this.rows, boundaryWidth(this.shape)]), entered, doutput, gradients);
       }
       return { inputGradient, lossSum, gradient: this.layout.entries.map(({ name }) => gradients.get(name)!) };
     });
@@ -154,6 +184,8 @@ export class Stage {
     this.resetGradient();
     this.kernels.dispose(...this.parameters.values());
     this.parameters = new Map();
+    if (this.frozen) this.kernels.dispose(this.frozen.basis, this.frozen.embedding);
+    if (this.places) this.kernels.dispose(this.places);
   }
 
   /** Reads a tensor back and frees it, also when reading fails. */
@@ -169,27 +201,73 @@ export class Stage {
     return this.parameters.get(name)!;
   }
 
-  /** → `[n,d]` */
-  private enter(input: Input): Tensor {
-    const { kernels, rows } = this;
-    if (!this.spec.isFirst) return kernels.upload(input, [rows, this.shape.width]);
-    return kernels.embedding(kernels.upload(input, [rows]), this.parameter('embedding'));
-  }
-
-  private layers(input: Tensor): { output: Tensor; saved: LayerSaved[] } {
-    const saved: LayerSaved[] = [];
-    let x = input;
-    for (let layer = this.spec.firstLayer; layer < this.spec.firstLayer + this.spec.layers; layer++) {
-      const { output, kept } = this.layer(layer, x);
-      saved.push(kept);
-      x = output;
+  private enter(input: Input, tokens?: Int32Array): Stream {
+    const { kernels, rows, spec, frozen, places } = this;
+    const known = spec.isFirst ? (input as Int32Array) : tokens;
+    if (frozen && !known) throw new SwarmError('TENSOR_SHAPE', `Stage ${spec.index} of a model in a subspace needs the tokens.`);
+    const fixed = frozen && kernels.embedding(kernels.upload(known!, [rows]), frozen.embedding);
+    if (spec.isFirst) {
+      return { values: kernels.embedding(kernels.upload(input, [rows]), this.parameter('embedding')), fixed, expanded: null };
     }
-    return { output: x, saved };
+    const crossed = kernels.upload(input, [rows, boundaryWidth(this.shape)]);
+    if (!places) return { values: crossed, fixed, expanded: null };
+    const expanded = kernels.matmul(crossed, this.boundary('expand'));
+    return { values: kernels.add(kernels.relu(expanded), kernels.matmul(crossed, places, false, true)), fixed, expanded };
   }
 
-  private layer(layer: number, input: Tensor): { output: Tensor; kept: LayerSaved } {
+  /** From the gradient of the stream to that of what crossed. */
+  private enterBackward(crossed: Tensor, { expanded }: Stream, dvalues: Tensor, gradients: Named): Tensor {
+    const { kernels, places } = this;
+    if (!places) return dvalues;
+    const passed = kernels.reluBackward(expanded!, dvalues);
+    gradients.set(this.boundaryName('expand'), kernels.matmul(crossed, passed, true, false));
+    return kernels.add(kernels.matmul(passed, this.boundary('expand'), false, true), kernels.matmul(dvalues, places));
+  }
+
+  /** What crosses to the next stage. */
+  private leave(values: Tensor): Tensor {
+    return this.shape.squeeze?.kind === 'bottleneck' ? this.kernels.matmul(values, this.boundary('squeeze')) : values;
+  }
+
+  private leaveBackward(values: Tensor, dcrossed: Tensor, gradients: Named): Tensor {
+    if (this.shape.squeeze?.kind !== 'bottleneck') return dcrossed;
+    gradients.set(this.boundaryName('squeeze'), this.kernels.matmul(values, dcrossed, true, false));
+    return this.kernels.matmul(dcrossed, this.boundary('squeeze'), false, true);
+  }
+
+  private boundaryName(part: 'squeeze' | 'expand'): string {
+    return `stages.${this.spec.index}.boundary.${part}`;
+  }
+
+  private boundary(part: 'squeeze' | 'expand'): Tensor {
+    return this.parameter(this.boundaryName(part));
+  }
+
+  /** x `[n,d]` */
+  private wide({ values, fixed }: Stream): Tensor {
+    return fixed && this.frozen ? this.kernels.add(fixed, this.kernels.matmul(values, this.frozen.basis, false, true)) : values;
+  }
+
+  /** The gradient of the stream from that of x. */
+  private narrow(dx: Tensor): Tensor {
+    return this.frozen ? this.kernels.matmul(dx, this.frozen.basis) : dx;
+  }
+
+  private layers(input: Stream): { output: Stream; saved: LayerSaved[] } {
+    const saved: LayerSaved[] = [];
+    let stream = input;
+    for (let layer = this.spec.firstLayer; layer < this.spec.firstLayer + this.spec.layers; layer++) {
+      const { output, kept } = this.layer(layer, stream);
+      saved.push(kept);
+      stream = output;
+    }
+    return { output: stream, saved };
+  }
+
+  private layer(layer: number, stream: Stream): { output: Stream; kept: LayerSaved } {
     const { kernels } = this;
     const p = (name: string) => this.parameter(`layers.${layer}.${name}`);
+    const input = this.wide(stream);
     const { y: attentionInput, inverse: attentionInverse } = kernels.rmsNorm(input, p('attention.norm'));
     const { output: attended, saved } = kernels.attention(
       kernels.matmul(attentionInput, p('attention.query')),
@@ -197,19 +275,20 @@ export class Stage {
       kernels.matmul(attentionInput, p('attention.value')),
       this.attention,
     );
-    const middle = kernels.add(input, kernels.matmul(attended, p('attention.output')));
+    const between = { ...stream, values: kernels.add(stream.values, kernels.matmul(attended, p('attention.output'))) };
+    const middle = this.wide(between);
     const { y: feedInput, inverse: feedInverse } = kernels.rmsNorm(middle, p('feedForward.norm'));
     const gate = kernels.matmul(feedInput, p('feedForward.gate'));
     const up = kernels.matmul(feedInput, p('feedForward.up'));
     const activated = kernels.swiglu(gate, up);
-    const output = kernels.add(middle, kernels.matmul(activated, p('feedForward.down')));
+    const output = { ...stream, values: kernels.add(between.values, kernels.matmul(activated, p('feedForward.down'))) };
     return {
       output,
       kept: { input, attentionInverse, attentionInput, saved, attended, middle, feedInverse, feedInput, gate, up, activated },
     };
   }
 
-  /** Gradient of the layer's input; the layer's parameter gradients go into `gradients`. */
+  /** Gradient of the stream before the layer; the layer's parameter gradients go into `gradients`. */
   private layerBackward(layer: number, kept: LayerSaved, doutput: Tensor, gradients: Named): Tensor {
     const { kernels } = this;
     const p = (name: string) => this.parameter(`layers.${layer}.${name}`);
@@ -225,7 +304,7 @@ export class Stage {
     };
     const { dgate, dup } = kernels.swigluBackward(kept.gate, kept.up, linear('feedForward.down', kept.activated, doutput));
     const dfeed = kernels.add(linear('feedForward.gate', kept.feedInput, dgate), linear('feedForward.up', kept.feedInput, dup));
-    const dmiddle = kernels.add(doutput, norm('feedForward.norm', kept.middle, kept.feedInverse, dfeed));
+    const dmiddle = kernels.add(doutput, this.narrow(norm('feedForward.norm', kept.middle, kept.feedInverse, dfeed)));
     const { dquery, dkey, dvalue } = kernels.attentionBackward(
       kept.saved,
       linear('attention.output', kept.attended, dmiddle),
@@ -236,7 +315,7 @@ export class Stage {
       linear('attention.key', kept.attentionInput, dkey),
       linear('attention.value', kept.attentionInput, dvalue),
     ].reduce((a, b) => kernels.add(a, b));
-    return kernels.add(dmiddle, norm('attention.norm', kept.input, kept.attentionInverse, dnormed));
+    return kernels.add(dmiddle, this.narrow(norm('attention.norm', kept.input, kept.attentionInverse, dnormed)));
   }
 
   private exit(x: Tensor, targets: Int32Array) {
@@ -254,4 +333,11 @@ export class Stage {
     gradients.set('norm', dgain);
     return dx;
   }
+}
+
+/** `[rows, columns]` with ones on its diagonal. */
+function identity(rows: number, columns: number): Float32Array<ArrayBuffer> {
+  const matrix = new Float32Array(rows * columns);
+  for (let i = 0; i < columns; i++) matrix[i * columns + i] = 1;
+  return matrix;
 }

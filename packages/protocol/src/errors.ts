@@ -35,6 +35,8 @@ export const ERROR_HINTS = {
   RECEIPT_DUPLICATE: 'This receipt was already accepted and counts once. Nothing to do.',
   RECEIPT_INPUT:
     'The receipt names another input than this lease carried: input and output were mixed up. Nothing was credited; the lease stays open.',
+  MODEL_NOT_LLAMA:
+    'Only ordinary Llamas can be written with here or taken home. Start the run with another --boundary: subspace gives one as small.',
   // Merging
   CONTRIBUTION_UNEXPECTED: 'No gradient is being collected from this miner now. Discard it; the next step asks again.',
   CONTRIBUTION_LATE:

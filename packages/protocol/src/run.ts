@@ -8,6 +8,16 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const positive = v.pipe(v.number(), v.integer(), v.minValue(1));
 const sha = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 
+/** A residual stream that is narrow where it crosses between stages: packages/model/src/squeeze.ts. */
+export const Squeeze = v.object({
+  kind: v.picklist(['subspace', 'bottleneck']),
+  /** Numbers that cross for a token. */
+  rank: positive,
+  /** Of what is fixed. */
+  seed: count,
+});
+export type Squeeze = v.InferOutput<typeof Squeeze>;
+
 /** Sizes of a Llama-style decoder. Head size is `width / heads`; keys and values have `keyValueHeads` heads. */
 export const ModelShape = v.object({
   vocabulary: positive,
@@ -19,8 +29,12 @@ export const ModelShape = v.object({
   hidden: positive,
   /** Tokens per sequence. */
   context: positive,
+  squeeze: v.optional(Squeeze),
 });
 export type ModelShape = v.InferOutput<typeof ModelShape>;
+
+/** Numbers that cross between stages for a token. */
+export const boundaryWidth = ({ width, squeeze }: ModelShape) => squeeze?.rank ?? width;
 
 /** The layers `[firstLayer, firstLayer + layers)` of a model; stage 0 also embeds, the last one holds norm, head and loss. */
 export const StageSpec = v.object({
@@ -32,7 +46,7 @@ export const StageSpec = v.object({
 });
 export type StageSpec = v.InferOutput<typeof StageSpec>;
 
-/** How hidden states, and gradients with respect to them, cross between stages: docs/protocol.md. */
+/** How the numbers of hidden states, and of gradients with respect to them, are written between stages: docs/protocol.md. */
 export const BOUNDARIES = ['f32', 'f16', 'int8', 'int4'] as const;
 
 export const RunConfig = v.object({

@@ -37,7 +37,7 @@ async function parametersOf({ run, version }: Wanted): Promise<Float32Array<Arra
 
 async function write(wanted: Write, turn: number): Promise<void> {
   const { run, prompt, sampling, tokens, seed } = wanted;
-  const decoder = new Decoder(run.model, await parametersOf(wanted));
+  const decoder = new Decoder({ shape: run.model, parameters: await parametersOf(wanted) });
   const next = splitMix32(seed);
   const random = () => next() / 2 ** 32;
   const bytes = new TextEncoder().encode(prompt);
@@ -62,6 +62,6 @@ async function write(wanted: Write, turn: number): Promise<void> {
 
 async function pack(wanted: Extract<ToWriter, { type: 'pack' }>): Promise<void> {
   const { run, version, loss } = wanted;
-  const files = huggingFaceFiles(run.model, await parametersOf(wanted), { runId: run.runId, version, loss });
+  const files = huggingFaceFiles({ shape: run.model, parameters: await parametersOf(wanted) }, { runId: run.runId, version, loss });
   post({ type: 'packed', archive: new Blob(zip(files), { type: 'application/zip' }) });
 }

@@ -42,6 +42,15 @@ export const swigluUpShader = (shape: readonly number[]) =>
     'let gate = Gate[index]; result[index] = Gradient[index] * (gate / (1.0 + exp(-gate)));',
   );
 
+export const reluShader = (shape: readonly number[]) =>
+  elementwise('relu', shape, ['X'], `result[index] = max(X[index], ${typeFor(componentsFor(sizeOf(shape)))}());`);
+
+export const reluBackwardShader = (shape: readonly number[]) => {
+  const type = typeFor(componentsFor(sizeOf(shape)));
+  const code = `result[index] = select(${type}(), Gradient[index], X[index] > ${type}());`;
+  return elementwise('relu gradient', shape, ['X', 'Gradient'], code);
+};
+
 /** Rows summed by one invocation, so that long sums run in parallel, in passes. */
 const CHUNK = 32;
 
