@@ -118,7 +118,9 @@ async function train(kernels: Kernels, corpus: Corpus, name: string, iterations:
   const model = variant && shapeOf(shape, variant, SEED);
   const tokenBytes = model ? crossingOf({ boundary: variant.boundary, sequences, model }).tokenBytes : 0;
   const mergeBytes = swarm ? swarm.traffic.merge / swarm.traffic.tokens : 0;
-  return { variant: name, iterations, validation, curve, boundaryBytes: 2 * tokenBytes, mergeBytes, cpuSeconds: (user + system) / 1e6 };
+  // The tokens, a byte each, travel with a subspace.
+  const boundaryBytes = 2 * tokenBytes + Number(model?.squeeze?.kind === 'subspace');
+  return { variant: name, iterations, validation, curve, boundaryBytes, mergeBytes, cpuSeconds: (user + system) / 1e6 };
 }
 
 /** All of the held-out text, as far as it fills microbatches. */

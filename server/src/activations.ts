@@ -15,7 +15,7 @@ export interface StoredTensor {
 }
 
 export type Purpose = 'train' | 'validate';
-export type Slot = 'input' | 'outputGradient' | 'targets';
+export type Slot = 'input' | 'outputGradient' | 'targets' | 'tokens';
 
 /** Which tensor. */
 export interface Key {

@@ -3,7 +3,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startNodeMiner } from '@starling/miner/node';
-import type { RunConfig } from '@starling/protocol';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startServer } from './index.ts';
 
@@ -15,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => rm(dataDir, { recursive: true, force: true }));
 
 /** Losses of a run of three stages, and whether all replicas of a stage held the same bits at its end. */
-async function train(boundary: RunConfig['boundary']): Promise<number[]> {
+async function train(boundary: string): Promise<number[]> {
   const options = { port: 0, stages: 3, steps: STEPS, sequences: 1, microbatchesPerStep: 4, validateEvery: 1000, boundary, log: () => {} };
   const server = await startServer({ ...options, dataDir: join(dataDir, boundary) });
   const miners = Array.from({ length: 3 }, (_, i) => startNodeMiner({ url: server.url, name: `n${i}`, backend: 'wasm' }));
@@ -28,6 +27,15 @@ async function train(boundary: RunConfig['boundary']): Promise<number[]> {
   await server.close();
   return losses;
 }
+
+it.each(['subspace-16+int8', 'bottleneck-16+f16'])(
+  'a run with %s learns, and its replicas stay equal',
+  { timeout: 120_000 },
+  async (boundary) => {
+    const losses = await train(boundary);
+    expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.2);
+  },
+);
 
 it('loses under half a percent of the loss as f16 and int8, and a few percent as int4', async () => {
   const exact = await train('f32');

@@ -1,5 +1,6 @@
 /** The server in one process: corpus, checkpoints, run, HTTP and sockets, put together. */
 import { join } from 'node:path';
+import { parseBoundary } from '@starling/codecs';
 import { cutStages, layoutOf, presetOf } from '@starling/model';
 import { type ChainView, type RunConfig, type RunSnapshot, type StepPoint, SwarmError } from '@starling/protocol';
 import { openStore } from '@starling/store';
@@ -74,17 +75,18 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   const minMicrobatches = options.minMicrobatches ?? Math.ceil(0.75 * microbatchesPerStep);
   if (minMicrobatches > microbatchesPerStep)
     throw new SwarmError('CONFIG_INVALID', `--min-microbatches ${minMicrobatches} is more than a step has: ${microbatchesPerStep}.`);
+  const { squeeze, boundary } = parseBoundary(options.boundary, preset.shape.width);
   const config: RunConfig = {
     runId: crypto.randomUUID(),
     preset: preset.name,
-    model: preset.shape,
+    model: squeeze ? { ...preset.shape, squeeze: { ...squeeze, seed: options.seed } } : preset.shape,
     stages: cutStages(preset.shape, options.stages),
     sequences,
     microbatchesPerStep,
     steps: options.steps,
     validateEvery: options.validateEvery,
     clip: options.clip,
-    boundary: options.boundary,
+    boundary,
     seed: options.seed,
   };
   const blobs = await Blobs.open(join(dataDir, 'blobs'), join(dataDir, 'temporary'));

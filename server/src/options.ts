@@ -1,7 +1,8 @@
 /** What a server can be told: the type, the defaults, the command line, and its help text. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { BOUNDARIES, LONGEST_STEP, type RunConfig, SwarmError } from '@starling/protocol';
+import { BOUNDARY_NAMES } from '@starling/codecs';
+import { LONGEST_STEP, type RunConfig, SwarmError } from '@starling/protocol';
 
 export interface ServerOptions {
   /** 0 takes any free port. */
@@ -31,7 +32,8 @@ export interface ServerOptions {
   /** Whose norm clips a gradient: the stage's own; or that of the whole model, and stages wait for each other. */
   clip: RunConfig['clip'];
   /** How hidden states cross between stages. */
-  boundary: RunConfig['boundary'];
+  /** As `parseBoundary` reads it. */
+  boundary: string;
   /** A validation loss is taken every so many steps. */
   validateEvery: number;
   /** A checkpoint is written every so many steps. */
@@ -97,7 +99,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --max-miners N           miners at once (${DEFAULT_OPTIONS.maxMiners})
   --steps N                steps until the run is complete, 0 for no end (${DEFAULT_OPTIONS.steps})
   --seed N                 seed of the first parameters and of the data order (${DEFAULT_OPTIONS.seed})
-  --boundary NAME          how hidden states cross between stages: ${BOUNDARIES.join(', ')} (${DEFAULT_OPTIONS.boundary})
+  --boundary NAME          how hidden states cross between stages: ${BOUNDARY_NAMES} (${DEFAULT_OPTIONS.boundary})
   --clip NAME              whose norm clips a gradient: stage, or global as one process would (${DEFAULT_OPTIONS.clip})
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
   --checkpoint-every N     steps between checkpoints (${DEFAULT_OPTIONS.checkpointEvery})
@@ -150,12 +152,13 @@ const TEXTS = {
   genesis: 'genesis',
   'hotkey-file': 'hotkeyFile',
   'public-name': 'publicName',
+  boundary: 'boundary',
 } as const;
 
 /** The options on a command line over the defaults, or `'help'`. Throws `CONFIG_INVALID`. */
 export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
   const string = { type: 'string' } as const;
-  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS), 'clip', 'boundary'];
+  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS), 'clip'];
   let values: Record<string, string | boolean | string[] | undefined>;
   try {
     const options = {
@@ -183,7 +186,6 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
   if (options.genesis !== undefined && !/^(0x)?[0-9a-f]{64}$/.test(options.genesis))
     throw new SwarmError('CONFIG_INVALID', `--genesis needs 64 hex digits, not "${options.genesis}".`);
   options.clip = oneOf('clip', ['stage', 'global'], values.clip ?? options.clip);
-  options.boundary = oneOf('boundary', BOUNDARIES, values.boundary ?? options.boundary);
   return options;
 }
 

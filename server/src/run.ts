@@ -368,7 +368,7 @@ export class Run {
     const { id, kind, stage, version, microbatch, round, deadlineMs, sendInput } = lease;
     const purpose: Purpose = kind === 'evaluate' ? 'validate' : 'train';
     const last = stage === this.parts.config.stages.length - 1;
-    if (stage === 0 || last) await this.sample({ stage, version, purpose, microbatch });
+    await this.sample({ stage, version, purpose, microbatch });
     const tensor = (slot: Key['slot']) => this.activations.get({ stage, version, purpose, microbatch, slot });
     const input = tensor('input');
     if (!input) return; // the stage has merged this step while the command waited: the lease is void
@@ -384,22 +384,27 @@ export class Run {
       inputHash: input.hash,
       outputGradient: kind === 'backward' && !last ? (tensor('outputGradient')?.payload ?? null) : null,
       targets: last && kind !== 'forward' ? (tensor('targets')?.payload ?? null) : null,
+      tokens: sendInput ? (tensor('tokens')?.payload ?? null) : null,
     });
   }
 
-  /** Puts the microbatch's tokens (first stage) or targets (last stage) into memory, once. They follow from the corpus. */
+  /** Puts what this stage needs of the microbatch's text into memory, once. It follows from the corpus. */
   private async sample(of: Omit<Key, 'slot'>): Promise<void> {
     const { sampler, config } = this.parts;
     const { stage, version, purpose, microbatch } = of;
-    const slots: Key['slot'][] = [];
+    const slots: ('input' | 'targets' | 'tokens')[] = [];
     if (stage === 0) slots.push('input');
+    else if (config.model.squeeze?.kind === 'subspace') slots.push('tokens');
     if (stage === config.stages.length - 1) slots.push('targets');
     const missing = slots.filter((slot) => !this.activations.get({ ...of, slot }));
     if (missing.length === 0 || this.states.at(stage).version !== version) return;
     const { tokens, targets } = purpose === 'train' ? sampler.train(microbatch) : sampler.validation(microbatch);
     const shape = [config.sequences, config.model.context];
+    // A byte is enough for a byte: these cross besides what is made as small as can be.
+    const small = config.model.vocabulary <= 256 ? Uint8Array.from(tokens) : tokens;
+    const data = { input: tokens, targets, tokens: small };
     for (const slot of missing) {
-      const tensor = await this.activations.encode(slot === 'input' ? tokens : targets, shape);
+      const tensor = await this.activations.encode(data[slot], shape);
       if (this.states.at(stage).version !== version) return; // merged meanwhile
       this.activations.put({ ...of, slot }, tensor);
     }

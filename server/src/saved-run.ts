@@ -1,4 +1,5 @@
 /** What a checkpoint holds beside the vectors, and how vectors become blobs and back. */
+import { boundaryName } from '@starling/codecs';
 import { decodeFrame, encodeFrame, RunConfig, type StepPoint, SwarmError, sha256Hex } from '@starling/protocol';
 import * as v from 'valibot';
 import type { Checkpoint, StageBlobs, StoredBlob } from './checkpoints.ts';
@@ -44,15 +45,16 @@ export async function readCheckpoint(checkpoint: Checkpoint) {
 
 /** A data folder holds one run. Throws `CONFIG_INVALID` naming the first thing in which the wanted run differs. */
 export function assertSameRun(saved: { run: RunConfig; corpusHash: string }, wanted: RunConfig, corpusHash: string): void {
-  const differs = (['preset', 'sequences', 'microbatchesPerStep', 'clip', 'boundary', 'seed'] as const).find(
-    (key) => saved.run[key] !== wanted[key],
-  );
+  const differs = (['preset', 'sequences', 'microbatchesPerStep', 'clip', 'seed'] as const).find((key) => saved.run[key] !== wanted[key]);
+  const crosses = boundaryName(saved.run);
   const why = differs
     ? `${differs} ${saved.run[differs]}, not ${wanted[differs]}`
-    : saved.run.stages.length !== wanted.stages.length
-      ? `${saved.run.stages.length} stages, not ${wanted.stages.length}`
-      : saved.corpusHash !== corpusHash
-        ? 'another corpus'
-        : null;
+    : crosses !== boundaryName(wanted)
+      ? `boundary ${crosses}, not ${boundaryName(wanted)}`
+      : saved.run.stages.length !== wanted.stages.length
+        ? `${saved.run.stages.length} stages, not ${wanted.stages.length}`
+        : saved.corpusHash !== corpusHash
+          ? 'another corpus'
+          : null;
   if (why) throw new SwarmError('CONFIG_INVALID', `The data folder holds another run (${why}). Use another --data, or the same options.`);
 }

@@ -1,11 +1,26 @@
 /** The stage a miner holds at one version: its vectors on the host, its parameters on the device, its gradient so far. */
 import type { Kernels } from '@starling/kernels';
 import { applyAdamW, layoutOf, type ParameterLayout, Stage, type StageGradient } from '@starling/model';
-import { decodeFrame, type OptimizerNumbers, type RunConfig, type StageSpec, SwarmError, sha256Hex } from '@starling/protocol';
+import {
+  boundaryWidth,
+  decodeFrame,
+  type OptimizerNumbers,
+  type RunConfig,
+  type StageSpec,
+  SwarmError,
+  sha256Hex,
+} from '@starling/protocol';
 
 type Vector = Float32Array<ArrayBuffer>;
+type Tokens = Int32Array<ArrayBuffer>;
 /** Tokens, or numbers. */
-export type Tensor = Vector | Int32Array<ArrayBuffer>;
+export type Tensor = Vector | Tokens;
+
+/** What a stage computes on. `tokens`: on the later stages of a model in a subspace. */
+export interface StageInput {
+  values: Tensor;
+  tokens: Tokens | undefined;
+}
 
 export interface StageVectors {
   parameters: Vector;
@@ -29,7 +44,7 @@ export class HeldStage {
   /** The gradient sum so far: the round it belongs to, and the microbatches in the order they were added. */
   private sum: { round: number; microbatches: number[] } = { round: 0, microbatches: [] };
   /** Stage inputs kept for backwards, by microbatch, each as long as one of the forwards that brought it may count. */
-  private readonly inputs = new Map<number, { input: Tensor; leases: Set<string> }>();
+  private readonly inputs = new Map<number, { input: StageInput; leases: Set<string> }>();
   private readonly run: RunConfig;
   private readonly vectors: StageVectors;
   private readonly stage: Stage;
@@ -54,27 +69,27 @@ export class HeldStage {
   async warmUp(): Promise<void> {
     const { sequences, model } = this.run;
     const tokens = new Int32Array(sequences * model.context);
-    const activations = new Float32Array(tokens.length * model.width);
-    const input = this.spec.isFirst ? tokens : activations;
-    if (!this.spec.isLast) await this.stage.forward(input);
-    const { gradient } = await this.stage.backward(input, this.spec.isLast ? tokens : activations);
+    const activations = new Float32Array(tokens.length * boundaryWidth(model));
+    const values = this.spec.isFirst ? tokens : activations;
+    if (!this.spec.isLast) await this.stage.forward(values, tokens);
+    const { gradient } = await this.stage.backward(values, this.spec.isLast ? tokens : activations, tokens);
     this.stage.discard(gradient);
   }
 
-  forward(input: Tensor): Promise<Vector> {
-    return this.stage.forward(input);
+  forward({ values, tokens }: StageInput): Promise<Vector> {
+    return this.stage.forward(values, tokens);
   }
 
-  loss(input: Tensor, targets: Int32Array<ArrayBuffer>): Promise<number> {
-    return this.stage.loss(input, targets);
+  loss({ values, tokens }: StageInput, targets: Tokens): Promise<number> {
+    return this.stage.loss(values, targets, tokens);
   }
 
-  backward(input: Tensor, outputGradient: Tensor) {
-    return this.stage.backward(input, outputGradient);
+  backward({ values, tokens }: StageInput, outputGradient: Tensor) {
+    return this.stage.backward(values, outputGradient, tokens);
   }
 
   /** Keeps the input of this forward for the microbatch's backward. */
-  keep(leaseId: string, microbatch: number, input: Tensor): void {
+  keep(leaseId: string, microbatch: number, input: StageInput): void {
     const kept = this.inputs.get(microbatch) ?? { input, leases: new Set() };
     kept.leases.add(leaseId);
     this.inputs.set(microbatch, kept);
@@ -87,7 +102,7 @@ export class HeldStage {
   }
 
   /** The input kept for this microbatch's backward, which needs it no more afterwards. */
-  takeInput(microbatch: number): Tensor | undefined {
+  takeInput(microbatch: number): StageInput | undefined {
     const kept = this.inputs.get(microbatch);
     this.inputs.delete(microbatch);
     return kept?.input;

@@ -24,7 +24,7 @@ import {
 } from '@starling/protocol';
 import type { BlobClient } from './blob-client.ts';
 import type { Connection } from './connection.ts';
-import { HeldStage, readVector, type Tensor } from './held-stage.ts';
+import { HeldStage, readVector, type StageInput } from './held-stage.ts';
 import type { Status } from './status.ts';
 
 export interface TermParts {
@@ -139,7 +139,7 @@ export class Term {
     if (this.cancelled.has(lease.id)) return;
     this.parts.status.act(lease.kind, null);
     const started = performance.now();
-    const input = lease.input ? await this.readInput(held, lease.input) : kept;
+    const input = lease.input ? await this.readInput(held, lease.input, lease.tokens) : kept;
     if (!input) throw new SwarmError('BLOB_NOT_FOUND', `The input of microbatch ${lease.microbatch} is not here any more.`);
     const targets = lease.targets ? await this.readTokens(lease.targets) : null;
     let output: Float32Array<ArrayBuffer> | null = null;
@@ -268,13 +268,15 @@ export class Term {
     }
   }
 
-  private async readInput({ spec }: HeldStage, payload: Payload): Promise<Tensor> {
-    return spec.isFirst ? this.readTokens(payload) : this.crossing.unpack(await this.read(payload));
+  private async readInput({ spec }: HeldStage, payload: Payload, tokens: Payload | null): Promise<StageInput> {
+    const values = spec.isFirst ? await this.readTokens(payload) : this.crossing.unpack(await this.read(payload));
+    return { values, tokens: tokens ? await this.readTokens(tokens) : undefined };
   }
 
   private async readTokens(payload: Payload): Promise<Int32Array<ArrayBuffer>> {
     const tensor = await this.read(payload);
-    if (!(tensor instanceof Int32Array)) throw new SwarmError('TENSOR_SHAPE', 'Tokens are int32.');
+    if (tensor instanceof Uint8Array) return Int32Array.from(tensor);
+    if (!(tensor instanceof Int32Array)) throw new SwarmError('TENSOR_SHAPE', 'Tokens are int32 or uint8.');
     return tensor;
   }
 

@@ -149,6 +149,8 @@ export const Lease = v.object({
   inputHash: sha,
   outputGradient: v.nullable(Payload),
   targets: v.nullable(Payload),
+  /** Of the microbatch `[B,T]`, int32 or uint8, with the input: later stages need them where the residual stream is a subspace's. */
+  tokens: v.nullable(Payload),
 });
 export type Lease = v.InferOutput<typeof Lease>;
 
