@@ -63,6 +63,7 @@ const COMMAND: Record<CommandName, Record<string, unknown>> = {
     inputHash: sha,
     outputGradient: { blob: sha },
     targets: null,
+    tokens: null,
   },
   cancel: { leaseId: 'a-1' },
   collect: { stage: 1, version: 3, round: 7, microbatches: [18, 19] },
