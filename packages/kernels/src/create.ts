@@ -3,11 +3,13 @@ import { SwarmError } from '@starling/protocol';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Kernels } from './kernels.ts';
 import { TfjsKernels } from './tfjs.ts';
+import { Heap } from './wasm/heap.ts';
+import { WasmKernels } from './wasm-kernels.ts';
 
 export interface KernelOptions {
   backend: 'webgpu' | 'wasm' | 'cpu';
-  /** On webgpu: our own WGSL programs (the default), or tfjs operations, which are the reference on every backend. */
-  operations?: 'wgsl' | 'tfjs';
+  /** Programs of our own (the default; there are none for cpu), or tfjs operations, which are the reference on every backend. */
+  operations?: 'own' | 'tfjs';
   /** Instead of `navigator.gpu`: Dawn in Node. */
   gpu?: GPU;
   /** Where the three .wasm files are: a folder's address, or each file's by name. */
@@ -18,9 +20,10 @@ const NEVER = new Promise<never>(() => {});
 
 /** Throws `WEBGPU_UNAVAILABLE` when there is no adapter, `BACKEND_FAILED` when the backend does not start. */
 export async function createKernels(options: KernelOptions): Promise<Kernels> {
+  const { operations = 'own' } = options;
   try {
-    if (options.backend === 'webgpu') return await createWebGpu(options.gpu ?? globalThis.navigator?.gpu, options.operations ?? 'wgsl');
-    if (options.backend === 'wasm') return await createWasm(options.wasmPaths);
+    if (options.backend === 'webgpu') return await createWebGpu(options.gpu ?? globalThis.navigator?.gpu, operations);
+    if (options.backend === 'wasm') return await createWasm(options.wasmPaths, operations);
     await import('@tensorflow/tfjs-backend-cpu');
     await use('cpu');
     return new TfjsKernels('cpu', 'CPU (JavaScript)', NEVER, () => {});
@@ -34,7 +37,7 @@ async function use(name: string): Promise<void> {
   await tf.ready();
 }
 
-async function createWasm(paths: KernelOptions['wasmPaths']): Promise<Kernels> {
+async function createWasm(paths: KernelOptions['wasmPaths'], operations: 'own' | 'tfjs'): Promise<Kernels> {
   const wasm = await import('@tensorflow/tfjs-backend-wasm');
   if (paths && tf.findBackend('wasm') === null) wasm.setWasmPaths(paths);
   await use('wasm');
@@ -43,7 +46,9 @@ async function createWasm(paths: KernelOptions['wasmPaths']): Promise<Kernels> {
     tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'),
   ]);
   const features = [simd && 'SIMD', threads && 'threads'].filter(Boolean).join(', ');
-  return new TfjsKernels('wasm', `CPU (WebAssembly${features ? `, ${features}` : ''})`, NEVER, () => {});
+  const adapter = `CPU (WebAssembly${features ? `, ${features}` : ''})`;
+  const heap = simd && operations === 'own' ? Heap.find() : null;
+  return heap ? new WasmKernels(heap, adapter, NEVER, () => {}) : new TfjsKernels('wasm', adapter, NEVER, () => {});
 }
 
 /** Limits worth raising to what the adapter has: the defaults bind 128 MiB and eight buffers. */
@@ -57,7 +62,7 @@ const LIMITS = [
   'maxComputeWorkgroupsPerDimension',
 ] as const satisfies (keyof GPUSupportedLimits)[];
 
-async function createWebGpu(gpu: GPU | undefined, operations: 'wgsl' | 'tfjs'): Promise<Kernels> {
+async function createWebGpu(gpu: GPU | undefined, operations: 'own' | 'tfjs'): Promise<Kernels> {
   const adapter = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) {
     const why = gpu ? 'The browser has WebGPU but offers no graphics adapter.' : 'This browser has no WebGPU.';

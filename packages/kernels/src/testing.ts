@@ -9,14 +9,16 @@ const gpu = await dawnGpu();
 
 /**
  * Runs `tests` on cpu, wasm and webgpu; webgpu is skipped, and says so, where Node finds no adapter. `reference`: on tfjs
- * operations on webgpu, too.
+ * operations, too, where there are others.
  */
 export function onEachBackend(tests: (kernels: () => Kernels, backend: Backend) => void, { reference = false } = {}): void {
   const variants = [
     { name: 'cpu', backend: 'cpu' },
     { name: 'wasm', backend: 'wasm' },
-    { name: 'webgpu', backend: 'webgpu', operations: 'wgsl' },
-    ...(reference ? [{ name: 'webgpu on tfjs operations', backend: 'webgpu', operations: 'tfjs' } as const] : []),
+    { name: 'webgpu', backend: 'webgpu' },
+    ...(reference
+      ? (['webgpu', 'wasm'] as const).map((backend) => ({ name: `${backend} on tfjs operations`, backend, operations: 'tfjs' }) as const)
+      : []),
   ] as const;
   for (const variant of variants) {
     const { name, backend } = variant;
