@@ -49,6 +49,14 @@ const PRESETS: readonly Preset[] = [
     // Twice nanoGPT's rate: SwiGLU and RMSNorm bear it, and it is the better one by far at this budget (docs/convergence.md).
     optimizer: { ...OPTIMIZER, peakLearningRate: 2e-3, minimumLearningRate: 2e-4 },
   },
+  {
+    // nanoGPT's published run on a GPU, without its dropout.
+    name: 'mini',
+    shape: { vocabulary: 256, width: 384, layers: 6, heads: 6, keyValueHeads: 6, hidden: 1024, context: 256 },
+    sequences: 4,
+    microbatchesPerStep: 16,
+    optimizer: { ...OPTIMIZER, decaySteps: 5000 },
+  },
 ];
 
 /** Throws `CONFIG_INVALID` with the names there are. */
