@@ -156,7 +156,12 @@ export class TfjsKernels implements Kernels {
   /** Matrices, or stacks of them. XNNPACK multiplies ten times slower when it has to transpose by itself. */
   private product<T extends tf.Tensor>(a: T, b: T, transposeA = false, transposeB = false): T {
     if (this.backend === 'webgpu') return tf.matMul(a, b, transposeA, transposeB);
-    return tf.matMul(transposeA ? transposed(a) : a, transposeB ? transposed(b) : b);
+    return tf.matMul(transposeA ? this.transposed(a) : a, transposeB ? this.transposed(b) : b);
+  }
+
+  /** Of the last two axes. */
+  protected transposed<T extends tf.Tensor>(x: T): T {
+    return tf.transpose(x, x.rank === 2 ? [1, 0] : [0, 2, 1]);
   }
 
   private tablesOf(shape: AttentionShape): AttentionTables {
@@ -184,10 +189,6 @@ export class TfjsKernels implements Kernels {
 /** Mean of each row `[n, 1]`. */
 function rowMean(x: tf.Tensor2D): tf.Tensor2D {
   return tf.mean(x, 1, true);
-}
-
-function transposed<T extends tf.Tensor>(x: T): T {
-  return tf.transpose(x, x.rank === 2 ? [1, 0] : [0, 2, 1]);
 }
 
 /** `[n,V]`. Made as integers and converted: tfjs wasm writes integer bits whatever type is asked for. */

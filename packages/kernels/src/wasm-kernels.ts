@@ -6,6 +6,7 @@ import { rotaryAngles } from './tables.ts';
 import { TfjsKernels } from './tfjs.ts';
 import { type AttentionProgram, attentionProgram } from './wasm/attention.ts';
 import type { Heap } from './wasm/heap.ts';
+import { type RowPrograms, rowPrograms } from './wasm/rows.ts';
 
 interface Attention {
   program: AttentionProgram;
@@ -14,17 +15,64 @@ interface Attention {
 
 export class WasmKernels extends TfjsKernels {
   private readonly heap: Heap;
+  private readonly rows: RowPrograms;
   private readonly attentions = new Map<string, Attention>();
 
   constructor(heap: Heap, adapter: string, lost: Promise<SwarmError>, release: () => void) {
     super('wasm', adapter, lost, release);
     this.heap = heap;
+    this.rows = rowPrograms(heap.memory);
   }
 
   override close(): void {
     for (const { angles } of this.attentions.values()) angles.dispose();
     this.attentions.clear();
     super.close();
+  }
+
+  override rmsNorm(x: Tensor, gain: Tensor): ReturnType<Kernels['rmsNorm']> {
+    const [rows, width] = x.shape as [number, number];
+    const [y, inverse] = [this.heap.make(x.shape), this.heap.make([rows, 1])];
+    this.rows.rmsNorm(...this.addresses(x, gain, y, inverse), rows, width);
+    return { y, inverse };
+  }
+
+  override rmsNormBackward(x: Tensor, gain: Tensor, inverse: Tensor, dy: Tensor): ReturnType<Kernels['rmsNormBackward']> {
+    const [rows, width] = x.shape as [number, number];
+    const [dx, dgain] = [this.heap.make(x.shape), this.heap.make([width])];
+    this.rows.rmsNormBackward(...this.addresses(x, gain, inverse, dy, dx, dgain), rows, width);
+    return { dx, dgain };
+  }
+
+  override swiglu(gate: Tensor, up: Tensor): Tensor {
+    const y = this.heap.make(gate.shape);
+    this.rows.swiglu(...this.addresses(gate, up, y), y.size);
+    return y;
+  }
+
+  override swigluBackward(gate: Tensor, up: Tensor, dy: Tensor): ReturnType<Kernels['swigluBackward']> {
+    const [dgate, dup] = [this.heap.make(gate.shape), this.heap.make(gate.shape)];
+    this.rows.swigluBackward(...this.addresses(gate, up, dy, dgate, dup), dgate.size);
+    return { dgate, dup };
+  }
+
+  override crossEntropy(logits: Tensor, targets: Tensor): ReturnType<Kernels['crossEntropy']> {
+    const [rows, vocabulary] = logits.shape as [number, number];
+    const [dlogits, sums] = [this.heap.make(logits.shape), this.heap.make([rows, 2])];
+    this.rows.crossEntropy(...this.addresses(logits, targets, dlogits, sums), rows, vocabulary);
+    const told = this.heap.view(sums);
+    let lossSum = 0;
+    for (let row = 0; row < rows; row++) lossSum += Math.log(told[2 * row]!) - told[2 * row + 1]!;
+    sums.dispose();
+    return { lossSum: tf.scalar(lossSum), dlogits };
+  }
+
+  protected override transposed<T extends tf.Tensor>(x: T): T {
+    if (x.rank !== 2) return super.transposed(x);
+    const [rows, columns] = x.shape as [number, number];
+    const y = this.heap.make([columns, rows]);
+    this.rows.transpose(...this.addresses(x, y), rows, columns);
+    return y as T;
   }
 
   override attention(query: Tensor, key: Tensor, value: Tensor, shape: AttentionShape): ReturnType<Kernels['attention']> {

@@ -66,6 +66,7 @@ export const f32 = {
   div: binary('f32', [0x95]),
   max: binary('f32', [0x97]),
   sqrt: unary('f32', [0x91]),
+  fromInt: unary<'i32', 'f32'>('f32', [0xb2]),
   load: (address: I32, offset = 0): F32 => made('f32', address.code, 0x2a, 2, unsigned(offset)),
 };
 
@@ -97,6 +98,15 @@ export const v128 = {
   truncate: unary('v128', simd(0xf8)),
   addInt: binary('v128', simd(0xae)),
   shiftLeftInt: (a: V128, bits: number): V128 => made('v128', a.code, 0x41, signed(bits), simd(0xab)),
+  /** Places 0 to 3 of a, 4 to 7 of b. */
+  shuffle: (a: V128, b: V128, places: readonly [number, number, number, number]): V128 =>
+    made(
+      'v128',
+      a.code,
+      b.code,
+      simd(0x0d),
+      places.flatMap((place) => [0, 1, 2, 3].map((byte) => 4 * place + byte)),
+    ),
   /** The sum of the four, always in the same order. */
   sum: (a: Local<'v128'>): F32 =>
     f32.add(f32.add(v128.lane(a.value, 0), v128.lane(a.value, 2)), f32.add(v128.lane(a.value, 1), v128.lane(a.value, 3))),

@@ -33,4 +33,9 @@ export class Heap {
   address({ dataId }: tf.Tensor): number {
     return this.backend.dataIdMap.get(dataId).memoryOffset;
   }
+
+  /** Its elements where they lie: until the next tensor is made, which may move the memory. */
+  view(tensor: tf.Tensor): Float32Array {
+    return new Float32Array(this.memory.buffer, this.address(tensor), tensor.size);
+  }
 }
