@@ -9,6 +9,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   'packages/model': ['kernels', 'protocol'],
   'packages/codecs': ['protocol'],
   'packages/reduce': ['protocol'],
+  'packages/audit': ['codecs', 'kernels', 'model', 'protocol'],
   'packages/coordinator': ['protocol'],
   'packages/store': ['protocol'],
   'packages/chain': ['protocol', 'store'],

@@ -1,3 +1,4 @@
+export * from './audit.ts';
 export * from './chain.ts';
 export * from './device.ts';
 export * from './errors.ts';

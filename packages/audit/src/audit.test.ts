@@ -1,0 +1,106 @@
+/** Honest work passes whoever computes it again, exact things are exact, and false things fail by name. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { audit } from './audit.ts';
+import type { Evidence, StageWork } from './evidence.ts';
+import { LIMITS, RUN, rehearsalOf, replayerOn } from './for-tests.ts';
+import type { Replayed, Replayer } from './replay.ts';
+import { evidenceOf } from './zoo/index.ts';
+
+describe('an audit', () => {
+  let replayer: Replayer;
+  /** Of the second step, by stage. */
+  let works: StageWork[];
+  let done: Replayed[];
+  let evidence: Evidence[];
+  const verdictOf = (of: Evidence) => audit(replayer, RUN, of, LIMITS);
+
+  beforeAll(async () => {
+    replayer = await replayerOn('wasm');
+    const rehearsal = rehearsalOf((_, work) => replayer.replay(work));
+    await rehearsal.step();
+    works = await rehearsal.step();
+    done = [];
+    for (const work of works) done.push(await replayer.replay(work));
+    evidence = await Promise.all(works.map((work, i) => evidenceOf(work, done[i]!)));
+  });
+
+  it('passes honest work of every stage, and compares all of it', async () => {
+    const verdicts = [];
+    for (const of of evidence) verdicts.push(await verdictOf(of));
+    expect(verdicts.map(({ outcome }) => outcome)).toEqual(['passed', 'passed', 'passed']);
+    // Four microbatches: outputs and a sum; outputs, input gradients and a sum; input gradients, losses and a sum.
+    expect(verdicts.map(({ compared }) => compared)).toEqual([5, 9, 9]);
+    // The same thread, the same bits.
+    expect(verdicts.flatMap(({ checks }) => checks.map(({ relativeL2 }) => relativeL2)).every((error) => error === 0)).toBe(true);
+  });
+
+  it('passes a single receipt, and a step without a gradient', async () => {
+    const of = evidence[1]!;
+    expect(await verdictOf({ ...of, leases: of.leases.slice(0, 1), gradient: null })).toMatchObject({ outcome: 'passed', compared: 1 });
+  });
+
+  it.each([
+    ['one element of an output', ({ outcomes }: Replayed) => outcomes[0]!.output!.fill(0.5, 7, 8), /activations of microbatch 4 is off by/],
+    [
+      'a loss',
+      ({ outcomes }: Replayed) => Object.assign(outcomes[0]!, { lossSum: outcomes[0]!.lossSum! * 1.001 }),
+      /loss of microbatch 4 is off by 1.0e-3/,
+    ],
+    ['an element of the gradient sum', ({ gradient }: Replayed) => gradient!.fill(9, 3, 4), /gradient sum is off by/],
+    ['NaN', ({ gradient }: Replayed) => gradient!.fill(Number.NaN), /gradient sum has nothing in common/],
+  ])('fails %s that is false', async (what, falsify, finding) => {
+    const stage = what === 'a loss' ? 2 : 0;
+    const sent = structuredClone(done[stage]!);
+    falsify(sent);
+    const verdict = await verdictOf(await evidenceOf(works[stage]!, sent));
+    expect(verdict.outcome).toBe('failed');
+    expect(verdict.finding).toMatch(finding);
+    expect(verdict.checks.filter(({ passed }) => !passed)).toHaveLength(1);
+  });
+
+  it('fails a gradient of nothing, and one that leaves a microbatch out', async () => {
+    const nothing = { ...evidence[0]!, leases: evidence[0]!.leases.map((lease) => ({ ...lease, inSum: false })) };
+    expect((await verdictOf(nothing)).outcome).toBe('failed');
+    const fewer = { ...works[0]!, leases: works[0]!.leases.map((lease, i) => ({ ...lease, inSum: lease.inSum && i % 2 === 0 })) };
+    const { gradient } = await replayer.replay(fewer);
+    expect((await verdictOf({ ...evidence[0]!, gradient })).outcome).toBe('failed');
+  });
+
+  it('blames nobody for evidence that is not what was signed', async () => {
+    const of = evidence[1]!;
+    const [first, ...rest] = of.leases;
+    const other = first!.input.slice() as Float32Array<ArrayBuffer>;
+    other[0]! += 1;
+    const stored = { ...of, leases: [{ ...first!, input: other }, ...rest] };
+    expect(await verdictOf(stored)).toMatchObject({ outcome: 'void', finding: expect.stringContaining('input of microbatch 4') });
+    const relayed = { ...of, leases: [{ ...first!, output: other }, ...rest] };
+    expect(await verdictOf(relayed)).toMatchObject({ outcome: 'void', finding: expect.stringContaining('output of microbatch 4') });
+    const parameters = of.parameters.slice();
+    parameters[0]! += 1;
+    expect(await verdictOf({ ...of, parameters })).toMatchObject({ outcome: 'void', finding: expect.stringContaining('parameters') });
+  });
+
+  it('takes a misshapen answer for what it is', async () => {
+    const sent = structuredClone(done[1]!);
+    sent.outcomes[0]!.output = new Float32Array(3);
+    expect((await verdictOf(await evidenceOf(works[1]!, sent))).outcome).toBe('failed');
+  });
+});
+
+it.each(['f16', 'int8', 'int4'] as const)('holds %s against %s, as it was written for the wire', async (boundary) => {
+  const run = { ...RUN, boundary };
+  const made = await replayerOn('wasm', run);
+  const [, middle] = await rehearsalOf((_, work) => made.replay(work), run).step();
+  const evidence = await evidenceOf(middle!, await made.replay(middle!));
+  expect(evidence.leases[0]!.output).toBeInstanceOf(Uint8Array);
+  expect(await audit(made, run, evidence, LIMITS)).toMatchObject({ outcome: 'passed' });
+});
+
+it('passes on wasm what was computed on cpu', async () => {
+  const cpu = await replayerOn('cpu');
+  const [, middle] = await rehearsalOf((_, work) => cpu.replay(work)).step();
+  const evidence = await evidenceOf(middle!, await cpu.replay(middle!));
+  const verdict = await audit(await replayerOn('wasm'), RUN, evidence, LIMITS);
+  expect(verdict.outcome).toBe('passed');
+  expect(verdict.checks.some(({ relativeL2 }) => relativeL2 > 0)).toBe(true);
+});

@@ -1,0 +1,28 @@
+/** One audit: evidence in, verdict out. */
+import { type AuditVerdict, SwarmError } from '@starling/protocol';
+import type { AuditedRun, Evidence } from './evidence.ts';
+import { doubtOf, judge } from './judge.ts';
+import type { Limits } from './limits.ts';
+import type { Replayer } from './replay.ts';
+
+/** What is wrong with the evidence is no fault of the miner's: the verdict is `void`. Device losses and the like are thrown. */
+export async function audit(replayer: Replayer, run: AuditedRun, evidence: Evidence, limits: Limits): Promise<AuditVerdict> {
+  const started = performance.now();
+  const none = (finding: string): AuditVerdict => ({
+    outcome: 'void',
+    finding,
+    checks: [],
+    compared: 0,
+    computeMs: performance.now() - started,
+  });
+  const doubt = await doubtOf(evidence);
+  if (doubt) return none(doubt);
+  try {
+    const replayed = await replayer.replay(evidence);
+    const judgement = judge(run, evidence, replayed, limits);
+    return { ...judgement, computeMs: performance.now() - started };
+  } catch (error) {
+    if (error instanceof SwarmError && ['TENSOR_SHAPE', 'TENSOR_NOT_FINITE'].includes(error.code)) return none(error.message);
+    throw error;
+  }
+}

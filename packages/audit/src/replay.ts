@@ -1,0 +1,95 @@
+/** Computes leases again, as a miner would: on the real stage, from the parameters of the version and the stored inputs. */
+import { type Crossing, crossingOf, type Vector } from '@starling/codecs';
+import type { Kernels } from '@starling/kernels';
+import { Stage } from '@starling/model';
+import { type StageSpec, SwarmError, type TensorData } from '@starling/protocol';
+import type { AuditedRun, GivenLease, StageWork } from './evidence.ts';
+
+/** What one lease comes to. */
+export interface Outcome {
+  /** As it crosses the wire; null where the stage has none. */
+  output: TensorData | null;
+  lossSum: number | null;
+}
+
+export interface Replayed {
+  /** In the order of the leases. */
+  outcomes: Outcome[];
+  /** Sum over the leases that are in it `[n]`; null when there are none. */
+  gradient: Vector | null;
+}
+
+/** The one place where audits make a stage. */
+const makeStage = async (kernels: Kernels, run: AuditedRun, spec: StageSpec): Promise<Stage> =>
+  new Stage(kernels, run.model, spec, { sequences: run.sequences });
+
+const tokensOf = (tensor: TensorData | null): Int32Array<ArrayBuffer> | undefined => {
+  if (tensor === null) return undefined;
+  if (tensor instanceof Float32Array) throw new SwarmError('TENSOR_SHAPE', 'Tokens are int32 or uint8.');
+  return tensor instanceof Int32Array ? tensor : Int32Array.from(tensor);
+};
+
+export class Replayer {
+  private readonly kernels: Kernels;
+  private readonly run: AuditedRun;
+  private readonly crossing: Crossing;
+  /** The stage used last, loaded. */
+  private loaded: { index: number; hash: string; stage: Stage } | null = null;
+
+  constructor(kernels: Kernels, run: AuditedRun) {
+    this.kernels = kernels;
+    this.run = run;
+    this.crossing = crossingOf(run);
+  }
+
+  /** Throws `TENSOR_SHAPE` for work that does not fit the run. One at a time. */
+  async replay(work: StageWork): Promise<Replayed> {
+    const stage = await this.load(work);
+    const outcomes: Outcome[] = [];
+    let summed = false;
+    stage.resetGradient();
+    for (const lease of work.leases) {
+      const { gradient, ...outcome } = await this.compute(stage, this.run.stages[work.stage]!, lease);
+      if (gradient && lease.inSum) {
+        stage.accumulate(gradient);
+        summed = true;
+      } else if (gradient) stage.discard(gradient);
+      outcomes.push(outcome);
+    }
+    return { outcomes, gradient: summed ? await stage.takeGradient() : null };
+  }
+
+  dispose(): void {
+    this.loaded?.stage.dispose();
+    this.loaded = null;
+  }
+
+  private async load({ stage: index, parameters, parameterHash }: StageWork): Promise<Stage> {
+    if (this.loaded?.index !== index) {
+      this.dispose();
+      const spec = this.run.stages[index];
+      if (!spec) throw new SwarmError('TENSOR_SHAPE', `The run has no stage ${index}.`);
+      this.loaded = { index, hash: '', stage: await makeStage(this.kernels, this.run, spec) };
+    }
+    if (this.loaded.hash !== parameterHash) {
+      this.loaded.stage.load(parameters);
+      this.loaded.hash = parameterHash;
+    }
+    return this.loaded.stage;
+  }
+
+  private async compute(stage: Stage, { isFirst, isLast }: StageSpec, { kind, input, tokens, upstream }: GivenLease) {
+    const { crossing } = this;
+    const values = isFirst ? tokensOf(input)! : crossing.unpack(input);
+    const known = tokensOf(tokens);
+    const pack = (x: Vector | null) => x && crossing.pack(x);
+    if (kind === 'backward') {
+      if (!upstream) throw new SwarmError('TENSOR_SHAPE', 'A backward needs the gradient of its output, or targets.');
+      const result = await stage.backward(values, isLast ? tokensOf(upstream)! : crossing.unpack(upstream), known);
+      return { output: pack(result.inputGradient), lossSum: result.lossSum, gradient: result.gradient };
+    }
+    if (!isLast) return { output: pack(await stage.forward(values, known)), lossSum: null, gradient: null };
+    if (!upstream) throw new SwarmError('TENSOR_SHAPE', 'A loss needs targets.');
+    return { output: null, lossSum: await stage.loss(values, tokensOf(upstream)!, known), gradient: null };
+  }
+}
