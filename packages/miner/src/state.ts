@@ -46,3 +46,34 @@ export interface MinerState {
   /** Live tensors and their bytes on the backend: flat while mining. */
   memory: { tensors: number; bytes: number };
 }
+
+/** Before anything is known of the server or the device. `now` in Unix ms. */
+export function initialState(name: string, now: number): MinerState {
+  return {
+    activity: 'connecting',
+    reason: null,
+    since: now,
+    backend: null,
+    adapter: null,
+    fallback: null,
+    minerId: null,
+    name,
+    stage: null,
+    stages: null,
+    layers: null,
+    version: null,
+    parameterHash: null,
+    parameters: null,
+    session: null,
+    waiting: null,
+    microbatches: 0,
+    surplus: 0,
+    tokens: 0,
+    tokensPerSecond: 0,
+    rejected: 0,
+    spent: { compute: 0, wire: 0, merge: 0, wait: 0 },
+    refusals: [],
+    error: null,
+    memory: { tensors: 0, bytes: 0 },
+  };
+}

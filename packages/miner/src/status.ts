@@ -1,6 +1,6 @@
 /** What a miner shows of itself, and where its time goes. */
 import { type Activity, explain, Rate, type SwarmError, type Waiting } from '@starling/protocol';
-import type { MinerState, Phase } from './state.ts';
+import { initialState, type MinerState, type Phase } from './state.ts';
 
 const REFUSALS_SHOWN = 20;
 /** Progress is told to the server at most this often; it only feeds pages. */
@@ -39,7 +39,7 @@ export class Status {
 
   constructor(name: string, ports: StatusPorts) {
     this.ports = ports;
-    this.current = initialState(name);
+    this.current = initialState(name, Date.now());
   }
 
   get state(): MinerState {
@@ -102,34 +102,4 @@ export class Status {
   close(): void {
     if (this.timer) clearTimeout(this.timer);
   }
-}
-
-function initialState(name: string): MinerState {
-  return {
-    activity: 'connecting',
-    reason: null,
-    since: Date.now(),
-    backend: null,
-    adapter: null,
-    fallback: null,
-    minerId: null,
-    name,
-    stage: null,
-    stages: null,
-    layers: null,
-    version: null,
-    parameterHash: null,
-    parameters: null,
-    session: null,
-    waiting: null,
-    microbatches: 0,
-    surplus: 0,
-    tokens: 0,
-    tokensPerSecond: 0,
-    rejected: 0,
-    spent: { compute: 0, wire: 0, merge: 0, wait: 0 },
-    refusals: [],
-    error: null,
-    memory: { tensors: 0, bytes: 0 },
-  };
 }

@@ -1,5 +1,5 @@
 /** The page's side of mining: one worker at a time, its newest state, and what automation reads. */
-import type { MinerState } from '@starling/miner';
+import { initialState, type MinerState } from '@starling/miner/state';
 import { ERROR_HINTS, type ErrorCode } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
 import type { FromWorker, ToWorker } from '../worker-messages.ts';
@@ -115,33 +115,7 @@ function expose(next: MinerState): void {
   dataset.minerMicrobatches = String(next.microbatches);
 }
 
-const connecting = (name: string): MinerState => ({
-  activity: 'connecting',
-  reason: 'Loading the miner.',
-  since: Date.now(),
-  backend: null,
-  adapter: null,
-  fallback: null,
-  minerId: null,
-  session: null,
-  waiting: null,
-  name,
-  stage: null,
-  stages: null,
-  layers: null,
-  version: null,
-  parameterHash: null,
-  parameters: null,
-  microbatches: 0,
-  surplus: 0,
-  tokens: 0,
-  tokensPerSecond: 0,
-  rejected: 0,
-  spent: { compute: 0, wire: 0, merge: 0, wait: 0 },
-  refusals: [],
-  error: null,
-  memory: { tensors: 0, bytes: 0 },
-});
+const connecting = (name: string): MinerState => ({ ...initialState(name, Date.now()), reason: 'Loading the miner.' });
 
 const stopped = (error: MinerState['error']): MinerState => ({
   ...(state ?? connecting('')),
