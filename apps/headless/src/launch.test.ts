@@ -97,12 +97,19 @@ describe('command line', () => {
       software: false,
       headless: false,
     });
+    expect(parseMineArgs(['--json', '--metrics-port=9100'])).toMatchObject({ json: true, metricsPort: 9100 });
     expect(parseMineArgs(['--help'])).toBe('help');
   });
-  test.each([['--frobnicate'], ['--count=0'], ['--count=two'], ['--url=elsewhere'], ['--backend=cpu'], ['extra'], ['--gpu', '--software']])(
-    '%s %s is refused',
-    (...argv) => {
-      expect(() => parseMineArgs(argv)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
-    },
-  );
+  test.each([
+    ['--frobnicate'],
+    ['--count=0'],
+    ['--count=two'],
+    ['--url=elsewhere'],
+    ['--backend=cpu'],
+    ['extra'],
+    ['--gpu', '--software'],
+    ['--metrics-port=70000'],
+  ])('%s %s is refused', (...argv) => {
+    expect(() => parseMineArgs(argv)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+  });
 });

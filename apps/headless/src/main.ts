@@ -1,15 +1,10 @@
 /** `npm run mine`: headless miners for a server elsewhere, with a line per miner every ten seconds. */
 import { SwarmError } from '@starling/protocol';
-import { launchMiners, type Miners } from './launch.ts';
+import { launchMiners } from './launch.ts';
 import { MINE_HELP, parseMineArgs } from './options.ts';
+import { jsonLine, serveMetrics, textLine } from './report.ts';
 
 const REPORT_EVERY = 10_000; // ms
-
-async function report(miners: Miners): Promise<void> {
-  for (const { name, activity, backend, stage, microbatches } of await miners.pages()) {
-    console.log(`${name}  ${activity}  ${backend || '–'}  ${stage === null ? 'no stage' : `stage ${stage}`}  ${microbatches} microbatches`);
-  }
-}
 
 async function main(): Promise<void> {
   const options = parseMineArgs(process.argv.slice(2));
@@ -17,11 +12,16 @@ async function main(): Promise<void> {
     console.log(MINE_HELP);
     return;
   }
-  const miners = await launchMiners({ ...options, onEvent: ({ message }) => console.log(message) });
-  console.log(
-    `Mining for ${options.url} with ${options.count} tab${options.count > 1 ? 's' : ''}; WebGPU adapter: ${miners.adapter() ?? 'none'}`,
-  );
-  const timer = setInterval(() => report(miners), REPORT_EVERY);
+  const { json, metricsPort } = options;
+  const say = (text: string, entry: object) => console.log(json ? jsonLine(Date.now(), entry) : text);
+  const miners = await launchMiners({ ...options, onEvent: (event) => say(event.message, event) });
+  const adapter = miners.adapter();
+  const tabs = `${options.count} tab${options.count > 1 ? 's' : ''}`;
+  const { url, count } = options;
+  say(`Mining for ${url} with ${tabs}; WebGPU adapter: ${adapter ?? 'none'}`, { kind: 'started', url, count, adapter });
+  const timer = setInterval(async () => {
+    for (const page of await miners.pages()) say(textLine(page), { kind: 'miner', ...page });
+  }, REPORT_EVERY);
   let asked = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
@@ -29,7 +29,10 @@ async function main(): Promise<void> {
       miners.close();
     });
   }
+  const scraped = metricsPort === null ? null : await serveMetrics(metricsPort, miners.pages);
   await miners.closed;
+  scraped?.closeAllConnections();
+  scraped?.close();
   clearInterval(timer);
   if (!asked) process.exitCode = 1;
 }

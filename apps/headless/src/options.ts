@@ -16,6 +16,8 @@ Mines with tabs of a headless Chromium, until Ctrl-C.
   --software                 WebGPU on the CPU (SwiftShader), whatever GPU there is
   --name NAME                miners are called NAME-1, NAME-2, … (headless)
   --window                   show the browser
+  --json                     log lines as JSON, one object each
+  --metrics-port PORT        Prometheus metrics at http://127.0.0.1:PORT/metrics
   --help                     this text
 `;
 
@@ -27,11 +29,20 @@ const OPTIONS = {
   software: { type: 'boolean' },
   name: { type: 'string' },
   window: { type: 'boolean' },
+  json: { type: 'boolean', default: false },
+  'metrics-port': { type: 'string' },
   help: { type: 'boolean' },
 } as const;
 
+export interface MineOptions extends LaunchOptions {
+  /** Log lines are JSON objects. */
+  json: boolean;
+  /** Where metrics are served; null: nowhere. */
+  metricsPort: number | null;
+}
+
 /** Throws `CONFIG_INVALID` for what it does not know. */
-export function parseMineArgs(argv: string[]): LaunchOptions | 'help' {
+export function parseMineArgs(argv: string[]): MineOptions | 'help' {
   const invalid = (message: string) => new SwarmError('CONFIG_INVALID', message);
   const values = (() => {
     try {
@@ -46,6 +57,9 @@ export function parseMineArgs(argv: string[]): LaunchOptions | 'help' {
   const backend = BACKENDS.find((known) => known === values.backend);
   if (!backend) throw invalid(`--backend needs one of ${BACKENDS.join(', ')}, not "${values.backend}".`);
   if (values.gpu && values.software) throw invalid('--gpu and --software exclude each other.');
+  const port = values['metrics-port'];
+  if (port !== undefined && !(/^[1-9]\d{0,4}$/.test(port) && Number(port) < 65_536))
+    throw invalid(`--metrics-port needs a port from 1 to 65535, not "${port}".`);
   return {
     url: values.url,
     count: Number(values.count),
@@ -53,5 +67,7 @@ export function parseMineArgs(argv: string[]): LaunchOptions | 'help' {
     software: values.software ? true : values.gpu ? false : undefined,
     headless: !values.window,
     namePrefix: values.name,
+    json: values.json,
+    metricsPort: port === undefined ? null : Number(port),
   };
 }
