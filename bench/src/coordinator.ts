@@ -7,7 +7,8 @@ import { environment, type Report, type Row } from './report.ts';
 import { wireRows } from './wire.ts';
 
 const STAGES = 16;
-const SUM = { gradient: 'g', norm: 1, tokens: 1 };
+/** Every gradient and every sum. */
+const HASH = 'ab'.repeat(32);
 const FACTS = { name: '', backend: 'cpu', adapter: '' } as const;
 /** Inputs handled before the clock starts, and then while it runs. */
 const WARM_UP = 20_000;
@@ -31,6 +32,8 @@ class Loop {
         validateEvery: 1,
         steps: 0,
         tokensPerMicrobatch: 1,
+        // 64 shards.
+        reduction: { parameters: new Array<number>(STAGES).fill(2 ** 18), codec: 'f32', merged: 'f32', medianClip: null, spotCheck: 0.05 },
         version: 0,
         parameterHashes: Array.from({ length: STAGES }, () => 'p0'),
         leasePrefix: 'b',
@@ -62,14 +65,24 @@ class Loop {
       const { minerId, lease } = effect;
       this.inputs.push({ type: 'receipt', minerId, leaseId: lease.id, outputHash: 'h', lossSum: 1, computeMs: 5 });
     } else if (effect.type === 'collect') {
-      const { minerId, stage, version, round, microbatches } = effect;
-      this.inputs.push({ type: 'contribution', minerId, stage, version, round, microbatches, gradient: 'g' });
-    } else if (effect.type === 'reduce') {
+      const { minerId, stage, version, round, microbatches, shards } = effect;
+      const upload = { hashes: new Array<string>(shards).fill(HASH), squares: new Array<number>(shards).fill(1) };
+      this.inputs.push({ type: 'contribution', minerId, stage, version, round, microbatches, ...upload });
+    } else if (effect.type === 'draw') {
       const { stage, version } = effect;
-      this.inputs.push({ type: 'summed', stage, version, ...SUM });
+      this.inputs.push({ type: 'seed', stage, version, seed: HASH, secretSeed: HASH });
+    } else if (effect.type === 'reduce') {
+      const { minerId, stage, version, round, shard } = effect;
+      this.inputs.push({ type: 'result', minerId, stage, version, round, shard, hash: HASH });
+    } else if (effect.type === 'recompute') {
+      const { stage, version, round, shard } = effect;
+      this.inputs.push({ type: 'recomputed', stage, version, round, shard, hash: HASH });
+    } else if (effect.type === 'sum') {
+      const { stage, version, shards, tokens } = effect;
+      this.inputs.push({ type: 'summed', stage, version, shards, tokens, norm: 1 });
     } else if (effect.type === 'apply') {
       const version = effect.version + 1;
-      this.inputs.push({ type: 'merged', stage: effect.stage, version, parameterHash: `p${version}`, ...SUM, clipNorm: 1 });
+      this.inputs.push({ type: 'merged', stage: effect.stage, version, parameterHash: `p${version}`, ...effect.summed, clipNorm: 1 });
     } else if (effect.type === 'distribute') {
       const {
         minerId,

@@ -4,7 +4,7 @@
  * every stage comes out with the same bits.
  */
 import { crossingOf } from '@starling/codecs';
-import type { Contributed, Effect, Input } from '@starling/coordinator';
+import { type Contributed, contributionsIn, type Effect, type Input } from '@starling/coordinator';
 import { createKernels } from '@starling/kernels';
 import { nodeWasmPath } from '@starling/kernels/node';
 import { applyAdamW, initialParameters, layoutOf, normOf, optimizerNumbers, presetOf, Stage, sumGradients } from '@starling/model';
@@ -49,7 +49,7 @@ export async function readRun(where: string): Promise<LoggedRun> {
       inner.handle = (input: Input, now: number): Effect[] => {
         const effects = handle(input, now);
         for (const effect of effects) {
-          if (effect.type === 'reduce') pending.set(effect.stage, effect.contributions);
+          if (effect.type === 'sum') pending.set(effect.stage, contributionsIn(inner.coordinator.stage(effect.stage)));
           if (effect.type === 'settled') receipts[effect.outcome] += 1;
           if (effect.type === 'release' && input.type === 'merged') {
             const { stage, version, parameterHash } = input;

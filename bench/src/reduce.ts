@@ -3,7 +3,7 @@
  * when reducers fail, and what a miner sends and fetches, beside what other schemes would.
  */
 import { cutStages, layoutOf, presetOf } from '@starling/model';
-import { type ButterflyConfig, CODECS, type CodecName, seedsOf } from '@starling/reduce';
+import { type ButterflyConfig, CODECS, type CodecName, pairsOf, seedsOf } from '@starling/reduce';
 import { type Behaviour, Draw, SOUND, type Traffic, VirtualMerge } from '@starling/reduce/testing';
 import { environment, type Report, type Row } from './report.ts';
 
@@ -21,6 +21,7 @@ function configOf(members: number, codec: CodecName): ButterflyConfig {
   return {
     ...{ stage: 1, version: 0, parameters: layoutOf(shape, cutStages(shape, STAGES)[1]!).size, codec, merged: 'bf16' },
     ...{ clip: null, spotCheck: 0, excludeLiars: true, redraws: MEMBERS },
+    shards: pairsOf(members),
     members: Array.from({ length: members }, (_, i) => ({ id: `m${i}`, tokens: 64 })),
     deadlines: { commit: 5_000, upload: 5_000, reduce: 5_000 },
   };

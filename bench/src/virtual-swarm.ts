@@ -17,7 +17,17 @@ import {
   type TokenBatch,
 } from '@starling/model';
 import type { ModelShape, RunConfig, Squeeze, StageSpec } from '@starling/protocol';
-import { alignmentOf, CODECS, type CodecName, cutShards, ErrorFeedback, encodeShards, reduceShard, type Shard } from '@starling/reduce';
+import {
+  alignmentOf,
+  CODECS,
+  type CodecName,
+  cutShards,
+  ErrorFeedback,
+  encodeShards,
+  pairsOf,
+  reduceShard,
+  type Shard,
+} from '@starling/reduce';
 
 type Vector = Float32Array<ArrayBuffer>;
 
@@ -108,7 +118,7 @@ export class VirtualSwarm {
         parameters,
         before: parameters.slice(),
         outerMomentum: variant.outer?.momentum ? new Float32Array(size) : null,
-        shards: cutShards(size, replicas, alignmentOf(CODECS[variant.gradient], CODECS[variant.merged])),
+        shards: cutShards(size, pairsOf(replicas), alignmentOf(CODECS[variant.gradient], CODECS[variant.merged])),
         replicas: Array.from({ length: replicas }, () => ({
           // Without inner steps replicas are equal at every version: they share one vector of each kind.
           parameters: variant.outer ? parameters.slice() : parameters,

@@ -10,12 +10,14 @@ import {
   type Lease,
   type Merge,
   PROTOCOL_VERSION,
+  type Reduce,
   type Reply,
   type RunSnapshot,
   sha256Hex,
   type Welcome,
 } from '@starling/protocol';
 import { packets } from '@starling/protocol/packets';
+import { ShardedGradient } from '@starling/reduce';
 import { io, type Socket } from 'socket.io-client';
 
 export interface WireTask {
@@ -83,13 +85,13 @@ async function prepareMining({ url, delayMs }: WireTask): Promise<(index: number
   const outputHash = await sha256Hex(activation);
   const last = run.config.stages.length - 1;
   const hashes = run.stages.map((stage) => stage.parameterHash);
-  // A gradient of zeros is one blob for everybody, and changes nothing but by weight decay.
-  const gradients = await Promise.all(
-    run.stages.map(async ({ parameters }) => {
-      const bytes = await encodeFrame(new Float32Array(parameters), [parameters]);
-      return { bytes, name: await sha256Hex(bytes) };
-    }),
-  );
+  const { gradient: codec, merged } = run.config;
+  const gradientOf = (stage: number, count: number) => new ShardedGradient({ codec, merged }, run.stages[stage]!.parameters, count);
+  const put = async (bytes: Uint8Array<ArrayBuffer>, authorization: string): Promise<string> => {
+    const name = await sha256Hex(bytes);
+    await fetch(`${url}/v1/blobs/${name}`, { method: 'PUT', body: bytes, headers: { authorization } });
+    return name;
+  };
 
   const answer = (socket: Socket, { id, kind, stage, inputHash }: Lease) => {
     const hasOutput = kind === 'backward' ? stage > 0 : stage < last;
@@ -115,10 +117,20 @@ async function prepareMining({ url, delayMs }: WireTask): Promise<(index: number
           resolve();
         });
       });
-      socket.on('collect', async ({ stage, version, round, microbatches }: Collect) => {
-        const { bytes, name } = gradients[stage]!;
-        await fetch(`${url}/v1/blobs/${name}`, { method: 'PUT', body: bytes, headers: { authorization } });
-        socket.emit('contribution', { stage, version, round, gradient: name, microbatches }, () => {});
+      socket.on('collect', async ({ stage, version, round, microbatches, shards: count }: Collect) => {
+        // A gradient of zeros is the same blobs for everybody, and changes nothing but by weight decay.
+        const encoded = gradientOf(stage, count).encode(new Float32Array(run.stages[stage]!.parameters));
+        const shards: string[] = [];
+        for (const bytes of encoded) shards.push(await put(bytes, authorization));
+        socket.emit('contribution', { stage, version, round, shards, microbatches }, () => {});
+      });
+      socket.on('reduce', async ({ stage, version, round, shard, shards, contributions }: Reduce) => {
+        const uploads = contributions.map(async ({ hash, scale }) => {
+          const response = await fetch(`${url}/v1/blobs/${hash}`);
+          return { bytes: new Uint8Array(await response.arrayBuffer()), scale };
+        });
+        const sum = gradientOf(stage, shards).reduce(shard, await Promise.all(uploads));
+        socket.emit('reduced', { stage, version, round, shard, hash: await put(sum, authorization) }, () => {});
       });
       socket.on('merge', ({ stage, version, parameterHash }: Merge) => {
         hashes[stage] = parameterHash;

@@ -16,7 +16,7 @@ beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'starling-blobs-'));
 });
 afterEach(() => rm(dir, { recursive: true, force: true }));
-const open = (disk?: FileSystem) => Blobs.open(join(dir, 'blobs'), join(dir, 'temporary'), disk);
+const open = (disk?: FileSystem) => Blobs.open(join(dir, 'blobs'), join(dir, 'temporary'), { uploads: 4, bytes: 1_000 }, disk);
 const onDisk = () => readdir(join(dir, 'blobs'));
 
 describe('served blobs', () => {

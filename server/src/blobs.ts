@@ -5,8 +5,11 @@
 import { SwarmError, sha256Hex } from '@starling/protocol';
 import { DurableFiles, type FileSystem } from './durable-files.ts';
 
-/** Uploads of one miner that no message has named yet; the oldest goes first. It never needs more than two. */
-const UNCLAIMED_PER_MINER = 4;
+/** Uploads of one miner that no message has named yet, at most; the oldest go first. */
+export interface Unclaimed {
+  uploads: number;
+  bytes: number;
+}
 
 export class Blobs {
   /** A blob lives while it has an owner; equal bytes of two owners are one blob. */
@@ -19,17 +22,20 @@ export class Blobs {
   /** What is under way on disk, by name: one thing at a time. */
   private readonly busy = new Map<string, Promise<unknown>>();
 
-  private constructor(files: DurableFiles, folder: string) {
+  private readonly unclaimed: Unclaimed;
+
+  private constructor(files: DurableFiles, folder: string, unclaimed: Unclaimed) {
     this.files = files;
     this.folder = folder;
+    this.unclaimed = unclaimed;
   }
 
   /** `folder` holds the durable ones, `temporary` those being written. Throws `STORE_FAILED` when they cannot be used. */
-  static async open(folder: string, temporary: string, fs?: FileSystem): Promise<Blobs> {
+  static async open(folder: string, temporary: string, unclaimed: Unclaimed, fs?: FileSystem): Promise<Blobs> {
     const files = new DurableFiles(temporary, fs);
     try {
       await files.open(folder);
-      const blobs = new Blobs(files, folder);
+      const blobs = new Blobs(files, folder, unclaimed);
       for (const name of await files.list(folder)) blobs.onDisk.add(name);
       return blobs;
     } catch (error) {
@@ -99,8 +105,19 @@ export class Blobs {
     own.delete(hash);
     own.set(hash, bytes);
     this.uploads.set(minerId, own);
-    if (own.size > UNCLAIMED_PER_MINER) this.dropUpload(minerId, own.keys().next().value!);
+    this.dropOldest(minerId, own);
     await this.write(hash, bytes);
+  }
+
+  /** But never the newest: what is too large by itself is refused before its bytes are read. */
+  private dropOldest(minerId: string, own: ReadonlyMap<string, Uint8Array>): void {
+    let bytes = 0;
+    for (const upload of own.values()) bytes += upload.byteLength;
+    for (const [hash, upload] of own) {
+      if (own.size === 1 || (own.size <= this.unclaimed.uploads && bytes <= this.unclaimed.bytes)) return;
+      bytes -= upload.byteLength;
+      this.dropUpload(minerId, hash);
+    }
   }
 
   /** An upload of this miner, which stays until it is adopted or dropped. Throws `BLOB_NOT_FOUND`. */

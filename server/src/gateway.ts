@@ -29,7 +29,7 @@ import type { Refusals } from './refusals.ts';
 import type { Run, WithTensor } from './run.ts';
 
 /** Why a gradient that was uploaded cannot be summed. */
-const USELESS: ReadonlySet<ErrorCode> = new Set(['FRAME_MALFORMED', 'FRAME_HASH_MISMATCH', 'TENSOR_SHAPE', 'TENSOR_NOT_FINITE']);
+const USELESS: ReadonlySet<ErrorCode> = new Set(['SHARD_MALFORMED', 'BLOB_TOO_LARGE', 'TENSOR_NOT_FINITE']);
 /** Computing it once more would give the same. */
 const HOPELESS: ReadonlySet<ErrorCode> = new Set(['TENSOR_NOT_FINITE', 'LOSS_IMPLAUSIBLE']);
 /** Inline payloads plus the message around them; anything larger is a mistake, and engine.io closes the socket on it. */
@@ -155,6 +155,7 @@ export class Gateway {
     on('ready', (message) => this.settle({ type: 'ready', minerId: joined(), ...message }));
     on('receipt', (message) => this.receipt(joined(), message));
     on('contribution', (message) => this.contribution(joined(), message));
+    on('reduced', (message) => this.reduced(joined(), message));
     on('busy', (message) => this.settle({ type: 'busy', minerId: joined(), ...message }));
     on('applied', (message) => this.settle({ type: 'applied', minerId: joined(), ...message }));
     on('status', ({ activity, reason }) => {
@@ -307,21 +308,41 @@ export class Gateway {
     return { payload: output instanceof Uint8Array ? own : output, frame: own, hash: frame.hash };
   }
 
-  private async contribution(minerId: string, message: Requests['contribution']): Promise<null> {
-    const { stage, version, round, gradient } = message;
-    const settled: Input = { type: 'contribution', minerId, ...message };
-    if (!this.run.coordinator.collectsFrom(minerId, stage, version, round)) return this.settle(settled);
+  private async contribution(minerId: string, { shards, ...message }: Requests['contribution']): Promise<null> {
+    const { run, blobs } = this;
+    const { stage, version, round } = message;
+    const settled = (squares: number[]): Promise<null> =>
+      this.settle({ type: 'contribution', minerId, ...message, hashes: shards, squares });
+    if (!run.coordinator.collectsFrom(minerId, stage, version, round)) return settled([]);
     try {
-      await this.run.readGradient(stage, this.blobs.uploaded(minerId, gradient));
-      if (!this.run.coordinator.collectsFrom(minerId, stage, version, round)) return await this.settle(settled);
-      this.blobs.adopt(minerId, gradient, gradientOwner(stage, version));
-      return await this.settle(settled);
+      const uploads = shards.map((hash) => blobs.uploaded(minerId, hash));
+      const squares = run.inspectGradient(stage, uploads);
+      for (const hash of new Set(shards)) blobs.adopt(minerId, hash, gradientOwner(stage, version));
+      return await settled(squares);
     } catch (error) {
       const fault = SwarmError.from(error);
       if (!USELESS.has(fault.code)) throw fault; // not uploaded yet, or not awaited any more
-      this.blobs.dropUpload(minerId, gradient);
+      for (const hash of shards) blobs.dropUpload(minerId, hash);
       return this.settle({ type: 'spoiled', minerId, stage, version, round, code: fault.code, message: fault.message });
     }
+  }
+
+  private async reduced(minerId: string, message: Requests['reduced']): Promise<null> {
+    const { run, blobs } = this;
+    const { stage, version, shard, hash } = message;
+    if (run.coordinator.reducesFor({ minerId, ...message })) {
+      const bytes = blobs.uploaded(minerId, hash);
+      try {
+        run.inspectResult(stage, shard, bytes);
+      } catch (error) {
+        blobs.dropUpload(minerId, hash);
+        throw error;
+      }
+      blobs.adopt(minerId, hash, gradientOwner(stage, version));
+    } else {
+      blobs.dropUpload(minerId, hash);
+    }
+    return this.settle({ type: 'result', minerId, ...message });
   }
 }
 

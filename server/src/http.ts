@@ -80,6 +80,10 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
   http.get('/v1/run', async () => run.view.snapshot(Date.now()));
   http.get('/v1/run/points', async () => run.view.points);
   http.get('/v1/run/events', async () => run.view.events);
+  http.get<{ Params: { id: string } }>('/v1/runs/:id/agreement', async ({ params }) => {
+    if (params.id !== run.view.config.runId) throw new SwarmError('NOT_FOUND', `This server's run is ${run.view.config.runId}.`);
+    return { stages: run.agreement() };
+  });
   http.get<{ Params: { id: string } }>('/v1/miners/:id', async ({ params }) => {
     const miner = run.view.miner(params.id, Date.now());
     if (!miner) throw new SwarmError('NOT_FOUND', `No miner ${params.id} is here, and none that was has left a trace.`);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseBoundary } from '@starling/codecs';
 import { cutStages, layoutOf, presetOf } from '@starling/model';
 import { type ChainView, type RunConfig, type RunSnapshot, type StepPoint, SwarmError } from '@starling/protocol';
+import { shardCount } from '@starling/reduce';
 import { openStore } from '@starling/store';
 import { Blobs } from './blobs.ts';
 import { openPaymaster } from './chain/open.ts';
@@ -87,15 +88,27 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     validateEvery: options.validateEvery,
     clip: options.clip,
     boundary,
+    gradient: options.gradient,
+    merged: options.merged,
+    medianClip: options.medianClip,
     seed: options.seed,
   };
-  const blobs = await Blobs.open(join(dataDir, 'blobs'), join(dataDir, 'temporary'));
+  const sizes = config.stages.map((stage) => layoutOf(config.model, stage).size);
+  const largest = Math.max(sequences * config.model.context * config.model.width, ...sizes);
+  const identity = await Identity.open(dataDir);
+  const blobs = await Blobs.open(join(dataDir, 'blobs'), join(dataDir, 'temporary'), {
+    // A gradient whose shards are all on the way, and the results of reductions.
+    uploads: 8 + 2 * Math.max(...sizes.map((size) => shardCount(size, options.maxMiners))),
+    bytes: 4 * (4 * largest + 1024),
+  });
   const store = await openStore(options.store ?? join(dataDir, 'log.sqlite'));
   const models = await Models.open(join(dataDir, 'models'), join(dataDir, 'temporary-models'), config.stages.length, fs);
   const { checkpointEvery } = options;
   const run = await Run.open({
     config,
     minMicrobatches,
+    spotCheck: options.spotCheck,
+    secret: Buffer.from(identity.seed('reductions')).toString('hex'),
     corpusHash: corpus.hash,
     optimizer: preset.optimizer,
     sampler,
@@ -110,7 +123,6 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     await store.close();
     throw error;
   });
-  const identity = await Identity.open(dataDir);
   const serverName = options.publicName ?? identity.serverName;
   const refusals = new Refusals(run);
   const paymaster = await openPaymaster({
@@ -124,8 +136,6 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     throw error;
   });
   run.onRound((round) => paymaster.closed(round));
-  const boundaryElements = sequences * config.model.context * config.model.width;
-  const largest = Math.max(boundaryElements, ...config.stages.map((stage) => layoutOf(config.model, stage).size));
   const http = await createHttp({
     run,
     blobs,

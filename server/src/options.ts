@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BOUNDARY_NAMES } from '@starling/codecs';
-import { LONGEST_STEP, type RunConfig, SwarmError } from '@starling/protocol';
+import { GRADIENTS, LONGEST_STEP, type RunConfig, SwarmError } from '@starling/protocol';
 
 export interface ServerOptions {
   /** 0 takes any free port. */
@@ -34,6 +34,13 @@ export interface ServerOptions {
   /** How hidden states cross between stages. */
   /** As `parseBoundary` reads it. */
   boundary: string;
+  /** How gradients are written: by miners, and merged. */
+  gradient: RunConfig['gradient'];
+  merged: RunConfig['merged'];
+  /** A gradient's norm per token is clipped to so many times the median; null: to nothing. */
+  medianClip: number | null;
+  /** Share of merged shards that are computed once more although their reducers agree. */
+  spotCheck: number;
   /** A validation loss is taken every so many steps. */
   validateEvery: number;
   /** A checkpoint is written every so many steps. */
@@ -71,6 +78,10 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   seed: 1,
   clip: 'stage',
   boundary: 'f32',
+  gradient: 'f32',
+  merged: 'f32',
+  medianClip: null,
+  spotCheck: 0.05,
   validateEvery: 10,
   checkpointEvery: 10,
   roundSteps: 5,
@@ -100,6 +111,10 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --steps N                steps until the run is complete, 0 for no end (${DEFAULT_OPTIONS.steps})
   --seed N                 seed of the first parameters and of the data order (${DEFAULT_OPTIONS.seed})
   --boundary NAME          how hidden states cross between stages: ${BOUNDARY_NAMES} (${DEFAULT_OPTIONS.boundary})
+  --gradient NAME          how miners write gradients: ${GRADIENTS.join(', ')} (${DEFAULT_OPTIONS.gradient})
+  --merged NAME            how merged gradients are written: f32 or bf16 (${DEFAULT_OPTIONS.merged})
+  --median-clip X          clip a miner's gradient to X times the median norm of its step; off for none (off)
+  --spot-check X           share of merged shards computed once more here, 0 to 1 (${DEFAULT_OPTIONS.spotCheck})
   --clip NAME              whose norm clips a gradient: stage, or global as one process would (${DEFAULT_OPTIONS.clip})
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
   --checkpoint-every N     steps between checkpoints (${DEFAULT_OPTIONS.checkpointEvery})
@@ -158,7 +173,7 @@ const TEXTS = {
 /** The options on a command line over the defaults, or `'help'`. Throws `CONFIG_INVALID`. */
 export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
   const string = { type: 'string' } as const;
-  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS), 'clip'];
+  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS), 'clip', 'gradient', 'merged', 'median-clip', 'spot-check'];
   let values: Record<string, string | boolean | string[] | undefined>;
   try {
     const options = {
@@ -185,8 +200,21 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
     throw new SwarmError('CONFIG_INVALID', `--chain needs a ws:// or wss:// address, not "${options.chain}".`);
   if (options.genesis !== undefined && !/^(0x)?[0-9a-f]{64}$/.test(options.genesis))
     throw new SwarmError('CONFIG_INVALID', `--genesis needs 64 hex digits, not "${options.genesis}".`);
+  options.gradient = oneOf('gradient', GRADIENTS, values.gradient ?? options.gradient);
+  options.merged = oneOf('merged', ['f32', 'bf16'], values.merged ?? options.merged);
+  const median = values['median-clip'];
+  if (typeof median === 'string') options.medianClip = median === 'off' ? null : numberIn('median-clip', median, 0, 1e6);
+  const share = values['spot-check'];
+  if (typeof share === 'string') options.spotCheck = numberIn('spot-check', share, 0, 1);
   options.clip = oneOf('clip', ['stage', 'global'], values.clip ?? options.clip);
   return options;
+}
+
+function numberIn(option: string, text: string, min: number, max: number): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= min && value <= max))
+    throw new SwarmError('CONFIG_INVALID', `--${option} needs a number from ${min} to ${max}, not "${text}".`);
+  return value;
 }
 
 function oneOf<const T extends string>(name: string, choices: readonly T[], value: unknown): T {

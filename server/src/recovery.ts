@@ -13,6 +13,7 @@ import { Activations } from './activations.ts';
 import type { Blobs } from './blobs.ts';
 import type { Checkpoints } from './checkpoints.ts';
 import { mergesAfter, newest } from './records.ts';
+import { formatsOf } from './reductions.ts';
 import { type Genesis, type Machine, maker, type RunJournal } from './run-log.ts';
 import { assertSameRun, readCheckpoint } from './saved-run.ts';
 import { initialVectors, StageStates, type StageVectors } from './stage-states.ts';
@@ -23,6 +24,8 @@ export interface RecoveryParts {
   config: RunConfig;
   minMicrobatches: number;
   validationMicrobatches: number;
+  /** Share of shards, whose reducers agree, that are computed once more. */
+  spotCheck: number;
   corpusHash: string;
   optimizer: OptimizerConfig;
   store: Store;
@@ -45,7 +48,7 @@ export interface Recovered {
   saved: number;
 }
 
-/** The contributions of a stage that are not merged yet. */
+/** The contributions of a stage that are not merged yet, and what reducers made of them. */
 export const gradientOwner = (stage: number, version: number) => `gradients ${stage}@${version}`;
 
 /** Throws `CONFIG_INVALID` for another run than is there, `LOG_UNREADABLE`, `CHECKPOINT_CORRUPT`, or what the store throws. */
@@ -61,7 +64,7 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
   const base: StageVectors[] = config.stages.map((stage, index) =>
     checkpoint ? { version: checkpoint.version, ...checkpoint.vectors[index]! } : initialVectors(config.model, stage, config.seed),
   );
-  const openStates = () => StageStates.open(config.model, config.stages, base, parts.optimizer, blobs);
+  const openStates = () => StageStates.open(config.model, config.stages, base, parts.optimizer, formatsOf(config), blobs);
   const points = async (upTo: number) => {
     const byStep = new Map(checkpoint?.saved.points.map((point) => [point.step, point]));
     // A log that was begun anew has some steps twice, and some that are undone: the newest count, up to where it is.
@@ -104,7 +107,7 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
 async function goOn({ store, blobs }: RecoveryParts, journal: RunJournal, states: StageStates): Promise<Activations> {
   const { coordinator } = journal.machine;
   for (let stage = 0; stage < coordinator.config.stages; stage++) {
-    const { version, contributions, summed } = coordinator.stage(stage);
+    const { version, contributions, butterfly, summed } = coordinator.stage(stage);
     const saved = states.at(stage).version;
     if (saved > version)
       throw new SwarmError('LOG_UNREADABLE', `Stage ${stage} is at version ${version} in the log and ${saved} in the checkpoint.`);
@@ -116,7 +119,13 @@ async function goOn({ store, blobs }: RecoveryParts, journal: RunJournal, states
     if (states.at(stage).version !== version) {
       throw new SwarmError('LOG_UNREADABLE', `The merges of stage ${stage} after version ${saved} are not all there.`);
     }
-    for (const { gradient } of contributions) await blobs.restore(gradient, gradientOwner(stage, version));
+    const owner = gradientOwner(stage, version);
+    for (const { hashes } of contributions) for (const hash of hashes) await blobs.restore(hash, owner);
+    for (const { settled, votes } of butterfly?.view.shards ?? []) {
+      if (settled !== null) await blobs.restore(settled, owner);
+      // May be a lie that was swept away.
+      else for (const { hash } of votes) if (hash !== null) await blobs.restore(hash, owner).catch(() => {});
+    }
     if (summed) await states.restoreSum(stage, summed);
   }
   const activations = new Activations(blobs);
@@ -134,6 +143,12 @@ function genesisOf(parts: RecoveryParts, run: RunConfig, states: StageStates): G
       minMicrobatches: parts.minMicrobatches,
       validationMicrobatches: parts.validationMicrobatches,
       clip: run.clip,
+      reduction: {
+        ...formatsOf(run),
+        parameters: states.layouts.map(({ size }) => size),
+        medianClip: run.medianClip,
+        spotCheck: parts.spotCheck,
+      },
       validateEvery: run.validateEvery,
       steps: run.steps,
       tokensPerMicrobatch: run.sequences * run.model.context,

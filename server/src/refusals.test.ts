@@ -7,6 +7,7 @@ import { startNodeMiner } from '@starling/miner/node';
 import { cutStages, layoutOf, presetOf } from '@starling/model';
 import {
   type Assign,
+  bytesOf,
   type Collect,
   decodeFrame,
   ERROR_HINTS,
@@ -19,6 +20,7 @@ import {
   type Welcome,
 } from '@starling/protocol';
 import { packets } from '@starling/protocol/packets';
+import { ShardedGradient } from '@starling/reduce';
 import { io, type Socket } from 'socket.io-client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type RunningServer, startServer } from './index.ts';
@@ -215,7 +217,7 @@ it('refuses every receipt that cannot count, keeps the lease open, and takes the
   };
   expect(code(await ask(first.socket, 'receipt', bad))).toBe('TENSOR_NOT_FINITE');
   expect(
-    code(await ask(first.socket, 'contribution', { stage: 0, version: 0, round: 1, gradient: '0'.repeat(64), microbatches: [0] })),
+    code(await ask(first.socket, 'contribution', { stage: 0, version: 0, round: 1, shards: ['0'.repeat(64)], microbatches: [0] })),
   ).toBe('CONTRIBUTION_UNEXPECTED');
   const mine = server.snapshot().stages[0]!.miners.find((view) => view.id === first.minerId)!;
   expect(mine.microbatches).toBe(1);
@@ -276,24 +278,18 @@ it('goes on training when the disk is full at a checkpoint, and says so', async 
 /** Elements of nano's whole vector. */
 const NANO = layoutOf(presetOf('nano').shape, cutStages(presetOf('nano').shape, 1)[0]!).size;
 
-it.each([
-  ['holds a NaN', 'TENSOR_NOT_FINITE', () => encodeFrame(new Float32Array(NANO).fill(Number.NaN, 7, 8), [NANO])],
-  ['holds an infinity', 'TENSOR_NOT_FINITE', () => encodeFrame(new Float32Array(NANO).fill(Number.NEGATIVE_INFINITY, 0, 1), [NANO])],
-  ['overflows in a sum', 'TENSOR_NOT_FINITE', () => encodeFrame(new Float32Array(NANO).fill(3e38, 5, 6), [NANO])],
-  ['has another shape', 'TENSOR_SHAPE', () => encodeFrame(new Float32Array(NANO), [2, NANO / 2])],
-  ['has another length', 'TENSOR_SHAPE', () => encodeFrame(new Float32Array(NANO - 1), [NANO - 1])],
-  ['holds integers', 'TENSOR_SHAPE', () => encodeFrame(new Int32Array(NANO), [NANO])],
-  ['is no frame', 'FRAME_MALFORMED', async () => new Uint8Array(100)],
-  [
-    'was damaged',
-    'FRAME_HASH_MISMATCH',
-    async () => {
-      const frame = await encodeFrame(new Float32Array(NANO), [NANO]);
-      frame[frame.length - 1]! ^= 1;
-      return frame;
-    },
-  ],
-])('leaves out a gradient that %s, has its microbatches redone, and closes the step', async (_, expected, gradient) => {
+const zeros = () => new Float32Array(NANO);
+
+it.each<[string, string, (whole: (gradient: Float32Array) => Uint8Array<ArrayBuffer>[]) => Uint8Array<ArrayBuffer>[]]>([
+  ['holds a NaN', 'TENSOR_NOT_FINITE', (whole) => whole(zeros().fill(Number.NaN, 7, 8))],
+  ['holds an infinity', 'TENSOR_NOT_FINITE', (whole) => whole(zeros().fill(Number.NEGATIVE_INFINITY, 0, 1))],
+  ['overflows in a sum', 'TENSOR_NOT_FINITE', (whole) => whole(zeros().fill(3e38, 5, 6))],
+  ['is too short by a number', 'SHARD_MALFORMED', (whole) => whole(zeros()).map((shard) => shard.slice(4))],
+  ['is too long by a number', 'BLOB_TOO_LARGE', (whole) => whole(zeros()).map((shard) => new Uint8Array([...shard, 0, 0, 0, 0]))],
+  ['is no gradient', 'SHARD_MALFORMED', () => [new Uint8Array(100)]],
+  ['lacks a shard', 'SHARD_MALFORMED', (whole) => whole(zeros()).slice(1)],
+  ['has a shard more', 'SHARD_MALFORMED', (whole) => [...whole(zeros()), new Uint8Array(4)]],
+])('leaves out a gradient that %s, has its microbatches redone, and closes the step', async (_, expected, make) => {
   const options = { port: 0, stages: 1, steps: 1, sequences: 1, microbatchesPerStep: 2, log: () => {} };
   const own = await startServer({ ...options, dataDir: await mkdtemp(join(dataDir, 'gradient-')) });
   const [liar, other] = [await miner(own), await miner(own)];
@@ -307,14 +303,16 @@ it.each([
     socket.on('lease', settle);
     for (const lease of leases) void settle(lease);
   }
-  const { stage, version, round, microbatches } = await collected;
-  const bytes = await gradient();
-  const name = await sha256Hex(bytes);
-  const contribution = { stage, version, round, microbatches, gradient: name };
+  const { stage, version, round, microbatches, shards: count } = await collected;
+  const cut = new ShardedGradient({ codec: 'f32', merged: 'f32' }, NANO, count).shards;
+  const parts = make((gradient) => cut.map(({ offset, length }) => bytesOf(gradient.slice(offset, offset + length))));
+  const shards = await Promise.all(parts.map((part) => sha256Hex(part)));
+  const contribution = { stage, version, round, microbatches, shards };
 
-  expect(code(await ask(liar.socket, 'contribution', contribution))).toBe('BLOB_NOT_FOUND');
+  if (parts.length > 0) expect(code(await ask(liar.socket, 'contribution', contribution))).toBe('BLOB_NOT_FOUND');
   const headers = { authorization: `Bearer ${liar.minerId}.${liar.token}` };
-  expect((await fetch(`${own.url}/v1/blobs/${name}`, { method: 'PUT', body: bytes, headers })).ok).toBe(true);
+  for (const [i, body] of parts.entries())
+    expect((await fetch(`${own.url}/v1/blobs/${shards[i]}`, { method: 'PUT', body, headers })).ok).toBe(true);
   expect(code(await ask(liar.socket, 'contribution', { ...contribution, version: version + 1 }))).toBe('CONTRIBUTION_UNEXPECTED');
   expect(code(await ask(liar.socket, 'contribution', contribution))).toBe(expected);
   const view = own.snapshot().stages[0]!.miners.find(({ id }) => id === liar.minerId)!;

@@ -44,7 +44,7 @@ export const maker: Maker<Machine> = {
   },
   restore: (body) => {
     const { genesis, coordinator } = body as ReturnType<Machine['snapshot']>;
-    if (coordinator?.format !== 2) throw new SwarmError('LOG_UNREADABLE', 'The log’s snapshot was written by another release.');
+    if (coordinator?.format !== 3) throw new SwarmError('LOG_UNREADABLE', 'The log’s snapshot was written by another release.');
     return new Machine(genesis, Coordinator.restore(coordinator));
   },
 };

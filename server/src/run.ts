@@ -9,9 +9,7 @@ import { flopsOf, learningRateAt, type OptimizerConfig } from '@starling/model';
 import {
   type CommandName,
   type Commands,
-  decodeFrame,
   explain,
-  isFiniteTensor,
   type ReceiptEntry,
   type RoundWork,
   type RunConfig,
@@ -20,6 +18,7 @@ import {
   SwarmError,
   type Work,
 } from '@starling/protocol';
+import type { Agreement } from '@starling/reduce';
 import type { Handled, JournalPorts, Row, Store } from '@starling/store';
 import { type Activations, type Key, type Purpose, type StoredTensor, scopeOf } from './activations.ts';
 import type { Blobs } from './blobs.ts';
@@ -28,6 +27,7 @@ import type { Sampler } from './corpus.ts';
 import type { ClosedStep, Models } from './models.ts';
 import { eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
 import { gradientOwner, type Recovered, recover } from './recovery.ts';
+import { Reductions } from './reductions.ts';
 import { openRound, Rounds, roundRow } from './rounds.ts';
 import type { RunJournal } from './run-log.ts';
 import { encodeVectors, type SavedRun } from './saved-run.ts';
@@ -47,6 +47,10 @@ export interface RunParts {
   config: RunConfig;
   /** A step that stands still may close with so many microbatches. */
   minMicrobatches: number;
+  /** Share of merged shards that are computed once more although their reducers agree. */
+  spotCheck: number;
+  /** Of this data folder: what is drawn with it nobody foresees. */
+  secret: string;
   corpusHash: string;
   optimizer: OptimizerConfig;
   sampler: Sampler;
@@ -59,8 +63,6 @@ export interface RunParts {
   models: Models;
   log: (line: string) => void;
 }
-
-const LARGEST_FLOAT32 = (2 - 2 ** -23) * 2 ** 127;
 
 /** A tensor that comes with an input and is kept if what came of the input wants it. */
 export type WithTensor = (effects: readonly Effect[]) => { key: Key; tensor: StoredTensor } | null;
@@ -80,6 +82,7 @@ export class Run {
   private readonly parts: RunParts;
   private readonly journal: RunJournal;
   private readonly states: StageStates;
+  private readonly reductions: Reductions;
   private outlet: Outlet = { send: () => {}, dismiss: () => {} };
   private readonly queues = new Map<string, Promise<void>>();
   /** Durable, and not carried out yet. */
@@ -112,6 +115,7 @@ export class Run {
     });
     const sizes = this.states.layouts.map((layout) => layout.size);
     this.crossing = crossingOf(recovered.config);
+    this.reductions = new Reductions(recovered.config, this.states.layouts, parts.blobs, parts.secret);
     this.view = new RunView(recovered.config, this.coordinator, sizes, recovered);
   }
 
@@ -220,20 +224,19 @@ export class Run {
     return effects;
   }
 
-  /**
-   * Checks a gradient upload: frame, size, and that the sum of a step's gradients cannot overflow float32.
-   * Throws the code that says what is wrong.
-   */
-  async readGradient(stage: number, bytes: Uint8Array): Promise<Float32Array<ArrayBuffer>> {
-    const frame = await decodeFrame(bytes);
-    const size = this.states.layouts[stage]?.size;
-    if (!(frame.data instanceof Float32Array) || frame.shape.join() !== `${size}`) {
-      throw new SwarmError('TENSOR_SHAPE', `The gradient of stage ${stage} is [${size}] float32, not [${frame.shape}] ${frame.dtype}.`);
-    }
-    if (!isFiniteTensor(frame.data, LARGEST_FLOAT32 / this.parts.config.microbatchesPerStep)) {
-      throw new SwarmError('TENSOR_NOT_FINITE', `The gradient of stage ${stage} holds NaN, infinity, or a number too large to be summed.`);
-    }
-    return frame.data;
+  /** Σx² of every shard of an uploaded gradient, which is of the stage's present step. Throws the code that says what is wrong. */
+  inspectGradient(stage: number, shards: readonly Uint8Array[]): number[] {
+    return this.reductions.inspect(stage, shards, this.coordinator.stage(stage).shards);
+  }
+
+  /** Throws the code that says why these bytes are no result for this shard. */
+  inspectResult(stage: number, shard: number, bytes: Uint8Array): void {
+    this.reductions.inspectResult(stage, shard, bytes, this.coordinator.stage(stage).shards);
+  }
+
+  /** Of the merges so far, by stage: how often two miners' results for one shard were the same. */
+  agreement(): Agreement[][] {
+    return this.coordinator.view().map(({ stage }) => stage.agreement);
   }
 
   // ── what the journal asks ─────────────────────────────────────────────────────────────────────
@@ -308,16 +311,29 @@ export class Run {
         break;
       }
       case 'distribute': {
-        const { version, gradient, parameterHash } = effect.merge;
+        const { version, shards, parameterHash } = effect.merge;
         const optimizer = this.states.numbersOf(effect.merge);
-        this.tell(effect.minerId, 'merge', { stage: effect.stage, version, gradient, optimizer, parameterHash });
+        this.tell(effect.minerId, 'merge', { stage: effect.stage, version, shards, optimizer, parameterHash });
         break;
       }
       case 'dismiss':
         this.enqueue(effect.minerId, async () => this.outlet.dismiss(effect.minerId));
         break;
-      case 'reduce':
-        this.merging(effect, () => this.reduce(effect));
+      case 'draw':
+        this.merging(effect, () => this.draw(effect));
+        break;
+      case 'reduce': {
+        const { minerId, type: _, contributions, ...task } = effect;
+        const { shards } = this.coordinator.stage(effect.stage);
+        const uploads = contributions.map(({ hash, scale }) => ({ hash, scale }));
+        this.tell(minerId, 'reduce', { ...task, shards, contributions: uploads });
+        break;
+      }
+      case 'recompute':
+        this.merging(effect, () => this.recompute(effect));
+        break;
+      case 'sum':
+        this.merging(effect, () => this.sum(effect));
         break;
       case 'apply':
         this.merging(effect, () => this.apply(effect));
@@ -411,7 +427,7 @@ export class Run {
   }
 
   /** Tried again until it works: a full disk must not stop a stage for good. */
-  private merging(of: Of<'reduce' | 'apply'>, task: () => Promise<unknown>): void {
+  private merging(of: Of<'draw' | 'recompute' | 'sum' | 'apply'>, task: () => Promise<unknown>): void {
     this.enqueue(`stage ${of.stage}`, async () => {
       try {
         await task();
@@ -426,9 +442,21 @@ export class Run {
     });
   }
 
-  private async reduce({ stage, version, tokens, contributions }: Of<'reduce'>): Promise<void> {
-    const gradients = await Promise.all(contributions.map(({ gradient }) => this.readGradient(stage, this.parts.blobs.get(gradient))));
-    await this.submit({ type: 'summed', stage, version, ...(await this.states.sum(stage, gradients, tokens)) });
+  private async draw({ stage, version, over }: Of<'draw'>): Promise<void> {
+    await this.submit({ type: 'seed', stage, version, ...(await this.reductions.seeds(over)) });
+  }
+
+  private async recompute({ stage, version, round, ...task }: Of<'recompute'>): Promise<void> {
+    if (this.coordinator.versionOf(stage) !== version) return;
+    const { shard } = task;
+    const sum = this.reductions.reduce(stage, task, this.coordinator.stage(stage).shards);
+    const hash = await this.parts.blobs.putDurably(sum, gradientOwner(stage, version));
+    await this.submit({ type: 'recomputed', stage, version, round, shard, hash });
+  }
+
+  private async sum({ stage, version, shards, tokens }: Of<'sum'>): Promise<void> {
+    if (this.coordinator.versionOf(stage) !== version) return;
+    await this.submit({ type: 'summed', stage, version, ...this.states.sum(stage, shards, tokens) });
   }
 
   private async apply({ stage, summed, clipNorm }: Of<'apply'>): Promise<void> {

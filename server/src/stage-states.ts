@@ -11,10 +11,8 @@ import {
   type OptimizerConfig,
   optimizerNumbers,
   type ParameterLayout,
-  sumGradients,
 } from '@starling/model';
 import {
-  decodeFrame,
   encodeFrame,
   type ModelShape,
   type OptimizerNumbers,
@@ -23,6 +21,7 @@ import {
   SwarmError,
   sha256Hex,
 } from '@starling/protocol';
+import { type Formats, ShardedGradient } from '@starling/reduce';
 import type { Blobs } from './blobs.ts';
 
 type Vector = Float32Array<ArrayBuffer>;
@@ -56,15 +55,17 @@ export class StageStates {
   private readonly served = new Map<string, Promise<StageState>>();
   private readonly blobs: Blobs;
   private readonly optimizer: OptimizerConfig;
+  private readonly formats: Formats;
   /** Merges whose gradients are kept, by stage, ascending. */
   private readonly kept: number[][];
 
-  private constructor(layouts: ParameterLayout[], current: StageVersion[], optimizer: OptimizerConfig, blobs: Blobs) {
+  private constructor(layouts: ParameterLayout[], current: StageVersion[], optimizer: OptimizerConfig, formats: Formats, blobs: Blobs) {
     this.layouts = layouts;
     this.current = current;
     this.next = current.map(() => null);
     this.kept = current.map(() => []);
     this.optimizer = optimizer;
+    this.formats = formats;
     this.blobs = blobs;
   }
 
@@ -73,13 +74,14 @@ export class StageStates {
     stages: readonly StageSpec[],
     vectors: readonly StageVectors[],
     optimizer: OptimizerConfig,
+    formats: Formats,
     blobs: Blobs,
   ): Promise<StageStates> {
     const layouts = stages.map((stage) => layoutOf(shape, stage));
     const current = await Promise.all(
       vectors.map(async (stage): Promise<StageVersion> => ({ ...stage, parameterHash: await sha256Hex(stage.parameters) })),
     );
-    return new StageStates(layouts, current, optimizer, blobs);
+    return new StageStates(layouts, current, optimizer, formats, blobs);
   }
 
   at(stage: number): StageVersion {
@@ -113,27 +115,31 @@ export class StageStates {
   }
 
   /**
-   * Sums the contributions in the order given, and keeps the sum on disk, so that every replica can apply it, and the next
-   * process too. Throws `STORE_FAILED`.
+   * Keeps a merged gradient, so that every replica can apply it, and the next process too: its shards are on disk already,
+   * whoever made them. Throws `BLOB_NOT_FOUND`.
    */
-  async sum(stage: number, contributions: readonly Vector[], tokens: number): Promise<Summed> {
-    const sum = sumGradients(contributions);
-    const gradient = await this.blobs.putDurably(await encodeFrame(sum, [sum.length]), mergeOwner(stage, this.at(stage).version + 1));
-    return { gradient, norm: normOf(sum, tokens), tokens };
+  sum(stage: number, shards: string[], tokens: number): Summed {
+    const owner = mergeOwner(stage, this.at(stage).version + 1);
+    for (const hash of shards) this.blobs.add(hash, this.blobs.get(hash), owner);
+    return { shards, norm: normOf(this.assemble(stage, shards), tokens), tokens };
+  }
+
+  private assemble(stage: number, shards: readonly string[]): Vector {
+    const gradient = new ShardedGradient(this.formats, this.layouts[stage]!.size, shards.length);
+    return gradient.assemble(shards.map((hash) => this.blobs.get(hash)));
   }
 
   /** Clips the sum by this norm and applies AdamW. `commit` makes the result the stage's version. */
   async apply(stage: number, summed: Summed, clipNorm: number): Promise<Merge> {
     const version = this.at(stage).version + 1;
-    const { data } = await decodeFrame(this.blobs.get(summed.gradient));
-    const after = await this.after(stage, data as Vector, { version, clipNorm, tokens: summed.tokens });
+    const after = await this.after(stage, this.assemble(stage, summed.shards), { version, clipNorm, tokens: summed.tokens });
     this.next[stage] = after;
     return { ...summed, version, parameterHash: after.parameterHash, clipNorm };
   }
 
   /** Has the sum of a merge that is under way from disk. Throws `BLOB_NOT_FOUND`. */
-  async restoreSum(stage: number, { gradient }: Summed): Promise<void> {
-    await this.blobs.restore(gradient, mergeOwner(stage, this.at(stage).version + 1));
+  async restoreSum(stage: number, { shards }: Summed): Promise<void> {
+    for (const hash of shards) await this.blobs.restore(hash, mergeOwner(stage, this.at(stage).version + 1));
   }
 
   /** The merge is in the log. */
@@ -157,14 +163,13 @@ export class StageStates {
 
   /** Does again what the log says was done, from the gradient on disk. Throws `BLOB_NOT_FOUND` or `LOG_UNREADABLE`. */
   async replay(stage: number, merge: Merge): Promise<void> {
-    const { version, gradient, parameterHash } = merge;
-    const bytes = await this.blobs.restore(gradient, mergeOwner(stage, version));
+    const { version, shards, parameterHash } = merge;
+    for (const hash of shards) await this.blobs.restore(hash, mergeOwner(stage, version));
     this.kept[stage]!.push(version);
     if (version <= this.current[stage]!.version) return; // in the checkpoint; kept for miners that are behind
-    const { data } = await decodeFrame(bytes);
-    if (!(data instanceof Float32Array) || version !== this.current[stage]!.version + 1)
+    if (version !== this.current[stage]!.version + 1)
       throw new SwarmError('LOG_UNREADABLE', `The merge of stage ${stage} to version ${version} does not follow what is there.`);
-    const after = await this.after(stage, data, merge);
+    const after = await this.after(stage, this.assemble(stage, shards), merge);
     if (after.parameterHash !== parameterHash)
       throw new SwarmError('LOG_UNREADABLE', `Stage ${stage} at version ${version} comes out with other parameters than the log says.`);
     this.current[stage] = after;

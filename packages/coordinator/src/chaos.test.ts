@@ -1,7 +1,7 @@
 /** Random inputs, most of them right and many of them wrong: what must hold whatever happens. */
 import { describe, expect, it } from 'vitest';
 import { calm, disturb } from './chaos.ts';
-import { Dice, of, Swarm } from './for-tests.ts';
+import { Dice, of, Swarm, uploadOf } from './for-tests.ts';
 import type { Effect, Input } from './types.ts';
 
 /** A run of its own shape per seed. */
@@ -39,25 +39,38 @@ function audit(swarm: Swarm): string[] {
         if (again) return `${effect.leaseId} was settled twice`;
         return input.type === 'receipt' ? null : `${effect.leaseId} was settled without a receipt`;
       }
-      case 'reduce': {
-        const all = effect.contributions.flatMap(({ microbatches }) => microbatches);
+      case 'draw': {
+        const [begun] = swarm.begun([effect]);
+        const { contributions, tokens } = begun!;
+        const all = contributions.flatMap(({ microbatches }) => microbatches);
         if (new Set(all).size !== all.length) return `a microbatch counts twice: ${all}`;
         if (all.length < minMicrobatches) return `a stage merges ${all.length} microbatches`;
         if (all.some((microbatch) => Math.floor(microbatch / size) !== effect.version))
           return `${all} are not all of step ${effect.version}`;
-        if (effect.tokens !== all.length * tokensPerMicrobatch) return `${effect.tokens} tokens for ${all.length} microbatches`;
+        if (tokens !== all.length * tokensPerMicrobatch) return `${tokens} tokens for ${all.length} microbatches`;
         const key = `${effect.stage}@${effect.version}`;
-        const text = JSON.stringify(effect.contributions);
+        const text = JSON.stringify(contributions);
         if (merged.has(key) && merged.get(key) !== text) return `${key} was to be merged of other gradients before`;
         merged.set(key, text);
         return null;
       }
+      case 'sum': {
+        const all = swarm.reductions.get(effect.stage)!;
+        const enough = effect.tokens >= minMicrobatches * tokensPerMicrobatch;
+        return enough && effect.tokens <= all.tokens ? null : `${effect.tokens} of ${all.tokens} tokens are merged`;
+      }
+      case 'event':
+        // Whoever lied is left out, and others may do its work again.
+        if (effect.code === 'REDUCTION_FALSE') merged.clear();
+        return null;
       case 'closed':
         closed += 1;
         return effect.step === closed - 1 ? null : `step ${effect.step} closed as the ${closed}th`;
       case 'refuse':
         // Whoever hands in exactly what was counted is never told that it is something else.
-        return effect.code === 'CONTRIBUTION_MISMATCH' && input.type === 'contribution' && input.gradient !== 'wrong'
+        return effect.code === 'CONTRIBUTION_MISMATCH' &&
+          input.type === 'contribution' &&
+          input.hashes[0] !== uploadOf('wrong', 0, 2).hashes[0]
           ? `an honest gradient was refused: ${effect.message}`
           : null;
       default:
@@ -85,7 +98,7 @@ describe('whatever miners and the world do', () => {
       const { swarm, dice, mood } = swarmOf(seed);
       const problems = audit(swarm);
       try {
-        for (let i = 0; i < 500; i++) disturb(swarm, dice, mood);
+        for (let i = 0; i < 700; i++) disturb(swarm, dice, mood);
         calm(swarm, 2);
       } catch (error) {
         problems.push((error as Error).message);
@@ -127,6 +140,9 @@ describe('whatever miners and the world do', () => {
       'busy',
       'contribution',
       'spoiled',
+      'seed',
+      'result',
+      'recomputed',
       'summed',
       'merged',
       'applied',

@@ -1,5 +1,5 @@
 /** For this package's tests: miners and a world that do whatever comes to mind, right things more often than wrong ones. */
-import { type Dice, hashOf, type Swarm } from './for-tests.ts';
+import { type Dice, digest, hashOf, type Swarm, uploadOf } from './for-tests.ts';
 import type { Input } from './types.ts';
 
 export interface Mood {
@@ -22,15 +22,18 @@ const here = (swarm: Swarm) => [...swarm.hands.keys()].filter((id) => swarm.coor
 function behave(swarm: Swarm, dice: Dice): void {
   const todo: (() => void)[] = [() => swarm.tick()];
   for (const id of here(swarm)) {
-    const { assigned, leases, collect, merge } = swarm.hands.get(id)!;
+    const { assigned, leases, collect, reduces, merge } = swarm.hands.get(id)!;
     if (assigned) todo.push(() => swarm.load(id));
     if (collect && !assigned) todo.push(() => swarm.contribute(id));
     if (merge && !assigned) todo.push(() => swarm.apply(id));
+    if (reduces.length > 0 && !assigned) todo.push(() => swarm.reduce(id));
     const [lease] = leases.values();
     // The whole queue before the gradient: that is how a miner's queue works.
     if (lease && !collect) todo.push(() => swarm.receipt(id, lease.id));
   }
-  for (const stage of swarm.reductions.keys()) todo.push(() => swarm.merge(stage));
+  for (const stage of swarm.draws.keys()) todo.push(() => swarm.draw(stage));
+  if (swarm.recomputes.length > 0) todo.push(() => swarm.recompute());
+  for (const stage of swarm.sums.keys()) todo.push(() => swarm.merge(stage));
   dice.pick(todo)!();
 }
 
@@ -64,12 +67,15 @@ function misbehave(swarm: Swarm, dice: Dice, most: number): void {
     () => connected && hands?.assigned && swarm.load(id, 'another hash'),
     () => connected && hands?.merge && swarm.apply(id, 'another hash'),
     () => connected && hands?.collect && swarm.spoil(id),
+    () => hands && hands.reduces.length > 0 && swarm.reduce(id, digest('a lie')),
+    () => hands?.reduces.shift(),
+    () => swarm.send({ type: 'result', minerId: id, stage, version, round: dice.below(4), shard: dice.below(3), hash: digest('a lie') }),
     () => swarm.send({ type: 'ready', minerId: id, stage, round: dice.below(40), version, parameterHash: hashOf(stage, version) }),
     () => swarm.send({ type: 'applied', minerId: id, stage, version, parameterHash: hashOf(stage, version) }),
     () => {
       const round = dice.below(40);
       if (coordinator.collectsFrom(id, stage, version, round)) return;
-      swarm.send({ type: 'contribution', minerId: id, stage, version, round, microbatches: [0], gradient: 'wrong' });
+      swarm.send({ type: 'contribution', minerId: id, stage, version, round, microbatches: [0], ...uploadOf('wrong', 0, 2) });
     },
     () => {
       if (!connected || !hands?.collect) return;
@@ -81,7 +87,7 @@ function misbehave(swarm: Swarm, dice: Dice, most: number): void {
         version: miner!.version,
         round,
         microbatches: [],
-        gradient: 'wrong',
+        ...uploadOf('wrong', 0, 2),
       });
     },
     () => dice.chance(0.1) && swarm.send(configured(swarm, dice)),

@@ -2,7 +2,8 @@
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
 import type { MinerRecord } from './miner.ts';
-import { assign, blame, dropWork, endRest, forgive, guessPaces, planMove, remove } from './roster.ts';
+import { tickReductions } from './reducing.ts';
+import { assign, dropWork, endRest, forgive, guessPaces, planMove, remove } from './roster.ts';
 import type { LeaseRecord, State } from './state.ts';
 import { collectUntil, redoAfter } from './times.ts';
 import type { Of } from './types.ts';
@@ -31,6 +32,7 @@ export function tick(state: State, { idleMs = 0 }: Of<'tick'>): void {
     }
   }
   for (const crew of state.crews) collectOverdue(state, crew);
+  tickReductions(state);
   abandonStalled(state);
   planMove(state);
 }
@@ -54,7 +56,7 @@ function collectOverdue(state: State, { stage, members }: Crew): void {
       miner.missed += 1;
       // Receipts do not make up for gradients that never come.
       miner.late = Math.max(miner.late, miner.missed - 1);
-      blame(state, miner, { code: 'BANNED', message: 'its gradients did not come in time' });
+      state.blame(miner, { code: 'BANNED', message: 'its gradients did not come in time' });
       state.lapse(
         minerId,
         'CONTRIBUTION_LATE',

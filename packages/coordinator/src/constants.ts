@@ -52,6 +52,10 @@ export const LIMITS = {
    */
   collectDeadline: 60_000,
   longestCollect: 15 * 60_000,
+  /** A reducer is replaced after this, or thrice what gradients take: one pause of garbage collection is no reason. */
+  reduceMinimum: 5_000,
+  /** Reducers drawn for a shard after its first two, before the orchestrator computes it. */
+  redraws: 3,
   /** Merges kept, so that a miner that slept over some steps catches up without fetching the whole stage. */
   mergesKept: 4,
 

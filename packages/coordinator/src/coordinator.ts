@@ -25,6 +25,7 @@ import {
 } from './merging.ts';
 import type { Credit, MinerRecord } from './miner.ts';
 import { explainWaits, progressOf, stageReason } from './reasons.ts';
+import { isReducer, recomputed, result, seed } from './reducing.ts';
 import { applied, disconnect, fillEmptyStages, join, leave, ready, restart } from './roster.ts';
 import { fromSnapshot, type Snapshot, toSnapshot } from './snapshot.ts';
 import type { StageRecord } from './stage.ts';
@@ -141,6 +142,15 @@ export class Coordinator {
       case 'spoiled':
         spoiled(state, input);
         break;
+      case 'seed':
+        seed(state, input);
+        break;
+      case 'result':
+        result(state, input);
+        break;
+      case 'recomputed':
+        recomputed(state, input);
+        break;
       case 'summed':
         summed(state, input);
         break;
@@ -202,6 +212,11 @@ export class Coordinator {
   /** True while this miner's gradient of this round is awaited. */
   collectsFrom(minerId: string, stage: number, version: number, round: number): boolean {
     return isExpected(this.state, minerId, stage, version, round);
+  }
+
+  /** True while this miner's result for this shard would be taken. */
+  reducesFor(of: Parameters<typeof isReducer>[1]): boolean {
+    return isReducer(this.state, of);
   }
 
   /** A lease that may still be settled or was, so that the gateway can check its tensors before. */

@@ -3,7 +3,7 @@ import { Coordinator } from './coordinator.ts';
 import { brokenInvariant } from './invariants.ts';
 import type { MinerRecord } from './miner.ts';
 import type { StageRecord } from './stage.ts';
-import type { CoordinatorConfig, Effect, GrantedLease, Input } from './types.ts';
+import type { Contributed, CoordinatorConfig, Effect, GrantedLease, Input } from './types.ts';
 
 export type EffectOf<T extends Effect['type']> = Extract<Effect, { type: T }>;
 
@@ -17,6 +17,29 @@ export const whom = (effects: readonly { minerId: string }[]) => effects.map(({ 
 export const hashOf = (stage: number, version: number) => `p${stage}@${version}`;
 export const facts = { name: 'one', backend: 'cpu', adapter: 'none' } as const;
 
+/** 64 hex digits that follow from a text: FNV-1a, eight times. */
+export function digest(text: string): string {
+  let digits = '';
+  for (let i = 0; i < 8; i++) {
+    let hash = 0x811c9dc5 ^ i;
+    for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+    digits += (hash >>> 0).toString(16).padStart(8, '0');
+  }
+  return digits;
+}
+
+type Task = Pick<EffectOf<'reduce'>, 'shard' | 'contributions'>;
+/** What an honest reducer gets. */
+export const reducedOf = ({ shard, contributions }: Task) => digest(JSON.stringify([shard, contributions]));
+
+/** A reduction as it began. */
+export interface Begun {
+  stage: number;
+  version: number;
+  tokens: number;
+  contributions: readonly Contributed[];
+}
+
 export function configOf(over: Partial<CoordinatorConfig> = {}): CoordinatorConfig {
   const { stages = 2, version = 0 } = over;
   return {
@@ -28,6 +51,8 @@ export function configOf(over: Partial<CoordinatorConfig> = {}): CoordinatorConf
     steps: 0,
     clip: 'stage',
     tokensPerMicrobatch: 8,
+    // Two shards.
+    reduction: { parameters: new Array<number>(stages).fill(8_192), codec: 'f32', merged: 'f32', medianClip: null, spotCheck: 0 },
     version,
     parameterHashes: Array.from({ length: stages }, (_, stage) => hashOf(stage, version)),
     leasePrefix: 't',
@@ -41,10 +66,18 @@ export interface Hands {
   leases: Map<string, GrantedLease>;
   sums: Map<number, number[]>;
   collect: EffectOf<'collect'> | null;
+  /** Shards it is to reduce. */
+  reduces: EffectOf<'reduce'>[];
   merge: EffectOf<'distribute'> | null;
 }
 
-const emptyHands = (): Hands => ({ assigned: null, leases: new Map(), sums: new Map(), collect: null, merge: null });
+const emptyHands = (): Hands => ({ assigned: null, leases: new Map(), sums: new Map(), collect: null, reduces: [], merge: null });
+
+/** What a miner hands in as a gradient of so many shards. */
+export const uploadOf = (minerId: string, round: number, shards: number): Pick<Contributed, 'hashes' | 'squares'> => ({
+  hashes: Array.from({ length: shards }, (_, shard) => digest(`${minerId} ${round} ${shard}`)),
+  squares: new Array<number>(shards).fill(1),
+});
 
 /** A coordinator with its miners, who do nothing by themselves. Throws when an invariant is broken. */
 export class Swarm {
@@ -52,8 +85,13 @@ export class Swarm {
   /** All effects so far. */
   readonly log: Effect[] = [];
   readonly hands = new Map<string, Hands>();
-  /** Reductions that were asked for and are not done, by stage. */
-  readonly reductions = new Map<number, EffectOf<'reduce'>>();
+  /** Reductions that have begun and are not merged, by stage. */
+  readonly reductions = new Map<number, Begun>();
+  /** What the world was asked for and has not answered. */
+  readonly draws = new Map<number, EffectOf<'draw'>>();
+  readonly recomputes: EffectOf<'recompute'>[] = [];
+  readonly sums = new Map<number, EffectOf<'sum'>>();
+  private readonly beginnings = new Map<EffectOf<'draw'>, Begun>();
   /** Round of every lease ever granted. */
   private readonly rounds = new Map<string, number>();
   /** Virtual Unix ms. */
@@ -83,13 +121,14 @@ export class Swarm {
   }
 
   private remember(input: Input, effects: readonly Effect[]): void {
-    if (input.type === 'restart') this.reductions.clear();
+    if (input.type === 'restart') this.forgetReductions();
     if (input.type === 'merged') this.reductions.delete(input.stage);
     if (input.type === 'leave') this.hands.delete(input.minerId);
     if (input.type === 'busy' && input.leaseId !== null) this.hands.get(input.minerId)?.leases.delete(input.leaseId);
-    for (const watch of this.watchers) watch(input, effects);
     for (const effect of effects) {
-      if (effect.type === 'reduce') this.reductions.set(effect.stage, effect);
+      if (effect.type === 'draw') this.begin(effect);
+      if (effect.type === 'recompute') this.recomputes.push(effect);
+      if (effect.type === 'sum') this.sums.set(effect.stage, effect);
       if (!('minerId' in effect)) continue;
       const hands = this.hands.get(effect.minerId) ?? emptyHands();
       this.hands.set(effect.minerId, hands);
@@ -117,11 +156,37 @@ export class Swarm {
         case 'collect':
           hands.collect = effect;
           break;
+        case 'reduce':
+          hands.reduces.push(effect);
+          break;
         case 'distribute':
           hands.merge = effect;
           break;
       }
     }
+    for (const watch of this.watchers) watch(input, effects);
+  }
+
+  private forgetReductions(): void {
+    this.draws.clear();
+    this.recomputes.length = 0;
+    this.sums.clear();
+  }
+
+  private begin(draw: EffectOf<'draw'>): void {
+    const { stage, version } = draw;
+    const first = ({ microbatches }: Contributed) => Math.min(...microbatches);
+    const contributions = this.coordinator.stage(stage).contributions.toSorted((a, b) => first(a) - first(b));
+    const tokens = this.coordinator.config.tokensPerMicrobatch * contributions.flatMap(({ microbatches }) => microbatches).length;
+    const begun = { stage, version, tokens, contributions };
+    this.beginnings.set(draw, begun);
+    this.reductions.set(stage, begun);
+    this.draws.set(stage, draw);
+  }
+
+  /** The reductions that began with these effects. */
+  begun(effects: readonly Effect[]): Begun[] {
+    return of(effects, 'draw').map((draw) => this.beginnings.get(draw)!);
   }
 
   // ── time ──────────────────────────────────────────────────────────────────────────────────────
@@ -187,10 +252,10 @@ export class Swarm {
   /** It answers the newest request for its gradient, with what it has. */
   contribute(minerId: string): Effect[] {
     const { collect, sums } = this.hands.get(minerId)!;
-    const { stage, version, round } = collect!;
+    const { stage, version, round, shards } = collect!;
     const microbatches = sums.get(round) ?? [];
     this.hands.get(minerId)!.collect = null;
-    return this.send({ type: 'contribution', minerId, stage, version, round, microbatches, gradient: `g-${minerId}-${round}` });
+    return this.send({ type: 'contribution', minerId, stage, version, round, microbatches, ...uploadOf(minerId, round, shards) });
   }
 
   spoil(minerId: string): Effect[] {
@@ -198,13 +263,52 @@ export class Swarm {
     return this.send({ type: 'spoiled', minerId, stage, version, round, code: 'TENSOR_NOT_FINITE', message: 'NaN.' });
   }
 
-  /** The world has added up the stage's gradients. */
-  sum(stage: number): Effect[] {
-    const { version, tokens } = this.reductions.get(stage)!;
-    return this.send({ type: 'summed', stage, version, gradient: `sum ${stage}@${version}`, norm: 1, tokens });
+  /** The world has drawn the pairs. */
+  draw(stage: number): Effect[] {
+    const { version, over } = this.draws.get(stage)!;
+    this.draws.delete(stage);
+    return this.send({ type: 'seed', stage, version, seed: digest(over), secretSeed: digest(`secret ${over}`) });
   }
 
-  /** The world has added up the stage's gradients and applied them. */
+  /** It has reduced what it was asked for first. */
+  reduce(minerId: string, hash?: string): Effect[] {
+    const task = this.hands.get(minerId)!.reduces.shift()!;
+    const { stage, version, round, shard } = task;
+    return this.send({ type: 'result', minerId, stage, version, round, shard, hash: hash ?? reducedOf(task) });
+  }
+
+  /** The world has computed what it was asked for first. */
+  recompute(): Effect[] {
+    const task = this.recomputes.shift()!;
+    const { stage, version, round, shard } = task;
+    return this.send({ type: 'recomputed', stage, version, round, shard, hash: reducedOf(task) });
+  }
+
+  /** Everything that can be done now up to the merged shards of this stage. */
+  reduceAll(stage: number): Effect[] {
+    const effects: Effect[] = [];
+    while (!this.sums.has(stage)) {
+      const reducer = [...this.hands].find(([id, { reduces }]) => reduces[0]?.stage === stage && this.coordinator.miner(id)?.connected);
+      if (this.draws.has(stage)) effects.push(...this.draw(stage));
+      else if (reducer) effects.push(...this.reduce(reducer[0]));
+      else if (this.recomputes.length > 0) effects.push(...this.recompute());
+      else break;
+    }
+    return effects;
+  }
+
+  /** The stage's gradients are reduced, and the world has measured them. */
+  sum(stage: number): Effect[] {
+    const { length } = this.log;
+    this.reduceAll(stage);
+    if (!this.sums.has(stage)) throw new Error(`Stage ${stage} waits for reducers that say nothing.`);
+    const { version, tokens, shards } = this.sums.get(stage)!;
+    this.sums.delete(stage);
+    this.send({ type: 'summed', stage, version, shards, norm: 1, tokens });
+    return this.log.slice(length);
+  }
+
+  /** The stage's gradients are reduced, and the world has applied what came of it. */
   merge(stage: number): Effect[] {
     const [apply] = of(this.sum(stage), 'apply');
     return apply ? this.applied(apply) : [];
@@ -250,7 +354,10 @@ export class Swarm {
     for (const [id, { merge }] of this.hands) if (merge) this.apply(id);
     this.compute((_, lease) => lease.version < version, ms);
     this.contributeAll();
-    for (const stage of this.reductions.keys()) this.merge(stage);
+    for (const stage of this.reductions.keys()) {
+      this.reduceAll(stage);
+      if (this.sums.has(stage)) this.merge(stage);
+    }
     return this.log.slice(length);
   }
 

@@ -1,7 +1,7 @@
 /** That the check can fail: states that are broken by hand, each noticed. */
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from './constants.ts';
-import { Swarm } from './for-tests.ts';
+import { Swarm, uploadOf } from './for-tests.ts';
 import { brokenInvariant } from './invariants.ts';
 import type { MinerRecord } from './miner.ts';
 import type { State } from './state.ts';
@@ -73,7 +73,7 @@ const CORRUPTIONS: [what: string, says: RegExp, scene: () => Swarm, corrupt: (st
     'a microbatch is in two gradients',
     /microbatch 2 is in two gradients of stage 0/,
     merging,
-    (state) => state.stages[0]!.contributions.push({ minerId: 'x', round: 9, gradient: 'g', microbatches: [2] }),
+    (state) => state.stages[0]!.contributions.push({ minerId: 'x', round: 9, ...uploadOf('x', 9, 2), microbatches: [2] }),
   ],
   [
     'a gradient is booked that nobody handed in',
@@ -106,7 +106,15 @@ const CORRUPTIONS: [what: string, says: RegExp, scene: () => Swarm, corrupt: (st
     merging,
     (state) => (state.stages[0]!.collecting.get('a')!.redone = true),
   ],
-  ['a stage merges with work left', /stage 0 merges with open tasks/, busy, (state) => (state.stages[0]!.phase = 'merging')],
+  [
+    'a stage merges with work left',
+    /stage 0 merges with open tasks/,
+    busy,
+    (state) => {
+      state.stages[0]!.phase = 'merging';
+      state.stages[0]!.collecting.set('a', { round: 0, microbatches: [9], since: 0, redone: false });
+    },
+  ],
 
   // ── steps
   [

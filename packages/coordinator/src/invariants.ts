@@ -73,6 +73,8 @@ function stages(state: State): string | null {
       if (flow.cells[stage.index]!.contributed !== (flow.purpose === 'train' && counted.has(flow.microbatch)))
         return `microbatch ${flow.microbatch} is booked as contributed at stage ${stage.index}, and is not, or the other way round`;
     }
+    if ((stage.butterfly !== null) !== (stage.phase === 'merging' && stage.collecting.size === 0))
+      return `stage ${stage.index} is ${stage.phase} with ${stage.collecting.size} gradients to come, and ${stage.butterfly ? 'reduces' : 'does not reduce'}`;
     if (stage.summed && (stage.phase !== 'merging' || stage.collecting.size > 0))
       return `stage ${stage.index} has a sum, and is ${stage.phase}`;
     for (const [id, { microbatches, redone, round }] of stage.collecting) {

@@ -1,7 +1,7 @@
 /** Gradients are collected and merged. */
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from './constants.ts';
-import { codes, type EffectOf, grants, hashOf, of, refusal, Swarm, whom } from './for-tests.ts';
+import { codes, type EffectOf, grants, hashOf, of, refusal, Swarm, uploadOf, whom } from './for-tests.ts';
 import type { Input } from './types.ts';
 
 const text = (swarm: Swarm) => JSON.stringify(swarm.coordinator.snapshot()).replaceAll(/"rejected":\d+/g, '');
@@ -57,8 +57,8 @@ describe('collecting', () => {
 describe('the reduction', () => {
   it('is asked for when the last gradient is there, in the order of the first microbatch, whoever came first', () => {
     const swarm = collecting();
-    expect(of(swarm.contribute('b'), 'reduce')).toEqual([]);
-    const [reduce] = of(swarm.contribute('a'), 'reduce');
+    expect(swarm.begun(swarm.contribute('b'))).toEqual([]);
+    const [reduce] = swarm.begun(swarm.contribute('a'));
     expect(reduce).toMatchObject({ stage: 0, version: 0, tokens: 32 });
     expect(reduce!.contributions).toMatchObject([
       { minerId: 'a', microbatches: [0, 1] },
@@ -70,7 +70,7 @@ describe('the reduction', () => {
     const swarm = Swarm.ready(['a'], { stages: 1, microbatchesPerStep: 2 });
     for (const { id } of swarm.leasesOf('a').toReversed()) swarm.receipt('a', id);
     expect(collects(swarm)).toMatchObject([{ microbatches: [0, 1] }]);
-    expect(of(swarm.contribute('a'), 'reduce')).toMatchObject([{ contributions: [{ microbatches: [1, 0] }] }]);
+    expect(swarm.begun(swarm.contribute('a'))).toMatchObject([{ contributions: [{ microbatches: [1, 0] }] }]);
   });
 
   it('ends the step: new version, new leases, and everybody is told of the merge', () => {
@@ -81,7 +81,7 @@ describe('the reduction', () => {
     expect(of(effects, 'distribute')[0]!.merge).toEqual({
       version: 1,
       parameterHash: hashOf(0, 1),
-      gradient: 'sum 0@0',
+      shards: expect.any(Array),
       norm: 1,
       tokens: 32,
       clipNorm: 1,
@@ -96,7 +96,8 @@ describe('the reduction', () => {
   it('that was merged already is not merged again', () => {
     const swarm = collecting();
     swarm.contributeAll();
-    const sum = { gradient: 'g', norm: 1, tokens: 32 };
+    swarm.reduceAll(0);
+    const sum = { shards: swarm.sums.get(0)!.shards, norm: 1, tokens: 32 };
     const merged = { type: 'merged', stage: 0, version: 1, parameterHash: hashOf(0, 1), ...sum, clipNorm: 1 } as const;
     expect(swarm.send(merged), 'nothing is summed yet').toEqual([]);
     swarm.send({ type: 'summed', stage: 0, version: 0, ...sum });
@@ -120,7 +121,15 @@ describe('a gradient', () => {
   it('that nobody asked for is refused', () => {
     const swarm = collecting();
     const [{ round }] = collects(swarm) as [EffectOf<'collect'>];
-    const gradient: Input = { type: 'contribution', minerId: 'a', stage: 0, version: 0, round, microbatches: [0, 1], gradient: 'g' };
+    const gradient: Input = {
+      type: 'contribution',
+      minerId: 'a',
+      stage: 0,
+      version: 0,
+      round,
+      microbatches: [0, 1],
+      ...uploadOf('a', round, 2),
+    };
     const before = text(swarm);
     for (const wrong of [{ round: round + 9 }, { version: 1 }, { stage: 1 }, { stage: 5 }])
       expect(refusal(swarm.send({ ...gradient, ...wrong }))).toBe('CONTRIBUTION_UNEXPECTED');
@@ -131,8 +140,17 @@ describe('a gradient', () => {
   it('that comes twice counts once', () => {
     const swarm = collecting();
     const [{ round }] = collects(swarm) as [EffectOf<'collect'>];
-    const gradient: Input = { type: 'contribution', minerId: 'a', stage: 0, version: 0, round, microbatches: [0, 1], gradient: 'g' };
-    expect(refusal(swarm.send(gradient))).toBeUndefined();
+    const gradient: Input = {
+      type: 'contribution',
+      minerId: 'a',
+      stage: 0,
+      version: 0,
+      round,
+      microbatches: [0, 1],
+      ...uploadOf('a', round, 2),
+    };
+    const cut = swarm.stages[0]!.shards;
+    expect(refusal(swarm.send({ ...gradient, ...uploadOf('a', round, cut) }))).toBeUndefined();
     const before = text(swarm);
     expect(refusal(swarm.send(gradient))).toBe('CONTRIBUTION_UNEXPECTED');
     expect(text(swarm)).toBe(before);
@@ -147,7 +165,15 @@ describe('a gradient', () => {
   ])('over %s microbatches is left out: they are done again, and its miner counts as late and fetches its stage', (_, microbatches) => {
     const swarm = collecting();
     const [{ round }] = collects(swarm) as [EffectOf<'collect'>];
-    const effects = swarm.send({ type: 'contribution', minerId: 'a', stage: 0, version: 0, round, microbatches, gradient: 'g' });
+    const effects = swarm.send({
+      type: 'contribution',
+      minerId: 'a',
+      stage: 0,
+      version: 0,
+      round,
+      microbatches,
+      ...uploadOf('a', round, 2),
+    });
     expect(refusal(effects)).toBe('CONTRIBUTION_MISMATCH');
     expect(of(effects, 'assign')).toMatchObject([{ minerId: 'a', why: 'its gradient covered other microbatches' }]);
     expect(grants(effects)).toMatchObject([
@@ -170,7 +196,7 @@ describe('a gradient', () => {
     expect(collects(swarm).at(-1)).toMatchObject({ minerId: 'b', microbatches: [2, 3] });
     swarm.contribute('b');
     expect(collects(swarm).at(-1)).toMatchObject({ minerId: 'b', microbatches: [0, 1] });
-    expect(of(swarm.contribute('b'), 'reduce')).toMatchObject([
+    expect(swarm.begun(swarm.contribute('b'))).toMatchObject([
       {
         tokens: 32,
         contributions: [
@@ -204,7 +230,7 @@ describe('a miner that goes before it has handed in its gradient', () => {
     ]);
     expect(swarm.counters.handedOver).toBe(2);
     swarm.reach(1);
-    expect(of(swarm.log, 'reduce')).toMatchObject([{ tokens: 32 }]);
+    expect(swarm.begun(swarm.log)).toMatchObject([{ tokens: 32 }]);
   });
 
   it('leaves others the time to hand in theirs first: rounds are collected one after the other', () => {
@@ -219,7 +245,7 @@ describe('a miner that goes before it has handed in its gradient', () => {
     expect(swarm.stages[0]!.phase).toBe('merging');
     expect(collects(swarm).length).toBeGreaterThan(3);
     swarm.reach(1);
-    const [reduce] = of(swarm.log, 'reduce');
+    const [reduce] = swarm.begun(swarm.log);
     expect(reduce!.contributions.flatMap(({ microbatches }) => microbatches).sort()).toEqual([0, 1, 2, 3, 4, 5]);
   });
 
@@ -230,6 +256,6 @@ describe('a miner that goes before it has handed in its gradient', () => {
     expect(swarm.crews).toEqual([[]]);
     swarm.join('z');
     swarm.reach(1);
-    expect(of(swarm.log, 'reduce')).toMatchObject([{ contributions: [{ minerId: 'z', microbatches: [0, 1] }] }]);
+    expect(swarm.begun(swarm.log)).toMatchObject([{ contributions: [{ minerId: 'z', microbatches: [0, 1] }] }]);
   });
 });

@@ -1,8 +1,10 @@
 /** Steps open, gradients are collected and merged, versions follow each other. */
 import { SwarmError } from '@starling/protocol';
+import { shardCount } from '@starling/reduce';
 import { LIMITS } from './constants.ts';
 import { type Flow, newFlows } from './flow.ts';
-import { assign, blame, distribute, dropWork, move, uncontributed } from './roster.ts';
+import { beginReduction, endReduction, repeatReduction, shardsOf } from './reducing.ts';
+import { assign, distribute, dropWork, emitCollect, move, uncontributed } from './roster.ts';
 import { type Claim, enterStagePhase, mergeOf, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
 import { Step } from './step.ts';
@@ -35,8 +37,10 @@ export function closeStep(state: State, stage: StageRecord): void {
     if (known) known.microbatches.push(flow.microbatch);
     else stage.collecting.set(minerId, newClaim(state, minerId, flow.microbatch));
   }
+  // As many as the first who are asked; whoever computes something again later cuts it alike.
+  stage.shards ||= shardCount(state.config.reduction.parameters[stage.index]!, Math.max(1, stage.collecting.size));
   for (const [minerId, { round, microbatches }] of stage.collecting) {
-    state.emit({ type: 'collect', minerId, stage: stage.index, version: stage.version, round, microbatches });
+    emitCollect(state, stage, minerId, { round, microbatches });
   }
   reduceWhenComplete(state, stage);
 }
@@ -50,18 +54,21 @@ function newClaim(state: State, minerId: string, microbatch: number): Claim {
 }
 
 export function contribution(state: State, input: Of<'contribution'>): void {
-  const { minerId, round, microbatches, gradient } = input;
+  const { minerId, round, microbatches, hashes, squares } = input;
   const miner = state.known(minerId);
   const { stage, claim } = expected(state, input);
   if (`${microbatches.toSorted((a, b) => a - b)}` !== `${claim.microbatches}`) {
     const message = `Expected the gradient over microbatches [${claim.microbatches}], got [${microbatches}].`;
     state.refuse(minerId, 'CONTRIBUTION_MISMATCH', message);
     // Its backwards are credited and their gradient is lost: as if it had not come at all.
-    blame(state, miner, { code: 'BANNED_WRONG', message: 'its gradient covered other microbatches' });
+    state.blame(miner, { code: 'BANNED_WRONG', message: 'its gradient covered other microbatches' });
     dropWork(state, miner);
     assign(state, miner, 'its gradient covered other microbatches');
     return;
   }
+  const { length } = shardsOf(state.config.reduction, stage.index, stage.shards);
+  if (hashes.length !== length || squares.length !== length)
+    throw new SwarmError('SHARD_MALFORMED', `This gradient is ${length} shards, not ${hashes.length}.`);
   stage.collecting.delete(minerId);
   miner.missed = 0;
   addTime(stage.times.collect, state.now - claim.since);
@@ -76,7 +83,7 @@ export function contribution(state: State, input: Of<'contribution'>): void {
     state.cancel(cell.backward!);
     step.settle(flow, stage.index, 'backward', 'done', minerId, state.now);
   }
-  stage.contributions.push({ minerId, round, gradient, microbatches });
+  stage.contributions.push({ minerId, round, hashes, squares, microbatches });
   state.touched.add(stage.index);
   reduceWhenComplete(state, stage);
 }
@@ -90,7 +97,7 @@ export function spoiled(state: State, input: Of<'spoiled'>): void {
   state.inform(code, `Gradient of miner ${minerId} was left out: ${message}`, 'warning');
   // A broken device shows in a whole step's work: no need to see it three times.
   miner.late = Math.max(miner.late, LIMITS.lateBeforeBan - 1);
-  blame(state, miner, { code: 'BANNED_WRONG', message: 'its gradient was not usable' });
+  state.blame(miner, { code: 'BANNED_WRONG', message: 'its gradient was not usable' });
   dropWork(state, miner);
   assign(state, miner, 'its gradient was not usable');
 }
@@ -117,21 +124,12 @@ export function isExpected(state: State, minerId: string, index: number, version
 
 function reduceWhenComplete(state: State, stage: StageRecord): void {
   if (stage.collecting.size > 0 || stage.phase !== 'merging') return;
-  emitReduce(state, stage);
-}
-
-function emitReduce(state: State, stage: StageRecord): void {
-  const first = (microbatches: number[]) => Math.min(...microbatches);
-  // A fixed order that depends on nobody's name or speed: by the first microbatch covered.
-  const contributions = stage.contributions.toSorted((a, b) => first(a.microbatches) - first(b.microbatches));
-  const covered = contributions.reduce((n, { microbatches }) => n + microbatches.length, 0);
-  const tokens = covered * state.config.tokensPerMicrobatch;
-  state.emit({ type: 'reduce', stage: stage.index, version: stage.version, tokens, contributions });
+  beginReduction(state, stage);
 }
 
 export function summed(state: State, { stage: index, version, type: _, ...sum }: Of<'summed'>): void {
   const stage = state.stages[index]!;
-  if (version !== stage.version || stage.phase !== 'merging' || stage.collecting.size > 0 || stage.summed) return;
+  if (version !== stage.version || stage.phase !== 'merging' || stage.butterfly?.phase !== 'done' || stage.summed) return;
   stage.summed = sum;
   // By the norm of the whole model: when this was the last of the sums, all of them can be applied.
   for (const other of state.config.clip === 'stage' ? [stage] : state.stages) emitApply(state, other);
@@ -162,7 +160,7 @@ export function repeatMerges(state: State): void {
   for (const stage of state.stages) {
     if (stage.phase !== 'merging' || stage.collecting.size > 0) continue;
     if (stage.summed) emitApply(state, stage);
-    else emitReduce(state, stage);
+    else repeatReduction(state, stage);
   }
 }
 
@@ -172,10 +170,13 @@ export function merged(state: State, { stage: index, type: _, ...merge }: Of<'me
   if (version !== stage.version + 1 || !stage.summed) return;
   state.touched.add(index);
   state.emit({ type: 'release', stage: index, version: stage.version });
+  endReduction(state, stage);
   Object.assign(stage, {
     version,
     parameterHash,
     contributions: [],
+    shards: 0,
+    reductionRound: 0,
     summed: null,
     voided: new Map(),
     redos: 0,

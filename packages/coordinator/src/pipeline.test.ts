@@ -224,7 +224,7 @@ describe('the stages', () => {
   it('count every microbatch of the run once, in the order of the data', () => {
     const swarm = Swarm.ready(['a', 'b', 'c'], { microbatchesPerStep: 3 }).reach(4);
     for (const stage of [0, 1]) {
-      const merged = of(swarm.log, 'reduce').filter((reduce) => reduce.stage === stage);
+      const merged = swarm.begun(swarm.log).filter((reduce) => reduce.stage === stage);
       expect(merged.map(({ contributions }) => contributions.flatMap(({ microbatches }) => microbatches).sort((a, b) => a - b))).toEqual(
         [0, 1, 2, 3].map((step) => [3 * step, 3 * step + 1, 3 * step + 2]),
       );

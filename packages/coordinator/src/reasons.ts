@@ -22,7 +22,7 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
       if (others.length > 0)
         return { code: 'MERGING', message: `Stage ${index} waits for the gradient norm of ${list(others)} in step ${version}.` };
     }
-    const what = size > 0 ? `collecting the gradients of ${size} miner${size > 1 ? 's' : ''}` : 'adding up the gradients';
+    const what = size > 0 ? `collecting the gradients of ${size} miner${size > 1 ? 's' : ''}` : adding(stage);
     return { code: 'MERGING', message: `Stage ${index} is ${what} of step ${version}.` };
   }
   const empty = state.stages.filter((other) => other.phase !== 'complete' && state.crews[other.index]!.staff === 0);
@@ -62,6 +62,12 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
   return inputMissing
     ? { code: 'UPSTREAM', message: `Waiting for activations from stage ${index - 1}.` }
     : { code: 'DOWNSTREAM', message: `Waiting for gradients from stage ${index + 1}.` };
+}
+
+function adding({ butterfly }: StageRecord): string {
+  if (butterfly?.phase !== 'reducing') return 'adding up the gradients';
+  const { shards } = butterfly.view;
+  return `adding up the gradients (${shards.filter(({ settled }) => settled !== null).length} of ${shards.length} shards)`;
 }
 
 /** Why nobody takes what is ready; null when it will be granted. */

@@ -34,7 +34,7 @@ describe('a gradient that takes too long', () => {
     const effects = swarm.contribute('a');
     expect(refusal(effects)).toBeUndefined();
     expect(of(effects, 'cancel').map(({ leaseId }) => leaseId)).toEqual(again.map(({ lease }) => lease.id));
-    expect(of(effects, 'reduce')).toMatchObject([{ tokens: 32, contributions: [{ minerId: 'a' }, { minerId: 'b' }] }]);
+    expect(swarm.begun(effects)).toMatchObject([{ tokens: 32, contributions: [{ minerId: 'a' }, { minerId: 'b' }] }]);
     for (const { minerId, lease } of again) expect(of(swarm.receipt(minerId, lease.id), 'settled')).toMatchObject([{ outcome: 'surplus' }]);
     swarm.reach(1);
   });
@@ -48,7 +48,7 @@ describe('a gradient that takes too long', () => {
     expect(swarm.miner('a')).toMatchObject({ late: 0, phase: 'ready' });
     swarm.compute();
     expect(of(swarm.log, 'collect').at(-1)).toMatchObject({ minerId: 'b', microbatches: [0, 1] });
-    expect(of(swarm.contribute('b'), 'reduce')).toMatchObject([{ tokens: 32 }]);
+    expect(swarm.begun(swarm.contribute('b'))).toMatchObject([{ tokens: 32 }]);
     swarm.merge(0);
     // Of a merged step nothing is known any more.
     swarm.hands.get('a')!.collect = of(swarm.log, 'collect')[0]!;
@@ -76,7 +76,7 @@ describe('a gradient that takes too long', () => {
     expect(whom(grants(swarm.tick(1)))).toEqual(['b', 'b']);
     // It is back and hands in: first.
     swarm.resume('a');
-    expect(of(swarm.contribute('a'), 'reduce').length).toBe(1);
+    expect(swarm.begun(swarm.contribute('a')).length).toBe(1);
   });
 
   it('is awaited for no longer than the time that uploads of the stage usually take allows', () => {
@@ -116,7 +116,7 @@ describe('a gradient that takes too long', () => {
     expect(codes(effects)).toContain('CONTRIBUTION_LATE');
     expect(of(effects, 'assign')).toMatchObject([{ minerId: 'a' }]);
     swarm.reach(1);
-    expect(of(swarm.log, 'reduce')).toMatchObject([{ tokens: 32 }]);
+    expect(swarm.begun(swarm.log)).toMatchObject([{ tokens: 32 }]);
   });
 });
 
@@ -136,13 +136,13 @@ describe('whoever does its own microbatches again', () => {
     expect(refusal(swarm.log)).toBeUndefined();
     expect(of(swarm.log, 'collect').at(-1)).toMatchObject({ minerId: 'a', microbatches: [0, 1] });
     expect(swarm.counters.handedOver).toBe(2); // b's leases
-    expect(of(swarm.contribute('a'), 'reduce')).toMatchObject([{ tokens: 32 }]);
+    expect(swarm.begun(swarm.contribute('a'))).toMatchObject([{ tokens: 32 }]);
   });
 
   it('may hand in the old one first', () => {
     const swarm = alone();
     const effects = swarm.contribute('a');
-    expect(of(effects, 'reduce').length).toBe(1);
+    expect(swarm.begun(effects).length).toBe(1);
     expect(whom(of(effects, 'cancel'))).toEqual(['a', 'a']);
   });
 
@@ -180,7 +180,7 @@ describe('a microbatch that was left out of its step', () => {
     const { flows } = swarm.coordinator.state.steps.get(0)!;
     expect(flows.map(({ cells }) => cells[1]!.backward!.state)).toEqual(['dropped', 'done', 'done', 'done']);
     swarm.reach(1);
-    const merged = of(swarm.log, 'reduce').find(({ stage }) => stage === 1)!;
+    const merged = swarm.begun(swarm.log).find(({ stage }) => stage === 1)!;
     expect(merged.contributions.map(({ minerId, microbatches }) => [minerId, microbatches])).toEqual([
       ['b', [1]],
       ['b', [2, 3]],
@@ -198,7 +198,7 @@ describe('a microbatch that was left out of its step', () => {
       swarm.forfeit(holder, swarm.leasesOf(holder)[0]!.id);
     }
     swarm.reach(1);
-    expect(of(swarm.log, 'reduce').map(({ stage, tokens }) => [stage, tokens])).toEqual([
+    expect(swarm.begun(swarm.log).map(({ stage, tokens }) => [stage, tokens])).toEqual([
       [1, 2 * 8],
       [0, 8],
     ]);

@@ -95,9 +95,9 @@ describe('after a restart', () => {
     const swarm = Swarm.ready(['a', 'b'], { microbatchesPerStep: 4 });
     swarm.compute();
     swarm.contributeAll();
-    const before = of(swarm.log, 'reduce');
+    const before = swarm.begun(swarm.log);
     expect(before.length).toBe(2);
-    expect(of(restarted(swarm), 'reduce')).toEqual(before.toSorted((a, b) => a.stage - b.stage));
+    expect(swarm.begun(restarted(swarm))).toEqual(before.toSorted((a, b) => a.stage - b.stage));
     for (const stage of [0, 1]) swarm.merge(stage);
     expect(of(swarm.log, 'closed').length).toBe(1);
   });
@@ -106,10 +106,10 @@ describe('after a restart', () => {
     const swarm = Swarm.ready(['a', 'b'], { stages: 1, microbatchesPerStep: 4 });
     swarm.compute();
     swarm.contribute('a');
-    expect(of(restarted(swarm), 'reduce')).toEqual([]);
+    expect(swarm.begun(restarted(swarm))).toEqual([]);
     expect(of(swarm.resume('a'), 'collect')).toEqual([]);
     expect(of(swarm.resume('b'), 'collect')).toMatchObject([{ microbatches: [2, 3] }]);
-    expect(of(swarm.contribute('b'), 'reduce').length).toBe(1);
+    expect(swarm.begun(swarm.contribute('b')).length).toBe(1);
   });
 
   it('bans, credits and who holds what are as before', () => {

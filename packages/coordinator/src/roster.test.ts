@@ -202,7 +202,7 @@ describe('a miner whose connection drops', () => {
     const [asked] = of(swarm.log, 'collect');
     swarm.disconnect('a');
     expect(of(swarm.resume('a'), 'collect')).toEqual([asked]);
-    expect(of(swarm.contribute('a'), 'reduce').length).toBe(1);
+    expect(swarm.begun(swarm.contribute('a')).length).toBe(1);
   });
 
   it('is told again of the merge it has not applied, also when it has and the news of it was lost', () => {

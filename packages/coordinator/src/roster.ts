@@ -1,11 +1,11 @@
 /** Who is here, on which stage, and with which parameters. */
-import type { Reason } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
 import type { Cell, Flow } from './flow.ts';
-import { ban, type Credit, countLate, enterPhase, forgetPace, type MinerRecord } from './miner.ts';
+import { ban, type Credit, enterPhase, forgetPace, type MinerRecord } from './miner.ts';
 import { fillEmpty, placeNewcomer, rebalance } from './policy.ts';
-import { enterStagePhase, mergeOf, type StageRecord } from './stage.ts';
+import { postponeReductions, reducerBack, reducerGone } from './reducing.ts';
+import { type Claim, mergeOf, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
 import type { Of } from './types.ts';
 
@@ -36,10 +36,18 @@ export function join(state: State, { minerId, facts, holding }: Of<'join'>): voi
   if (miner.phase === 'applying') distribute(state, miner, stage);
   for (const id of miner.leases) state.emitGrant(state.leases.get(id)!);
   const claim = stage.collecting.get(minerId);
-  if (claim) {
-    const { round, microbatches } = claim;
-    state.emit({ type: 'collect', minerId, stage: stage.index, version: stage.version, round, microbatches });
-  }
+  if (claim) emitCollect(state, stage, minerId, claim);
+  reducerBack(state, stage, minerId);
+}
+
+export function emitCollect(
+  state: State,
+  stage: StageRecord,
+  minerId: string,
+  { round, microbatches }: Pick<Claim, 'round' | 'microbatches'>,
+): void {
+  const { index, version, shards } = stage;
+  state.emit({ type: 'collect', minerId, stage: index, version, round, microbatches, shards });
 }
 
 export function disconnect(state: State, { minerId }: Of<'disconnect'>): void {
@@ -81,6 +89,7 @@ export function forgive(state: State, idleMs: number): void {
   }
   for (const step of state.steps.values()) step.progressAt += delay(step.progressAt);
   for (const stage of state.stages) for (const claim of stage.collecting.values()) claim.since += delay(claim.since);
+  postponeReductions(state, idleMs);
 }
 
 export function leave(state: State, { minerId }: Of<'leave'>): void {
@@ -131,12 +140,8 @@ export function dropWork(state: State, miner: MinerRecord): void {
     state.counters.handedOver += 1;
     state.reopen(flow, stage.index, 'backward');
   }
-  if (stage.collecting.delete(miner.id) || lost.length > 0) backToTraining(state, stage);
-}
-
-/** There are tasks again; a stage that is complete stays so. */
-export function backToTraining(state: State, stage: StageRecord): void {
-  if (stage.phase === 'merging') enterStagePhase(stage, 'training', state.now);
+  if (stage.collecting.delete(miner.id) || lost.length > 0) state.backToTraining(stage);
+  reducerGone(state, stage, miner.id);
 }
 
 /** Has the miner fetch its stage; a banned one when its ban is over, so that a wrong one cannot fetch without end. */
@@ -230,17 +235,9 @@ function diverged(state: State, miner: MinerRecord, stage: StageRecord): void {
   const message = `Miner ${miner.id} has other parameters than stage ${stage.index} at version ${stage.version}; it fetches the stage again.`;
   state.inform('PARAMETERS_DIVERGED', message, 'warning');
   state.refuse(miner.id, 'PARAMETERS_DIVERGED', message);
-  blame(state, miner, { code: 'BANNED_WRONG', message: 'its parameters differed' });
+  state.blame(miner, { code: 'BANNED_WRONG', message: 'its parameters differed' });
   dropWork(state, miner);
   assign(state, miner, 'its parameters differed');
-}
-
-/** Counts the miner as late, `why`. Returns the length in ms of the ban that follows, or 0. */
-export function blame(state: State, miner: MinerRecord, why: Reason): number {
-  const length = countLate(miner, state.creditOf(miner), state.now, why);
-  if (length > 0) state.counters.bans += 1;
-  state.refresh(miner);
-  return length;
 }
 
 /** Ends what is over of a miner's rest and its ban. After both it gets what it is owed. */

@@ -49,7 +49,7 @@ describe('a coordinator that is read from a snapshot', () => {
         const now = text(swarm.coordinator);
         for (const { since, coordinator } of others) expect(text(coordinator), `seed ${seed}, copy of ${since}, input ${inputs}`).toBe(now);
       });
-      for (let i = 0; i < 400; i++) {
+      for (let i = 0; i < 600; i++) {
         // One copy from every fiftieth input or so, and copies of copies; all of them live to the end.
         if (dice.chance(0.02) && others.length < 8) {
           const from = dice.chance(0.3) ? (dice.pick(others)?.coordinator ?? swarm.coordinator) : swarm.coordinator;
@@ -60,7 +60,7 @@ describe('a coordinator that is read from a snapshot', () => {
       }
     }
     expect(copies).toBeGreaterThan(80);
-    expect(met.size).toBe(15);
+    expect(met.size).toBe(18);
   });
 
   it('is a copy: what is done to one leaves the other as it was', () => {
@@ -137,6 +137,6 @@ describe('a snapshot', () => {
   });
 
   it('names its format, so that one that cannot be read is known', () => {
-    expect(new Coordinator(configOf(), 0).snapshot().format).toBe(2);
+    expect(new Coordinator(configOf(), 0).snapshot().format).toBe(3);
   });
 });

@@ -1,4 +1,5 @@
 /** The state as plain data and back. Whatever follows from the rest is left out and made again. */
+import { Butterfly, type ButterflySnapshot } from '@starling/reduce';
 import { type Flow, newFlows, type Slot } from './flow.ts';
 import type { Credit, MinerRecord } from './miner.ts';
 import { type PackedFlow, type PackedLease, packFlows, packLease, unpackFlows, unpackLease } from './packed.ts';
@@ -11,7 +12,7 @@ type Plain<T, K extends keyof T, With> = Omit<T, K> & With;
 
 export interface Snapshot {
   /** Changes when a state of before cannot be read any more. */
-  format: 2;
+  format: 3;
   config: CoordinatorConfig;
   counters: State['counters'];
   now: number;
@@ -19,7 +20,11 @@ export interface Snapshot {
   leaseCount: number;
   minerCount: number;
   roundCount: number;
-  stages: Plain<StageRecord, 'collecting' | 'voided', { collecting: [string, Claim][]; voided: [string, number][]; crew: string[] }>[];
+  stages: Plain<
+    StageRecord,
+    'collecting' | 'voided' | 'butterfly',
+    { collecting: [string, Claim][]; voided: [string, number][]; butterfly: ButterflySnapshot | null; crew: string[] }
+  >[];
   miners: Plain<MinerRecord, 'leases', { leases: string[] }>[];
   steps: {
     number: number;
@@ -41,7 +46,7 @@ const indices = (flows: readonly Flow[]) => flows.map((flow) => flow.index);
 export function toSnapshot(state: State): Snapshot {
   const { config, counters, now, rebalancedAt, leaseCount, minerCount, roundCount } = state;
   return {
-    format: 2,
+    format: 3,
     config,
     counters,
     now,
@@ -53,6 +58,7 @@ export function toSnapshot(state: State): Snapshot {
       ...stage,
       collecting: [...stage.collecting],
       voided: [...stage.voided],
+      butterfly: stage.butterfly?.snapshot() ?? null,
       crew: [...state.crews[stage.index]!.members.keys()],
     })),
     miners: [...state.miners.values()].map((miner) => ({ ...miner, leases: [...miner.leases] })),
@@ -78,8 +84,13 @@ export function fromSnapshot(snapshot: Snapshot): State {
   Object.assign(state, { rebalancedAt, leaseCount, minerCount, roundCount });
   // Overwriting a field keeps its place, and so the text of the next snapshot.
   for (const miner of snapshot.miners) state.miners.set(miner.id, { ...miner, leases: new Set(miner.leases) });
-  snapshot.stages.forEach(({ collecting, voided, crew: _, ...stage }, index) => {
-    Object.assign(state.stages[index]!, { ...stage, collecting: new Map(collecting), voided: new Map(voided) });
+  snapshot.stages.forEach(({ collecting, voided, butterfly, crew: _, ...stage }, index) => {
+    Object.assign(state.stages[index]!, {
+      ...stage,
+      collecting: new Map(collecting),
+      voided: new Map(voided),
+      butterfly: butterfly && Butterfly.restore(butterfly),
+    });
   });
   for (const { number, validate, flows: packed, progressAt, ready, pinned } of snapshot.steps) {
     const flows = newFlows(number, config.microbatchesPerStep, validate, config.stages);

@@ -1,4 +1,5 @@
 import type { LeaseKind, StagePhase } from '@starling/protocol';
+import type { Agreement, Butterfly } from '@starling/reduce';
 import { LIMITS } from './constants.ts';
 import type { Slot } from './flow.ts';
 import { noTimes, type Recent } from './times.ts';
@@ -24,6 +25,14 @@ export interface StageRecord {
   phaseSince: number;
   /** Accepted gradient sums of the present step. */
   contributions: Contributed[];
+  /** Into how many shards gradients of this step are cut; 0 before the first is asked for. */
+  shards: number;
+  /** The all-reduce of this step's gradients, while it is under way. */
+  butterfly: Butterfly | null;
+  /** The last round of a butterfly of this step that began anew. */
+  reductionRound: number;
+  /** Of all merges: how often two miners' results for one shard were the same. */
+  agreement: Agreement[];
   /** The sum of all of them, once it is known. */
   summed: Summed | null;
   /** Who was asked for a gradient and has not answered. */
@@ -49,6 +58,10 @@ export function newStage(index: number, stages: number, version: number, paramet
     phase: 'training',
     phaseSince: now,
     contributions: [],
+    shards: 0,
+    butterfly: null,
+    reductionRound: 0,
+    agreement: [],
     summed: null,
     collecting: new Map(),
     voided: new Map(),

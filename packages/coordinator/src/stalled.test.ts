@@ -61,7 +61,7 @@ describe('a step in which nothing was settled for five minutes', () => {
     expect(swarm.counters.abandoned).toBe(1);
     swarm.pass(LIMITS.banMaximum);
     swarm.reach(1);
-    for (const { tokens } of of(swarm.log, 'reduce')) expect(tokens).toBe(2 * 8);
+    for (const { tokens } of swarm.begun(swarm.log)) expect(tokens).toBe(2 * 8);
   });
 
   it('goes on without held-out microbatches that are missing, since none of them is needed', () => {

@@ -2,11 +2,11 @@
  * Everything the coordinator knows, and the few operations that keep its parts consistent with each other. What the
  * protocol does with it is in `roster.ts` (who is here), `work.ts` (leases), `merging.ts` and `clock.ts`.
  */
-import { type ErrorCode, type LeaseKind, SwarmError, type Work } from '@starling/protocol';
+import { type ErrorCode, type LeaseKind, type Reason, SwarmError, type Work } from '@starling/protocol';
 import { Crew, type Place } from './crew.ts';
 import { type Cell, type Flow, type Slot, type Task, taskOf } from './flow.ts';
-import { type Credit, type MinerRecord, newMiner, noCredit } from './miner.ts';
-import { newStage, type StageRecord, unitsOf } from './stage.ts';
+import { type Credit, countLate, type MinerRecord, newMiner, noCredit } from './miner.ts';
+import { enterStagePhase, newStage, type StageRecord, unitsOf } from './stage.ts';
 import type { Step } from './step.ts';
 import type { CoordinatorConfig, Effect, MinerFacts, Outcome } from './types.ts';
 
@@ -183,6 +183,19 @@ export class State {
     const place = crew.placeOf(miner);
     if (!isHere(place)) step.unpin(miner.id, miner.stage);
     else this.awake.add(miner);
+  }
+
+  /** Counts the miner as late, `why`. Returns the length in ms of the ban that follows, or 0. */
+  blame(miner: MinerRecord, why: Reason): number {
+    const length = countLate(miner, this.creditOf(miner), this.now, why);
+    if (length > 0) this.counters.bans += 1;
+    this.refresh(miner);
+    return length;
+  }
+
+  /** There are tasks again; a stage that is complete stays so. */
+  backToTraining(stage: StageRecord): void {
+    if (stage.phase === 'merging') enterStagePhase(stage, 'training', this.now);
   }
 
   // ── tasks and leases ──────────────────────────────────────────────────────────────────────────

@@ -60,6 +60,11 @@ export function collectUntil(recent: Recent, missed: number): number {
   return Math.min(LIMITS.longestCollect, Math.max(LIMITS.collectDeadline, usual) * 2 ** missed);
 }
 
+/** A reducer fetches and sends about three gradients' worth: another does it when it takes longer than that usually would. */
+export function reduceWithin(recent: Recent): number {
+  return Math.max(LIMITS.reduceMinimum, 3 * redoAfter(recent));
+}
+
 /**
  * When the microbatches of a gradient that does not come are computed again. `redos`: so often it was done in this step. Twice
  * as long each time, or miners on slow lines would take each other's work in turn and none would ever get it through.

@@ -1,5 +1,6 @@
 /** What the world tells the coordinator, and what it asks of the world. Plain data, so that a log can hold it. */
 import type { Backend, ErrorCode, LeaseKind, Reason, Work } from '@starling/protocol';
+import type { CodecName, ReductionTask } from '@starling/reduce';
 
 export interface CoordinatorConfig {
   stages: number;
@@ -18,6 +19,8 @@ export interface CoordinatorConfig {
    * would clip it, for which every stage waits for all of them.
    */
   clip: 'stage' | 'global';
+  /** How gradients are written, cut and merged. */
+  reduction: ReductionFormat;
   /** Tokens of one microbatch. */
   tokensPerMicrobatch: number;
   /** Version every stage starts at: that of the checkpoint. */
@@ -26,6 +29,18 @@ export interface CoordinatorConfig {
   parameterHashes: string[];
   /** Makes lease ids of this log differ from those of the one before it. */
   leasePrefix: string;
+}
+
+export interface ReductionFormat {
+  /** Length of each stage's flat gradient. */
+  parameters: readonly number[];
+  /** Of what miners hand in, and of what comes of it. */
+  codec: CodecName;
+  merged: 'f32' | 'bf16';
+  /** A gradient's norm per token is clipped to so many times the median of its step; null: to nothing. */
+  medianClip: number | null;
+  /** Share of shards, whose reducers agree, that are computed once more. */
+  spotCheck: number;
 }
 
 /** What of the configuration may change while a run goes on. */
@@ -40,10 +55,10 @@ export interface MinerFacts {
   device?: string;
 }
 
-/** A summed gradient. */
+/** A merged gradient. */
 export interface Summed {
-  /** Its blob. */
-  gradient: string;
+  /** Blobs of its shards, in order. */
+  shards: string[];
   /** Norm of the stage's mean gradient before clipping. */
   norm: number;
   /** Tokens it covers. */
@@ -76,11 +91,20 @@ export type Input =
   | { type: 'refused'; minerId: string; code: ErrorCode; message: string; leaseId: string | null }
   /** The miner has its hands full: nothing for `pauseMs`, and this lease (if any) to somebody else. Nobody is blamed. */
   | { type: 'busy'; minerId: string; leaseId: string | null; pauseMs: number }
-  /** An uploaded gradient sum whose bytes were already checked. `microbatches` in the order they were added up. */
-  | { type: 'contribution'; minerId: string; stage: number; version: number; round: number; microbatches: number[]; gradient: string }
+  /**
+   * An uploaded gradient sum whose bytes were already checked: of every shard its blob, which is its commit, and Σx².
+   * `microbatches` in the order they were added up.
+   */
+  | ({ type: 'contribution'; minerId: string; stage: number; version: number } & Omit<Contributed, 'minerId'>)
   /** The upload was useless: wrong size, or not finite. */
   | { type: 'spoiled'; minerId: string; stage: number; version: number; round: number; code: ErrorCode; message: string }
-  /** The world finished a `reduce`. */
+  /** The world drew chance from this merge's commits: answers `draw`. */
+  | { type: 'seed'; stage: number; version: number; seed: string; secretSeed: string }
+  /** A reducer's shard, whose bytes were already checked to be one. */
+  | { type: 'result'; minerId: string; stage: number; version: number; round: number; shard: number; hash: string }
+  /** The world finished a `recompute`. */
+  | { type: 'recomputed'; stage: number; version: number; round: number; shard: number; hash: string }
+  /** The world finished a `sum`. */
   | ({ type: 'summed'; stage: number; version: number } & Summed)
   /** The world finished an `apply`. */
   | ({ type: 'merged'; stage: number } & Merge)
@@ -108,7 +132,9 @@ export interface GrantedLease {
 export interface Contributed {
   minerId: string;
   round: number;
-  gradient: string;
+  /** Of every shard. */
+  hashes: string[];
+  squares: number[];
   /** In the order its miner added them up. */
   microbatches: number[];
 }
@@ -129,9 +155,16 @@ export type Effect =
       work: Work;
       outcome: Outcome;
     }
-  | { type: 'collect'; minerId: string; stage: number; version: number; round: number; microbatches: number[] }
-  /** Sum these in this order, answer with `summed`. */
-  | { type: 'reduce'; stage: number; version: number; tokens: number; contributions: Contributed[] }
+  /** Ask the miner for its gradient, cut into so many shards. */
+  | { type: 'collect'; minerId: string; stage: number; version: number; round: number; microbatches: number[]; shards: number }
+  /** Hash this text, alone and with a secret; answer with `seed`. */
+  | { type: 'draw'; stage: number; version: number; over: string }
+  /** Ask the miner for the sum of these uploads. */
+  | ({ type: 'reduce'; minerId: string; stage: number; version: number } & ReductionTask)
+  /** Compute this shard from the uploads, keep it, answer with `recomputed`. Nobody may learn of it. */
+  | ({ type: 'recompute'; stage: number; version: number } & ReductionTask)
+  /** These are the merged gradient. Keep them, measure their norm, answer with `summed`. */
+  | { type: 'sum'; stage: number; version: number; tokens: number; shards: string[] }
   /** Clip the sum by this norm, apply it, answer with `merged` for `version + 1`. */
   | { type: 'apply'; stage: number; version: number; summed: Summed; clipNorm: number }
   /** Tell the miner to apply the merge. */

@@ -5,7 +5,7 @@ import type { Crew } from './crew.ts';
 import { type Flow, isSettled, nextTask, type Slot } from './flow.ts';
 import { learnPace, type MinerRecord } from './miner.ts';
 import { couldStaff } from './policy.ts';
-import { backToTraining, blame, endRest, remove, uncontributed } from './roster.ts';
+import { endRest, remove, uncontributed } from './roster.ts';
 import { type StageRecord, unitsOf } from './stage.ts';
 import { type LeaseRecord, type State, slotOf } from './state.ts';
 import type { Step } from './step.ts';
@@ -284,7 +284,7 @@ export function busy(state: State, { minerId, leaseId, pauseMs }: Of<'busy'>): v
  */
 export function handOver(state: State, lease: LeaseRecord, miner: MinerRecord, why: string, fault: Reason | null): number {
   state.lose(lease, miner.id);
-  const ban = fault ? blame(state, miner, fault) : 0;
+  const ban = fault ? state.blame(miner, fault) : 0;
   const { microbatch } = lease.flow;
   const consequence = ban ? ` No leases for it for ${ban / 1000} s.` : '';
   state.inform(
@@ -330,7 +330,7 @@ export function redo(state: State, stage: StageRecord, minerId: string): void {
   state.counters.redone += 1;
   stage.redos += 1;
   for (const { flow } of lost) state.reopen(flow, stage.index, 'backward', minerId);
-  backToTraining(state, stage);
+  state.backToTraining(stage);
   state.inform(
     'CONTRIBUTION_REDONE',
     `Stage ${stage.index} does not wait for the gradient of miner ${minerId}: others compute its microbatches again.`,

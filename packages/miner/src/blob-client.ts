@@ -27,9 +27,9 @@ export class BlobClient {
     });
   }
 
-  /** Uploads bytes and returns their name. */
-  async put(bytes: Uint8Array<ArrayBuffer>, signal: AbortSignal): Promise<string> {
-    const hash = await sha256Hex(bytes);
+  /** Uploads bytes and returns their name, which is computed where it is not known. */
+  async put(bytes: Uint8Array<ArrayBuffer>, signal: AbortSignal, known?: string): Promise<string> {
+    const hash = known ?? (await sha256Hex(bytes));
     await this.retry(signal, async () => {
       const headers = { authorization: this.authorization, 'content-type': 'application/octet-stream' };
       await throwRefusal(await fetch(`${this.url}/v1/blobs/${hash}`, { method: 'PUT', body: bytes, headers, signal }));

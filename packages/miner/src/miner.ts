@@ -14,10 +14,12 @@ import {
   type Lease,
   type Merge,
   PROTOCOL_VERSION,
+  type Reduce,
   type RunConfig,
   SwarmError,
   type Welcome,
 } from '@starling/protocol';
+import { ErrorFeedback } from '@starling/reduce';
 import { BlobClient } from './blob-client.ts';
 import { Connection } from './connection.ts';
 import type { MinerState } from './state.ts';
@@ -58,6 +60,7 @@ export class Miner {
   private server = '';
   /** Null before the first assignment, and after one was given up. */
   private term: Term | null = null;
+  private feedback: { runId: string; stage: number; kept: ErrorFeedback } | null = null;
   /** Of the newest assignment. */
   private round = 0;
   /** An assignment that came while the device was being rebuilt. */
@@ -262,6 +265,9 @@ export class Miner {
       case 'collect':
         this.enqueue((term) => term.handIn(message as Collect));
         break;
+      case 'reduce':
+        this.enqueue((term) => term.reduce(message as Reduce));
+        break;
       case 'merge':
         this.enqueue((term) => term.applyMerge(message as Merge));
         break;
@@ -283,10 +289,19 @@ export class Miner {
       run: this.run!,
       device: this.device,
       server: this.server,
+      feedbackOf: (stage, length) => this.feedbackOf(stage, length),
       onReceipt: () => {
         this.rebuilds = 0;
       },
     });
+  }
+
+  /** It is kept over reconnects, and as long as this miner stays on its stage; on another it would mean nothing. */
+  private feedbackOf(stage: number, length: number): ErrorFeedback | null {
+    if (this.run!.gradient !== 'topk2bit') return null;
+    const { runId } = this.run!;
+    if (this.feedback?.runId !== runId || this.feedback.stage !== stage) this.feedback = { runId, stage, kept: new ErrorFeedback(length) };
+    return this.feedback.kept;
   }
 
   private enqueue(task: (term: Term) => Promise<void>): void {

@@ -13,6 +13,7 @@ const PHASE_OF: Record<Activity, Phase> = {
   backward: 'compute',
   evaluate: 'compute',
   uploading: 'merge',
+  reducing: 'merge',
   applying: 'merge',
   waiting: 'wait',
   stopped: 'wait',

@@ -16,15 +16,18 @@ import {
   type Lease,
   type Merge,
   type Payload,
+  type Reduce,
   type RunConfig,
   receiptMessage,
   SwarmError,
   sha256Hex,
   type TensorData,
 } from '@starling/protocol';
+import type { ErrorFeedback } from '@starling/reduce';
 import type { BlobClient } from './blob-client.ts';
 import type { Connection } from './connection.ts';
 import { HeldStage, readVector, type StageInput } from './held-stage.ts';
+import { Merging } from './merging.ts';
 import type { Status } from './status.ts';
 
 export interface TermParts {
@@ -36,6 +39,8 @@ export interface TermParts {
   device: DeviceSigner | null;
   /** The server's name for itself, which the signatures are for. */
   server: string;
+  /** What this miner could not say of its gradients of a stage yet; null where nothing is held back. Outlasts a term. */
+  feedbackOf(stage: number, length: number): ErrorFeedback | null;
   /** A receipt was answered: the device works. */
   onReceipt(): void;
 }
@@ -56,8 +61,7 @@ export class Term {
   private readonly cancelled = new Set<string>();
   /** Receipts on the wire: a gradient is complete when they are answered. */
   private readonly unanswered = new Set<Promise<void>>();
-  /** The last gradient handed in, in case the server asks again. */
-  private handedIn: { round: number; microbatches: number[]; frame: Uint8Array<ArrayBuffer> } | null = null;
+  private merging: Merging | null = null;
 
   constructor(round: number, parts: TermParts) {
     this.round = round;
@@ -123,6 +127,8 @@ export class Term {
       return;
     }
     this.held = held;
+    const { gradient: codec, merged } = run;
+    this.merging = new Merging({ codec, merged }, held, blobs, this.abort.signal, this.parts.feedbackOf(stage, size));
     await held.warmUp();
     if (this.ended) return;
     status.update({ version, parameterHash: held.parameterHash, error: null });
@@ -197,27 +203,22 @@ export class Term {
 
   // ── merging ───────────────────────────────────────────────────────────────────────────────────
 
-  async handIn({ stage, version, round }: Collect): Promise<void> {
+  async handIn({ stage, version, round, shards }: Collect): Promise<void> {
     await Promise.allSettled(this.unanswered);
-    const { held } = this;
-    const { status, blobs, connection } = this.parts;
-    if (!held || held.version !== version || held.spec.index !== stage) return;
+    const { held, merging } = this;
+    const { status, connection } = this.parts;
+    if (!held || !merging || held.version !== version || held.spec.index !== stage) return;
     status.act('uploading', `Handing in the gradient of step ${version}.`);
-    if (this.handedIn?.round !== round) {
-      const taken = await held.takeGradient(round);
-      if (!taken) throw new SwarmError('CONTRIBUTION_MISMATCH', `The gradient of round ${round} is not here.`);
-      const { sum, microbatches } = taken;
-      this.handedIn = { round, microbatches, frame: await encodeFrame(sum, [sum.length]) };
-    }
-    const { frame, microbatches } = this.handedIn;
+    const gradient = await merging.gradientOf(round, shards);
     const contribute = async (): Promise<void> => {
-      const gradient = await blobs.put(frame, this.abort.signal);
+      const hashes = await gradient.upload();
       try {
-        await connection.request('contribution', { stage, version, round, gradient, microbatches });
+        await connection.request('contribution', { stage, version, round, shards: hashes, microbatches: gradient.microbatches });
       } catch (error) {
         const code = error instanceof SwarmError ? error.code : null;
         if (code === 'CONTRIBUTION_UNEXPECTED') return; // it was taken before the connection broke
         if (code === 'CONTRIBUTION_LATE') {
+          gradient.takeBack();
           status.refused(error as SwarmError);
           return; // others were faster; the stage is held on to
         }
@@ -228,14 +229,33 @@ export class Term {
     await contribute();
   }
 
-  async applyMerge({ stage, version, gradient, optimizer }: Merge): Promise<void> {
-    const { held } = this;
-    const { status, blobs, connection } = this.parts;
-    if (!held || held.spec.index !== stage || version < held.version) return;
+  async reduce(task: Reduce): Promise<void> {
+    const { held, merging } = this;
+    const { status, connection } = this.parts;
+    const { stage, version, round, shard, shards } = task;
+    if (!held || !merging || held.version !== version || held.spec.index !== stage) return;
+    status.act('reducing', `Adding up shard ${shard + 1} of ${shards} of step ${version}.`);
+    const reduce = async (): Promise<void> => {
+      const hash = await merging.reduce(task);
+      if (hash === null) return; // the merge went on without it
+      await connection.request('reduced', { stage, version, round, shard, hash }).catch(async (error: unknown) => {
+        const code = error instanceof SwarmError ? error.code : null;
+        if (code === 'MERGE_UNEXPECTED') return; // it came too late, or twice over a reconnect
+        if (code !== 'BLOB_NOT_FOUND') throw error;
+        await reduce(); // the upload went with the server that had it
+      });
+    };
+    this.send(reduce());
+  }
+
+  async applyMerge({ stage, version, shards, optimizer }: Merge): Promise<void> {
+    const { held, merging } = this;
+    const { status, connection } = this.parts;
+    if (!held || !merging || held.spec.index !== stage || version < held.version) return;
     if (version > held.version + 1) throw new SwarmError('PARAMETERS_DIVERGED', `Missed the merge before version ${version}.`);
     if (version === held.version + 1) {
       status.act('applying', `Applying step ${version}.`);
-      const sum = await readVector(await blobs.get(gradient, this.abort.signal), held.layout.size);
+      const sum = await merging.merged(shards);
       if (this.ended) return;
       await held.apply(sum, optimizer);
       status.update({ version, parameterHash: held.parameterHash });

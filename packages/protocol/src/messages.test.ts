@@ -8,7 +8,8 @@ const GOOD: Record<RequestName, Record<string, unknown>> = {
   hello: { protocol: PROTOCOL_VERSION, name: 'tab', holding: null, backend: 'wasm', adapter: 'CPU' },
   ready: { stage: 0, round: 7, version: 3, parameterHash: sha },
   receipt: { leaseId: 'a-1', inputHash: sha, outputHash: sha, output: new Uint8Array(4), lossSum: null, computeMs: 1.5 },
-  contribution: { stage: 1, version: 3, round: 8, gradient: sha, microbatches: [18, 19] },
+  contribution: { stage: 1, version: 3, round: 8, shards: [sha, sha], microbatches: [18, 19] },
+  reduced: { stage: 1, version: 3, round: 1, shard: 2, hash: sha },
   busy: { leaseId: 'a-2', pauseMs: 2000 },
   applied: { stage: 0, version: 4, parameterHash: sha },
   status: { activity: 'waiting', reason: 'stage 1 is merging' },
@@ -66,8 +67,9 @@ const COMMAND: Record<CommandName, Record<string, unknown>> = {
     tokens: null,
   },
   cancel: { leaseId: 'a-1' },
-  collect: { stage: 1, version: 3, round: 7, microbatches: [18, 19] },
-  merge: { stage: 1, version: 4, gradient: sha, optimizer: OPTIMIZER, parameterHash: sha },
+  collect: { stage: 1, version: 3, round: 7, microbatches: [18, 19], shards: 6 },
+  reduce: { stage: 1, version: 3, round: 1, shard: 2, shards: 6, contributions: [{ hash: sha, scale: 0.5 }] },
+  merge: { stage: 1, version: 4, shards: [sha], optimizer: OPTIMIZER, parameterHash: sha },
   wait: { code: 'MERGING', message: 'Stage 1 is merging.', remedy: 'Nothing to do.', since: 5, until: null },
 };
 

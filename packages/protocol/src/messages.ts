@@ -68,16 +68,27 @@ export type Receipt = v.InferOutput<typeof Receipt>;
 /** Microbatches of one step, at most: a longer list is refused before it is looked through. */
 export const LONGEST_STEP = 65_536;
 
+/** Shards of one gradient, at most. */
+export const MOST_SHARDS = 65_536;
+const shards = v.pipe(
+  v.custom<string[]>((x) => Array.isArray(x) && x.length <= MOST_SHARDS, `not a list of at most ${MOST_SHARDS}`),
+  v.array(sha),
+);
+
 /**
- * Answers `collect`: the miner's gradient sum over exactly `microbatches`, in the order they were added up, is uploaded as
- * blob `gradient`.
+ * Answers `collect`: the miner's gradient sum over exactly `microbatches`, in the order they were added up, is uploaded, cut into
+ * `shards`, whose blobs these are. By them the miner is committed to it.
  */
 const microbatches = v.pipe(
   v.custom<number[]>((x) => Array.isArray(x) && x.length <= LONGEST_STEP, `not a list of at most ${LONGEST_STEP}`),
   v.array(count),
 );
-export const Contribution = v.object({ stage: count, version: count, round: count, gradient: sha, microbatches });
+export const Contribution = v.object({ stage: count, version: count, round: count, shards, microbatches });
 export type Contribution = v.InferOutput<typeof Contribution>;
+
+/** Answers `reduce`: the sum is uploaded as blob `hash`. */
+export const Reduced = v.object({ stage: count, version: count, round: count, shard: count, hash: sha });
+export type Reduced = v.InferOutput<typeof Reduced>;
 
 /** The miner cannot work for so long (a minute at most, 0: it can again); the lease, if any, goes to another. Nobody is blamed. */
 export const Busy = v.object({ leaseId: v.nullable(id), pauseMs: duration });
@@ -98,6 +109,7 @@ export const REQUESTS = {
   ready: Ready,
   receipt: Receipt,
   contribution: Contribution,
+  reduced: Reduced,
   busy: Busy,
   applied: Applied,
   status: Status,
@@ -111,6 +123,7 @@ export interface Replies {
   /** Whether it counts for the step; if not, it came when others had done the work, and is credited all the same. */
   receipt: { counted: boolean };
   contribution: null;
+  reduced: null;
   busy: null;
   applied: null;
   status: null;
@@ -158,12 +171,26 @@ export type Lease = v.InferOutput<typeof Lease>;
 export const Cancel = v.object({ leaseId: id });
 export type Cancel = v.InferOutput<typeof Cancel>;
 
-/** Upload this round's gradient sum, which is over exactly these microbatches, then send `contribution`. */
-export const Collect = v.object({ stage: count, version: count, round: count, microbatches: v.array(count) });
+/** Upload this round's gradient sum, which is over exactly these microbatches, in so many shards, then send `contribution`. */
+export const Collect = v.object({ stage: count, version: count, round: count, microbatches: v.array(count), shards: count });
 export type Collect = v.InferOutput<typeof Collect>;
 
-/** Apply this merged gradient: version − 1 becomes `version`, whose parameters hash to `parameterHash`. */
-export const Merge = v.object({ stage: count, version: count, gradient: sha, optimizer: OptimizerNumbers, parameterHash: sha });
+/**
+ * Fetch these uploads of shard `shard` (of `shards`), add them up in this order, each times its scale, upload the sum, send `reduced`.
+ * Another miner does the same, and both must come to the same bytes: docs/reduce.md.
+ */
+export const Reduce = v.object({
+  stage: count,
+  version: count,
+  round: count,
+  shard: count,
+  shards: count,
+  contributions: v.array(v.object({ hash: sha, scale: v.number() })),
+});
+export type Reduce = v.InferOutput<typeof Reduce>;
+
+/** Apply this merged gradient, whose shards these are: version − 1 becomes `version`, whose parameters hash to `parameterHash`. */
+export const Merge = v.object({ stage: count, version: count, shards, optimizer: OptimizerNumbers, parameterHash: sha });
 export type Merge = v.InferOutput<typeof Merge>;
 
 /** Why no lease comes now, since and until when (Unix ms of the server), and what to do. Replaces the last one; a lease clears it. */
@@ -176,7 +203,7 @@ export const Wait = v.object({
 });
 export type Wait = v.InferOutput<typeof Wait>;
 
-export const COMMANDS = { assign: Assign, lease: Lease, cancel: Cancel, collect: Collect, merge: Merge, wait: Wait };
+export const COMMANDS = { assign: Assign, lease: Lease, cancel: Cancel, collect: Collect, reduce: Reduce, merge: Merge, wait: Wait };
 export type Commands = { [K in keyof typeof COMMANDS]: v.InferOutput<(typeof COMMANDS)[K]> };
 export type CommandName = keyof Commands;
 

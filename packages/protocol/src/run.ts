@@ -49,6 +49,9 @@ export type StageSpec = v.InferOutput<typeof StageSpec>;
 /** How the numbers of hidden states, and of gradients with respect to them, are written between stages: docs/protocol.md. */
 export const BOUNDARIES = ['f32', 'f16', 'int8', 'int4'] as const;
 
+/** How the numbers of a gradient are written. */
+export const GRADIENTS = ['f32', 'bf16', 'int8', 'topk2bit'] as const;
+
 export const RunConfig = v.object({
   runId: v.string(),
   preset: v.string(),
@@ -64,6 +67,11 @@ export const RunConfig = v.object({
   /** Whose norm clips a gradient: the stage's own, or that of the whole model, for which stages wait for each other. */
   clip: v.picklist(['stage', 'global']),
   boundary: v.picklist(BOUNDARIES),
+  /** How gradients are written when they are handed in, and when they are merged: docs/reduce.md. */
+  gradient: v.picklist(GRADIENTS),
+  merged: v.picklist(['f32', 'bf16']),
+  /** A gradient's norm per token is clipped to so many times the median of its step; null: to nothing. */
+  medianClip: v.nullable(v.pipe(v.number(), v.finite(), v.minValue(0))),
   seed: count,
 });
 export type RunConfig = v.InferOutput<typeof RunConfig>;
@@ -101,6 +109,7 @@ export const ACTIVITIES = [
   'backward',
   'evaluate',
   'uploading',
+  'reducing',
   'applying',
   'waiting',
   'stopped',

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { Butterfly } from './butterfly.ts';
 import { seedsOf } from './collecting.ts';
+import { pairsOf } from './shards.ts';
 import type { ButterflyConfig, ButterflyEffect, ButterflyInput } from './types.ts';
 
 const hash = (text: string) => Buffer.from(text.padEnd(32, '.')).toString('hex');
@@ -17,7 +18,11 @@ class Hand {
   constructor(members: number, more: Partial<ButterflyConfig> = {}) {
     const config: ButterflyConfig = {
       ...{ stage: 0, version: 3, parameters: 256 * 40, codec: 'int8', merged: 'bf16', clip: null, spotCheck: 0, excludeLiars: true },
-      ...{ redraws: 4, members: Array.from({ length: members }, (_, i) => ({ id: 'abcdefgh'[i]!, tokens: 10 * (i + 1) })) },
+      ...{
+        redraws: 4,
+        shards: pairsOf(members),
+        members: Array.from({ length: members }, (_, i) => ({ id: 'abcdefgh'[i]!, tokens: 10 * (i + 1) })),
+      },
       deadlines: { commit: 1_000, upload: 2_000, reduce: 3_000 },
       ...more,
     };

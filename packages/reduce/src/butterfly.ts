@@ -14,13 +14,24 @@ import {
   closeUploadsWhenAll,
   commit,
   emitDraw,
+  emitUpload,
   emitUploads,
   goneWhileCollecting,
   seed,
   spoiled,
   upload,
 } from './collecting.ts';
-import { beginRound, emitMerged, emitRecompute, emitReduce, goneWhileReducing, recomputed, replaceLate, result } from './reducing.ts';
+import {
+  beginRound,
+  emitMerged,
+  emitRecompute,
+  emitReduce,
+  emitReductions,
+  goneWhileReducing,
+  recomputed,
+  replaceLate,
+  result,
+} from './reducing.ts';
 import { type ButterflySnapshot, MergeState } from './state.ts';
 import type { ButterflyConfig, ButterflyEffect, ButterflyInput, ButterflyPhase, Of } from './types.ts';
 
@@ -96,6 +107,12 @@ export class Butterfly {
       case 'left':
         this.left(input);
         break;
+      case 'resumed':
+        this.resumed(input);
+        break;
+      case 'postpone':
+        this.postpone(input);
+        break;
       case 'exclude':
         this.exclude(input);
         break;
@@ -113,6 +130,18 @@ export class Butterfly {
     member.gone = true;
     if (this.phase === 'reducing') goneWhileReducing(this.state, member);
     else goneWhileCollecting(this.state, member);
+  }
+
+  private resumed({ memberId }: Of<'resumed'>): void {
+    const member = this.state.member(memberId, 'committing', 'drawing', 'uploading', 'reducing');
+    if (this.phase === 'uploading') emitUpload(this.state, member);
+    if (this.phase === 'reducing') emitReductions(this.state, member);
+  }
+
+  private postpone({ ms }: Of<'postpone'>): void {
+    const { data } = this.state;
+    data.deadline += ms;
+    for (const { votes } of data.shards) for (const vote of votes) if (vote.deadline !== null) vote.deadline += ms;
   }
 
   private exclude({ memberId, message }: Of<'exclude'>): void {

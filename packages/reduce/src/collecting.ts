@@ -51,7 +51,7 @@ export function seed(state: MergeState, { seed, secretSeed }: Of<'seed'>): void 
   const { data } = state;
   if (data.phase !== 'drawing') return;
   if (!isHash(seed) || !isHash(secretSeed)) throw new SwarmError('INTERNAL', 'A seed is a SHA-256 in hex.');
-  const candidates = data.members.flatMap(({ excluded }, index) => (excluded ? [] : [index]));
+  const candidates = data.members.flatMap(({ excluded, absent }, index) => (excluded || absent ? [] : [index]));
   const { order, pairs } = drawPairs(new Draw(seed), candidates, data.shards.length);
   const secret = new Draw(secretSeed);
   data.order = order;
@@ -66,10 +66,12 @@ export function seed(state: MergeState, { seed, secretSeed }: Of<'seed'>): void 
 }
 
 export function emitUploads(state: MergeState): void {
-  for (const member of state.contributors()) {
-    const shards = member.squares.flatMap((known, index) => (known === null ? [index] : []));
-    if (!member.gone && shards.length > 0) state.emit({ type: 'upload', memberId: member.id, shards });
-  }
+  for (const member of state.contributors()) emitUpload(state, member);
+}
+
+export function emitUpload(state: MergeState, member: MemberRecord): void {
+  const shards = member.squares.flatMap((known, index) => (known === null ? [index] : []));
+  if (!member.gone && shards.length > 0) state.emit({ type: 'upload', memberId: member.id, shards });
 }
 
 export function upload(state: MergeState, { memberId, shard, hash, squares }: Of<'upload'>): void {

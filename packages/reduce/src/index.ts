@@ -6,7 +6,8 @@ export { seedsOf } from './collecting.ts';
 export { ErrorFeedback } from './feedback.ts';
 export { GOLDEN_REDUCTION, goldenReduction } from './golden.ts';
 export { clipScales, inspectShard, type ReductionFormat, reduceShard } from './reduction.ts';
-export { alignmentOf, cutShards, encodeShards, type Shard } from './shards.ts';
+export { type Formats, ShardedGradient } from './sharded.ts';
+export { alignmentOf, cutShards, encodeShards, pairsOf, type Shard, shardCount } from './shards.ts';
 export type { ButterflySnapshot, MemberRecord, ShardRecord } from './state.ts';
 export type {
   ButterflyConfig,

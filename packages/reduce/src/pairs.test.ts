@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { drawOf } from './for-tests.ts';
 import { balancedPairs, drawPairs } from './pairs.ts';
-import { cutShards } from './shards.ts';
+import { cutShards, pairsOf, shardCount } from './shards.ts';
 
 const MEMBERS = Array.from({ length: 49 }, (_, i) => i + 2);
 
@@ -21,7 +21,7 @@ describe.each(MEMBERS)('of %i members', (members) => {
 
   it('everybody reduces the same, up to a block: with a shard for every pair, and with fewer', () => {
     for (const blocks of [1, 2, members, 3 * members, 2000]) {
-      const shards = cutShards(blocks * 256, members, 256);
+      const shards = cutShards(blocks * 256, pairsOf(members), 256);
       const { pairs } = drawPairs(drawOf(members), [...new Array(members).keys()], shards.length);
       const load = new Array<number>(members).fill(0);
       pairs.forEach((pair, shard) => {
@@ -32,7 +32,7 @@ describe.each(MEMBERS)('of %i members', (members) => {
   });
 
   it('when some of them are missing, the others share all shards, up to one shard and a block', () => {
-    const shards = cutShards(500 * 64, members, 64);
+    const shards = cutShards(500 * 64, pairsOf(members), 64);
     const present = [...new Array(Math.ceil(members / 2)).keys()].map((i) => 2 * i);
     const { pairs } = drawPairs(drawOf(members), present, shards.length);
     const load = new Map(present.map((member) => [member, 0]));
@@ -68,7 +68,7 @@ describe('shards', () => {
   it.each([1, 2, 3, 4, 5, 10, 49, 50])('cover a vector without gap for %i members, cut between blocks', (members) => {
     for (const length of [1, 255, 256, 257, 5000, 1_000_003]) {
       for (const align of [1, 256, 4096]) {
-        const shards = cutShards(length, members, align);
+        const shards = cutShards(length, pairsOf(members), align);
         const blocks = Math.ceil(length / align);
         expect(shards).toHaveLength(Math.max(1, Math.min((members * (members - 1)) / 2, blocks)));
         let next = 0;
@@ -86,9 +86,15 @@ describe('shards', () => {
     }
   });
 
+  it('are one for every pair, but never of more than a mebibyte nor of a handful of numbers', () => {
+    expect([1, 2, 3, 5, 50].map((members) => shardCount(1_000_000, members))).toEqual([4, 4, 4, 10, 244]);
+    expect([1, 2, 3, 50].map((members) => shardCount(5_000, members))).toEqual([1, 1, 1, 1]);
+    expect(shardCount(250_000_000, 4)).toBe(954);
+  });
+
   it('of nothing, or for nobody, are refused', () => {
-    for (const [length, members] of [[0, 2] as const, [5, 0] as const, [Number.NaN, 2] as const]) {
-      expect(() => cutShards(length, members, 1)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+    for (const [length, count] of [[0, 2] as const, [5, 0] as const, [Number.NaN, 2] as const]) {
+      expect(() => cutShards(length, count, 1)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
     }
   });
 });

@@ -50,14 +50,14 @@ function cycles(members: number): Pair[] {
 export interface Assignment {
   /** Members in an order drawn: who comes first when several could be drawn later. */
   order: number[];
-  /** Of each shard: two different members, or the only one. */
+  /** Of each shard: two different members, or the only one, or nobody. */
   pairs: number[][];
 }
 
 /** Draws the reducers of every shard. Shards that are longer than others must come first. */
 export function drawPairs(draw: Draw, members: readonly number[], shards: number): Assignment {
   const order = draw.order(members.length).map((index) => members[index]!);
-  if (order.length === 1) return { order, pairs: Array.from({ length: shards }, () => [...order]) };
+  if (order.length < 2) return { order, pairs: Array.from({ length: shards }, () => [...order]) };
   const all = balancedPairs(order.length);
   const pairs = Array.from({ length: shards }, (_, shard) => all[shard % all.length]!.map((place) => order[place]!));
   return { order, pairs };

@@ -6,6 +6,7 @@ import { CODECS } from './codecs.ts';
 import type { Draw } from './draw.ts';
 import { drawOf, gradientLike } from './for-tests.ts';
 import { clipScales } from './reduction.ts';
+import { pairsOf } from './shards.ts';
 import { type Behaviour, CALM, type NetworkFaults, SOUND, VirtualMerge } from './testing.ts';
 import type { ButterflyConfig } from './types.ts';
 
@@ -16,6 +17,7 @@ const ROUGH: NetworkFaults = { lost: 0.01, twice: 0.2, delay: 400 };
 function configOf(members: number, codec: CodecName, more: Partial<ButterflyConfig> = {}): ButterflyConfig {
   return {
     ...{ stage: 1, version: 7, parameters: 5 * 4096 + 77, codec, merged: 'f32', clip: 1, spotCheck: 1, excludeLiars: true, redraws: 4 },
+    shards: pairsOf(members),
     members: Array.from({ length: members }, (_, i) => ({ id: `m${i}`, tokens: 64 * (1 + (i % 3)) })),
     deadlines: { commit: 2_000, upload: 3_000, reduce: 3_000 },
     ...more,

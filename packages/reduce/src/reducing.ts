@@ -20,7 +20,7 @@ export function beginRound(state: MergeState): void {
 }
 
 /** Those who may be asked: their own gradient is in the merge, they are here, and they never lied. */
-const isReducer = ({ gone, silent, excluded, liar }: MemberRecord) => !gone && !silent && !excluded && !liar;
+const isReducer = ({ gone, silent, excluded, liar, absent }: MemberRecord) => !gone && !silent && !excluded && !liar && !absent;
 
 function ask(state: MergeState, shard: ShardRecord, member: number): void {
   const { now, config, members } = state.data;
@@ -31,6 +31,14 @@ function ask(state: MergeState, shard: ShardRecord, member: number): void {
 
 export function emitReduce(state: MergeState, shard: ShardRecord, member: number): void {
   state.emit({ type: 'reduce', memberId: state.data.members[member]!.id, ...taskOf(state, shard) });
+}
+
+/** What is asked of this member and not answered, again. */
+export function emitReductions(state: MergeState, member: MemberRecord): void {
+  const index = state.data.members.indexOf(member);
+  for (const shard of state.data.shards) {
+    if (shard.votes.some((vote) => vote.member === index && vote.deadline !== null)) emitReduce(state, shard, index);
+  }
 }
 
 function taskOf(state: MergeState, shard: ShardRecord): ReductionTask {

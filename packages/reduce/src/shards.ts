@@ -8,17 +8,27 @@ export interface Shard {
   length: number;
 }
 
+/** One for every pair of members; one for a member alone. */
+export const pairsOf = (members: number) => Math.max(1, (members * (members - 1)) / 2);
+
 /**
- * One shard for every pair of `members` (and one for a member alone), cut at multiples of `align` numbers; fewer where the
- * vector has fewer blocks. Lengths differ by one block at most, the longer ones first; the last block may be cut short.
- * Throws `CONFIG_INVALID` when there is nothing to cut.
+ * Shards for `members`: one for every pair, as far as none gets longer than 2¹⁸ numbers (a request of 1 MiB, after which an upload
+ * that broke off goes on) or shorter than 4,096 (whose messages would outweigh it).
  */
-export function cutShards(length: number, members: number, align: number): Shard[] {
-  if (!(length >= 1 && members >= 1 && align >= 1)) {
-    throw new SwarmError('CONFIG_INVALID', `A vector of ${length} numbers cannot be cut for ${members} members.`);
+export function shardCount(length: number, members: number): number {
+  return Math.max(Math.ceil(length / 2 ** 18), Math.min(pairsOf(members), Math.max(1, Math.floor(length / 4_096))));
+}
+
+/**
+ * `wanted` shards, cut at multiples of `align` numbers; fewer where the vector has fewer blocks. Lengths differ by one block at
+ * most, the longer ones first; the last block may be cut short. Throws `CONFIG_INVALID` when there is nothing to cut.
+ */
+export function cutShards(length: number, wanted: number, align: number): Shard[] {
+  if (!(length >= 1 && wanted >= 1 && align >= 1)) {
+    throw new SwarmError('CONFIG_INVALID', `A vector of ${length} numbers cannot be cut into ${wanted} shards.`);
   }
   const blocks = Math.ceil(length / align);
-  const count = Math.max(1, Math.min((members * (members - 1)) / 2, blocks));
+  const count = Math.min(wanted, blocks);
   return Array.from({ length: count }, (_, index) => {
     const start = (at: number) => Math.min(length, align * (at * Math.floor(blocks / count) + Math.min(at, blocks % count)));
     return { offset: start(index), length: start(index + 1) - start(index) };

@@ -8,6 +8,8 @@ import type { ButterflyConfig, ButterflyEffect, ButterflyPhase } from './types.t
 export interface MemberRecord {
   id: string;
   tokens: number;
+  /** It contributes, and reduces nothing. */
+  absent: boolean;
   /** Hash of every shard. */
   commit: string[] | null;
   /** Σx² of every shard that is there. */
@@ -81,19 +83,20 @@ export class MergeState {
 
   static begin(config: ButterflyConfig, now: number): MergeState {
     const { members, parameters, codec, merged, deadlines } = config;
+    if (members.length === 0) throw new SwarmError('CONFIG_INVALID', 'A merge needs a member.');
     if (new Set(members.map(({ id }) => id)).size !== members.length || members.some(({ tokens }) => !(tokens > 0))) {
       throw new SwarmError('CONFIG_INVALID', 'Members of a merge have ids of their own and cover at least one token.');
     }
-    const shards = cutShards(parameters, members.length, alignmentOf(CODECS[codec], CODECS[merged]));
+    const shards = cutShards(parameters, config.shards, alignmentOf(CODECS[codec], CODECS[merged]));
     return new MergeState({
       format: 1,
       config,
       phase: 'committing',
       deadline: now + deadlines.commit,
       now,
-      round: 0,
-      members: members.map(({ id, tokens }) => ({
-        ...{ id, tokens, commit: null, squares: shards.map(() => null), missing: shards.length },
+      round: config.after ?? 0,
+      members: members.map(({ id, tokens, absent = false }) => ({
+        ...{ id, tokens, absent, commit: null, squares: shards.map(() => null), missing: shards.length },
         ...{ gone: false, silent: false, excluded: null, liar: false, load: 0 },
       })),
       shards: shards.map((shard) => ({

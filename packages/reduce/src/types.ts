@@ -11,8 +11,13 @@ export interface ButterflyConfig {
   codec: CodecName;
   /** Of the merged result. */
   merged: 'f32' | 'bf16';
-  /** Who was asked for a gradient, and how many tokens it covers: at least one. Gradients are added in this order. */
-  members: readonly { id: string; tokens: number }[];
+  /**
+   * Who was asked for a gradient, and how many tokens it covers: at least one. Gradients are added in this order. Absent ones are
+   * not here (any more), or somebody's second gradient: such a one reduces nothing.
+   */
+  members: readonly { id: string; tokens: number; absent?: boolean }[];
+  /** Into how many the vector is cut, where it has as many blocks: `shardCount`, or what it was when gradients were asked for. */
+  shards: number;
   /**
    * A contribution's norm per token is clipped to so many times the median. At 1, as SparseLoCo has it, about half of all honest
    * contributions are scaled; null clips nothing, and the merge is the plain sum.
@@ -24,6 +29,8 @@ export interface ButterflyConfig {
   excludeLiars: boolean;
   /** Reducers drawn for one shard after its first two, before the orchestrator computes it itself. */
   redraws: number;
+  /** Rounds are numbered from the one after this: of an earlier merge of the same version, results may still be on their way. */
+  after?: number;
   /** Ms that commits, uploads and the results of a reducer may take. */
   deadlines: { commit: number; upload: number; reduce: number };
 }
@@ -43,6 +50,10 @@ export type ButterflyInput =
   | { type: 'recomputed'; round: number; shard: number; hash: string }
   /** The member is gone and will not come back in time. */
   | { type: 'left'; memberId: string }
+  /** The member may have lost what it was told: everything asked of it and not answered is asked again. */
+  | { type: 'resumed'; memberId: string }
+  /** Nobody could answer for so long: nobody is late for it. */
+  | { type: 'postpone'; ms: number }
   /** An audit found that this member's gradient is false. */
   | { type: 'exclude'; memberId: string; message: string }
   /** Whoever carries out effects is new: everything asked for and not answered is asked for again, with all its time. */

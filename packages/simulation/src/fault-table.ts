@@ -18,6 +18,7 @@ const BOUNDARIES = [
   ...['gets forward', 'sends receipt of a forward', 'is told of receipt of a forward'],
   ...['gets backward', 'sends receipt of a backward', 'is told of receipt of a backward'],
   ...['gets collect', 'sends contribution', 'is told of contribution'],
+  ...['gets reduce', 'sends result', 'is told of result'],
   ...['gets merge', 'sends applied', 'is told of applied'],
 ];
 const JOINING = /assign|ready/;
@@ -44,13 +45,13 @@ const FAULTS: Record<string, { blow: Blow; at?: RegExp }> = {
   'message twice': { blow: () => 'twice', at: /^(gets|sends)/ },
   busy: { blow: () => 'busy', at: /^gets (forward|backward)/ },
   useless: { blow: () => 'useless', at: /^sends (receipt|contribution)/ },
-  'false hash': { blow: () => 'lie', at: /^sends (ready|applied)/ },
+  'false hash': { blow: () => 'lie', at: /^sends (ready|result|applied)/ },
   'server frozen for 20 s': { blow: hit((miner) => miner.world.server.freeze(20_000)) },
   'its disk full for 20 s': { blow: hit((miner) => miner.world.server.fillDisk(20_000)) },
 };
 
 /** Inputs around which the server is killed. */
-const INPUTS = ['join', 'ready', 'receipt', 'contribution', 'summed', 'merged', 'applied', 'tick'] as const;
+const INPUTS = ['join', 'ready', 'receipt', 'contribution', 'seed', 'result', 'summed', 'merged', 'applied', 'tick'] as const;
 /** These come at the start only; of the others, those of the step in which it strikes. */
 const AT_START: ReadonlySet<Input['type']> = new Set(['join', 'ready']);
 const MOMENTS = { handled: 'before it is durable', durable: 'when it is durable, before anybody is told' } as const;

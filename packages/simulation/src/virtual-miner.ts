@@ -3,7 +3,7 @@
  * computation and names instead of tensors. Everything that goes wrong in it is drawn from the schedule.
  */
 import type { GrantedLease, Merge } from '@starling/coordinator';
-import { type Command, gradientOf, parametersAfter, type Reply, type Request } from './messages.ts';
+import { type Command, digest, gradientOf, parametersAfter, type Reply, type Request, reducedOf } from './messages.ts';
 import { PING_MS, type Wire } from './network.ts';
 import type { World } from './world.ts';
 
@@ -151,9 +151,11 @@ export class VirtualMiner {
     const request =
       spoil === 'lie' && 'parameterHash' in wanted
         ? { ...wanted, parameterHash: 'a lie' }
-        : spoil === 'useless' && 'useless' in wanted
-          ? { ...wanted, useless: true }
-          : wanted;
+        : spoil === 'lie' && 'hash' in wanted
+          ? { ...wanted, hash: digest('a lie') }
+          : spoil === 'useless' && 'useless' in wanted
+            ? { ...wanted, useless: true }
+            : wanted;
     const item: Pending = {
       request,
       settle: (reply) => {
@@ -254,6 +256,15 @@ export class VirtualMiner {
           term,
           () => 0,
           () => term && this.handIn(term, command),
+        );
+        break;
+      }
+      case 'reduce': {
+        const { term } = this;
+        this.enqueue(
+          term,
+          () => transfer / 2,
+          () => this.reduce(command),
         );
         break;
       }
@@ -375,7 +386,7 @@ export class VirtualMiner {
       term.whenAnswered.push(() => term === this.term && this.handIn(term, collect));
       return;
     }
-    const { stage, version, round } = collect;
+    const { stage, version, round, shards } = collect;
     if (stage !== term.stage || version !== term.version) return;
     if (term.handedIn?.round !== round) {
       if (term.sum.round !== round) {
@@ -386,15 +397,22 @@ export class VirtualMiner {
       term.sum = { round: -1, microbatches: [] };
     }
     const { microbatches } = term.handedIn;
-    const gradient = gradientOf(stage, version, microbatches);
+    const hashes = gradientOf(stage, version, microbatches, shards);
     const useless = this.world.fault('useless');
     this.world.timeline.later(this.temper.transfer, () => {
       if (term === this.term && this.alive)
-        this.request('contribution', { name: 'contribution', stage, version, round, microbatches, gradient, useless }, () => {});
+        this.request('contribution', { name: 'contribution', stage, version, round, microbatches, hashes, useless }, () => {});
     });
   }
 
-  private apply(term: Term, stage: number, { version, gradient, clipNorm }: Merge): void {
+  private reduce(task: Extract<Command, { name: 'reduce' }>): void {
+    const { stage, version, round, shard } = task;
+    const hash = this.world.fault('lie') ? digest(`a lie of ${this.id}`) : reducedOf(task);
+    this.request('result', { name: 'result', stage, version, round, shard, hash }, () => {});
+  }
+
+  private apply(term: Term, stage: number, merge: Merge): void {
+    const { version } = merge;
     if (stage !== term.stage || version < term.version) return;
     if (version > term.version + 1) {
       this.resynchronise();
@@ -402,7 +420,7 @@ export class VirtualMiner {
     }
     if (version === term.version + 1) {
       term.version = version;
-      term.parameterHash = parametersAfter(term.parameterHash, `${gradient} ÷ ${clipNorm}`);
+      term.parameterHash = parametersAfter(term.parameterHash, merge);
       term.sum = { round: -1, microbatches: [] };
       term.kept.clear();
     }

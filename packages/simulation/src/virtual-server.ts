@@ -2,10 +2,10 @@
  * The server as a model: the real coordinator behind the real journal on the real store, with a disk that takes time
  * and a process that can be killed. What the gateway checks of tensors is replaced by what miners confess.
  */
-import { Coordinator, type CoordinatorConfig, type Effect, type Input, LIMITS } from '@starling/coordinator';
+import { Coordinator, type CoordinatorConfig, contributionsIn, type Effect, type Input, LIMITS } from '@starling/coordinator';
 import { type ErrorCode, SwarmError } from '@starling/protocol';
 import { type Batch, Journal, type Maker, replay, type Store } from '@starling/store';
-import { type Command, gradientOf, parametersAfter, type Reply, type Request } from './messages.ts';
+import { type Command, digest, gradientOf, parametersAfter, type Reply, type Request, reducedOf } from './messages.ts';
 import type { Wire } from './network.ts';
 import { Watched } from './watched.ts';
 import type { World } from './world.ts';
@@ -273,7 +273,7 @@ export class VirtualServer {
         const { name: _, useless, ...rest } = request;
         const { stage, version, round } = rest;
         if (useless) return { type: 'spoiled', minerId, stage, version, round, code: 'TENSOR_NOT_FINITE', message: 'NaN' };
-        return { type: 'contribution', minerId, ...rest };
+        return { type: 'contribution', minerId, ...rest, squares: rest.hashes.map(() => 1) };
       }
       default: {
         const { name, ...rest } = request;
@@ -329,12 +329,21 @@ export class VirtualServer {
       case 'distribute':
         this.tell(effect.minerId, { name: 'merge', stage: effect.stage, merge: effect.merge });
         break;
-      case 'reduce':
+      case 'reduce': {
+        const { type: _, minerId, ...rest } = effect;
+        this.tell(minerId, { name: 'reduce', ...rest });
+        break;
+      }
+      case 'draw':
+      case 'recompute':
+      case 'sum':
       case 'apply': {
         const { life } = this;
         world.timeline.later(REDUCE_MS / 2, () => {
           if (life !== this.life) return;
-          if (effect.type === 'reduce') this.reduce(effect);
+          if (effect.type === 'draw') this.draw(effect);
+          else if (effect.type === 'recompute') this.recompute(effect);
+          else if (effect.type === 'sum') this.sum(effect);
           else this.apply(effect);
         });
         break;
@@ -354,12 +363,24 @@ export class VirtualServer {
     }
   }
 
-  private reduce({ stage, version: before, tokens, contributions }: Extract<Effect, { type: 'reduce' }>): void {
+  private draw({ stage, version, over }: Extract<Effect, { type: 'draw' }>): void {
+    this.submit({ type: 'seed', stage, version, seed: digest(over), secretSeed: digest(`secret ${over}`) });
+  }
+
+  private recompute(task: Extract<Effect, { type: 'recompute' }>): void {
+    const { stage, version, round, shard } = task;
+    this.submit({ type: 'recomputed', stage, version, round, shard, hash: reducedOf(task) });
+  }
+
+  private sum({ stage, version: before, tokens, shards }: Extract<Effect, { type: 'sum' }>): void {
     const { world } = this;
+    const record = this.coordinator!.stage(stage);
+    if (record.version !== before) return; // the log had it already when this process began
+    const included = contributionsIn(record);
     const counted = new Set<number>();
-    for (const { minerId, gradient, microbatches } of contributions) {
-      if (gradient !== gradientOf(stage, before, microbatches))
-        world.fail(`${minerId} handed in ${gradient} as [${microbatches}] of stage ${stage}@${before}`);
+    for (const { minerId, hashes, microbatches } of included) {
+      if (`${hashes}` !== `${gradientOf(stage, before, microbatches, hashes.length)}`)
+        world.fail(`${minerId} handed in something else as [${microbatches}] of stage ${stage}@${before}`);
       for (const microbatch of microbatches) {
         if (counted.has(microbatch)) world.fail(`microbatch ${microbatch} counts twice at stage ${stage}`);
         if (Math.floor(microbatch / world.config.microbatchesPerStep) !== before)
@@ -367,18 +388,24 @@ export class VirtualServer {
         counted.add(microbatch);
       }
     }
+    shards.forEach((hash, shard) => {
+      const truth = reducedOf({
+        shard,
+        contributions: included.map(({ minerId, hashes }) => ({ memberId: minerId, hash: hashes[shard]!, scale: 1 })),
+      });
+      if (hash !== truth) world.fail(`shard ${shard} of stage ${stage}@${before} is merged falsely`);
+    });
     const { minMicrobatches, microbatchesPerStep, tokensPerMicrobatch } = world.config;
     if (counted.size < minMicrobatches) world.fail(`stage ${stage} merges ${counted.size} of ${microbatchesPerStep} microbatches`);
     if (tokens !== counted.size * tokensPerMicrobatch) world.fail(`stage ${stage} weighs by ${tokens} tokens`);
     world.merging(stage, before, counted);
-    const gradient = contributions.map((contribution) => contribution.gradient).join(' ');
-    this.submit({ type: 'summed', stage, version: before, gradient, norm: 1 + stage, tokens });
+    this.submit({ type: 'summed', stage, version: before, shards, norm: 1 + stage, tokens });
   }
 
   private apply({ stage, version: before, summed, clipNorm }: Extract<Effect, { type: 'apply' }>): void {
     const { parameterHash: old, version: held } = this.served[stage]!;
     if (held !== before) return; // the log had it already when this process began
-    const parameterHash = parametersAfter(old, `${summed.gradient} ÷ ${clipNorm}`);
+    const parameterHash = parametersAfter(old, { ...summed, clipNorm });
     const version = before + 1;
     this.served[stage] = { version, parameterHash };
     this.submit({ type: 'merged', stage, version, parameterHash, ...summed, clipNorm });

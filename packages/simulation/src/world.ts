@@ -65,6 +65,8 @@ export interface Result {
   counters: Readonly<Coordinator['counters']> | null;
 }
 
+/** Numbers of a stage's gradient: as many shards as four miners have pairs, at most. */
+const SIZE = 6 * 4_096;
 /** A run that needs longer than this for a step has stopped making progress. */
 const PATIENCE_MS = 60 * 60_000;
 /** After the last step, for everybody to get the newest parameters. */
@@ -102,6 +104,13 @@ export class World {
       steps: options.steps,
       clip: options.clip ?? 'stage',
       tokensPerMicrobatch: 8,
+      reduction: {
+        parameters: new Array<number>(options.stages).fill(SIZE),
+        codec: 'f32',
+        merged: 'f32',
+        medianClip: null,
+        spotCheck: 0.1,
+      },
       version: 0,
       parameterHashes: Array.from({ length: options.stages }, (_, stage) => `initial ${stage}`),
       leasePrefix: 's',
