@@ -33,7 +33,14 @@ class Loop {
         steps: 0,
         tokensPerMicrobatch: 1,
         // 64 shards.
-        reduction: { parameters: new Array<number>(STAGES).fill(2 ** 18), codec: 'f32', merged: 'f32', medianClip: null, spotCheck: 0.05 },
+        reduction: {
+          parameters: new Array<number>(STAGES).fill(2 ** 18),
+          codec: 'f32',
+          merged: 'f32',
+          means: false,
+          medianClip: null,
+          spotCheck: 0.05,
+        },
         version: 0,
         parameterHashes: Array.from({ length: STAGES }, () => 'p0'),
         leasePrefix: 'b',

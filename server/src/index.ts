@@ -1,7 +1,7 @@
 /** The server in one process: corpus, checkpoints, run, HTTP and sockets, put together. */
 import { join } from 'node:path';
 import { parseBoundary } from '@starling/codecs';
-import { cutStages, layoutOf, presetOf } from '@starling/model';
+import { cutStages, DILOCO, layoutOf, presetOf, SPARSE_LOCO } from '@starling/model';
 import { type ChainView, type RunConfig, type RunSnapshot, type StepPoint, SwarmError } from '@starling/protocol';
 import { shardCount } from '@starling/reduce';
 import { openStore } from '@starling/store';
@@ -72,7 +72,10 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     fs,
     onWarning: (warning) => log(`warning: ${warning.message} [${warning.code}]`),
   });
-  const microbatchesPerStep = options.microbatchesPerStep ?? preset.microbatchesPerStep;
+  const { innerSteps: innerStepCount, innerMicrobatches } = options;
+  const { learningRate, momentum } = options.outer === 'diloco' ? DILOCO : SPARSE_LOCO;
+  const inner = innerStepCount > 1 ? { steps: innerStepCount, microbatches: innerMicrobatches, learningRate, momentum } : null;
+  const microbatchesPerStep = (options.microbatchesPerStep ?? preset.microbatchesPerStep) * innerStepCount;
   const minMicrobatches = options.minMicrobatches ?? Math.ceil(0.75 * microbatchesPerStep);
   if (minMicrobatches > microbatchesPerStep)
     throw new SwarmError('CONFIG_INVALID', `--min-microbatches ${minMicrobatches} is more than a step has: ${microbatchesPerStep}.`);
@@ -91,6 +94,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     gradient: options.gradient,
     merged: options.merged,
     medianClip: options.medianClip,
+    inner,
     seed: options.seed,
   };
   const sizes = config.stages.map((stage) => layoutOf(config.model, stage).size);

@@ -39,6 +39,12 @@ export interface ServerOptions {
   merged: RunConfig['merged'];
   /** A gradient's norm per token is clipped to so many times the median; null: to nothing. */
   medianClip: number | null;
+  /** Steps that miners take by themselves between merges; 1: gradients are merged. */
+  innerSteps: number;
+  /** Microbatches of such a step. */
+  innerMicrobatches: number;
+  /** What is done with how far they came: DiLoCo's Nesterov step, or SparseLoCo's plain one. */
+  outer: 'diloco' | 'sparseloco';
   /** Share of merged shards that are computed once more although their reducers agree. */
   spotCheck: number;
   /** A validation loss is taken every so many steps. */
@@ -82,6 +88,9 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   merged: 'f32',
   medianClip: null,
   spotCheck: 0.05,
+  innerSteps: 1,
+  innerMicrobatches: 1,
+  outer: 'sparseloco',
   validateEvery: 10,
   checkpointEvery: 10,
   roundSteps: 5,
@@ -114,6 +123,9 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --gradient NAME          how miners write gradients: ${GRADIENTS.join(', ')} (${DEFAULT_OPTIONS.gradient})
   --merged NAME            how merged gradients are written: f32 or bf16 (${DEFAULT_OPTIONS.merged})
   --median-clip X          clip a miner's gradient to X times the median norm of its step; off for none (off)
+  --inner-steps N          steps miners take by themselves between merges; a step is then N batches (${DEFAULT_OPTIONS.innerSteps}: none)
+  --inner-microbatches N   microbatches of such a step (${DEFAULT_OPTIONS.innerMicrobatches})
+  --outer NAME             what follows them: sparseloco's plain step, or diloco's with momentum (${DEFAULT_OPTIONS.outer})
   --spot-check X           share of merged shards computed once more here, 0 to 1 (${DEFAULT_OPTIONS.spotCheck})
   --clip NAME              whose norm clips a gradient: stage, or global as one process would (${DEFAULT_OPTIONS.clip})
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
@@ -145,6 +157,8 @@ const NUMBERS = {
   stages: { key: 'stages', min: 1 },
   sequences: { key: 'sequences', min: 1 },
   microbatches: { key: 'microbatchesPerStep', min: 1, max: LONGEST_STEP },
+  'inner-steps': { key: 'innerSteps', min: 1, max: LONGEST_STEP },
+  'inner-microbatches': { key: 'innerMicrobatches', min: 1, max: LONGEST_STEP },
   'min-microbatches': { key: 'minMicrobatches', min: 1, max: LONGEST_STEP },
   'max-miners': { key: 'maxMiners', min: 1 },
   steps: { key: 'steps', min: 0 },
@@ -173,7 +187,7 @@ const TEXTS = {
 /** The options on a command line over the defaults, or `'help'`. Throws `CONFIG_INVALID`. */
 export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
   const string = { type: 'string' } as const;
-  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS), 'clip', 'gradient', 'merged', 'median-clip', 'spot-check'];
+  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS), 'clip', 'gradient', 'merged', 'median-clip', 'spot-check', 'outer'];
   let values: Record<string, string | boolean | string[] | undefined>;
   try {
     const options = {
@@ -202,6 +216,7 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
     throw new SwarmError('CONFIG_INVALID', `--genesis needs 64 hex digits, not "${options.genesis}".`);
   options.gradient = oneOf('gradient', GRADIENTS, values.gradient ?? options.gradient);
   options.merged = oneOf('merged', ['f32', 'bf16'], values.merged ?? options.merged);
+  options.outer = oneOf('outer', ['sparseloco', 'diloco'], values.outer ?? options.outer);
   const median = values['median-clip'];
   if (typeof median === 'string') options.medianClip = median === 'off' ? null : numberIn('median-clip', median, 0, 1e6);
   const share = values['spot-check'];

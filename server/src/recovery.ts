@@ -64,7 +64,7 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
   const base: StageVectors[] = config.stages.map((stage, index) =>
     checkpoint ? { version: checkpoint.version, ...checkpoint.vectors[index]! } : initialVectors(config.model, stage, config.seed),
   );
-  const openStates = () => StageStates.open(config.model, config.stages, base, parts.optimizer, formatsOf(config), blobs);
+  const openStates = () => StageStates.open(config.model, config.stages, base, parts.optimizer, config, blobs);
   const points = async (upTo: number) => {
     const byStep = new Map(checkpoint?.saved.points.map((point) => [point.step, point]));
     // A log that was begun anew has some steps twice, and some that are undone: the newest count, up to where it is.
@@ -146,6 +146,7 @@ function genesisOf(parts: RecoveryParts, run: RunConfig, states: StageStates): G
       reduction: {
         ...formatsOf(run),
         parameters: states.layouts.map(({ size }) => size),
+        means: run.inner !== null,
         medianClip: run.medianClip,
         spotCheck: parts.spotCheck,
       },

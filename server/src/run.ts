@@ -5,7 +5,7 @@
  */
 import { type Crossing, crossingOf } from '@starling/codecs';
 import { type Coordinator, type Effect, type Input, LIMITS } from '@starling/coordinator';
-import { flopsOf, learningRateAt, type OptimizerConfig } from '@starling/model';
+import { flopsOf, type OptimizerConfig } from '@starling/model';
 import {
   type CommandName,
   type Commands,
@@ -252,7 +252,7 @@ export class Run {
       }
       if (effect.type === 'release') released.push(scopeOf(effect.stage, effect.version));
       if (effect.type !== 'closed') continue;
-      const point = this.view.close(effect, at, learningRateAt(this.parts.optimizer, effect.step + 1));
+      const point = this.view.close(effect, at, this.states.learningRateOf(effect.step + 1));
       this.points.set(effect, point);
       rows.push(pointRow(point));
     }
@@ -312,8 +312,8 @@ export class Run {
       }
       case 'distribute': {
         const { version, shards, parameterHash } = effect.merge;
-        const optimizer = this.states.numbersOf(effect.merge);
-        this.tell(effect.minerId, 'merge', { stage: effect.stage, version, shards, optimizer, parameterHash });
+        const update = this.states.updateOf(effect.merge);
+        this.tell(effect.minerId, 'merge', { stage: effect.stage, version, shards, update, parameterHash });
         break;
       }
       case 'dismiss':
@@ -377,7 +377,7 @@ export class Run {
 
   private async assign({ minerId, stage, round, why }: Of<'assign'>): Promise<void> {
     const { version, state } = this.states.serve(stage);
-    this.outlet.send(minerId, 'assign', { stage, round, version, state: await state, why });
+    this.outlet.send(minerId, 'assign', { stage, round, version, state: await state, inner: this.states.innerNumbersAt(version), why });
   }
 
   private async grant({ minerId, lease }: Of<'grant'>): Promise<void> {

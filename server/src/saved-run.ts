@@ -55,8 +55,10 @@ export function assertSameRun(saved: { run: RunConfig; corpusHash: string }, wan
       ? `boundary ${crosses}, not ${boundaryName(wanted)}`
       : saved.run.stages.length !== wanted.stages.length
         ? `${saved.run.stages.length} stages, not ${wanted.stages.length}`
-        : saved.corpusHash !== corpusHash
-          ? 'another corpus'
-          : null;
+        : JSON.stringify(saved.run.inner) !== JSON.stringify(wanted.inner)
+          ? 'other inner steps'
+          : saved.corpusHash !== corpusHash
+            ? 'another corpus'
+            : null;
   if (why) throw new SwarmError('CONFIG_INVALID', `The data folder holds another run (${why}). Use another --data, or the same options.`);
 }

@@ -4,9 +4,11 @@
  */
 import type { Merge, Summed } from '@starling/coordinator';
 import {
-  applyAdamW,
+  applyUpdate,
   initialParameters,
+  innerNumbersOf,
   layoutOf,
+  learningRateAt,
   normOf,
   type OptimizerConfig,
   optimizerNumbers,
@@ -14,15 +16,18 @@ import {
 } from '@starling/model';
 import {
   encodeFrame,
+  type InnerNumbers,
   type ModelShape,
-  type OptimizerNumbers,
+  type RunConfig,
   type StageSpec,
   type StageState,
   SwarmError,
   sha256Hex,
+  type Update,
 } from '@starling/protocol';
-import { type Formats, ShardedGradient } from '@starling/reduce';
+import { ShardedGradient } from '@starling/reduce';
 import type { Blobs } from './blobs.ts';
+import { formatsOf } from './reductions.ts';
 
 type Vector = Float32Array<ArrayBuffer>;
 
@@ -44,6 +49,9 @@ export function initialVectors(shape: ModelShape, stage: StageSpec, seed: number
   return { version: 0, parameters, firstMoment: new Float32Array(size), secondMoment: new Float32Array(size) };
 }
 
+/** What of a run says how gradients become parameters. */
+type MergeRules = Pick<RunConfig, 'gradient' | 'merged' | 'inner'>;
+
 const mergeOwner = (stage: number, version: number) => `merge ${stage}@${version}`;
 const stateOwner = (stage: number, version: number) => `stage ${stage}@${version}`;
 
@@ -55,17 +63,17 @@ export class StageStates {
   private readonly served = new Map<string, Promise<StageState>>();
   private readonly blobs: Blobs;
   private readonly optimizer: OptimizerConfig;
-  private readonly formats: Formats;
+  private readonly run: MergeRules;
   /** Merges whose gradients are kept, by stage, ascending. */
   private readonly kept: number[][];
 
-  private constructor(layouts: ParameterLayout[], current: StageVersion[], optimizer: OptimizerConfig, formats: Formats, blobs: Blobs) {
+  private constructor(layouts: ParameterLayout[], current: StageVersion[], optimizer: OptimizerConfig, run: MergeRules, blobs: Blobs) {
     this.layouts = layouts;
     this.current = current;
     this.next = current.map(() => null);
     this.kept = current.map(() => []);
     this.optimizer = optimizer;
-    this.formats = formats;
+    this.run = run;
     this.blobs = blobs;
   }
 
@@ -74,14 +82,14 @@ export class StageStates {
     stages: readonly StageSpec[],
     vectors: readonly StageVectors[],
     optimizer: OptimizerConfig,
-    formats: Formats,
+    run: MergeRules,
     blobs: Blobs,
   ): Promise<StageStates> {
     const layouts = stages.map((stage) => layoutOf(shape, stage));
     const current = await Promise.all(
       vectors.map(async (stage): Promise<StageVersion> => ({ ...stage, parameterHash: await sha256Hex(stage.parameters) })),
     );
-    return new StageStates(layouts, current, optimizer, formats, blobs);
+    return new StageStates(layouts, current, optimizer, run, blobs);
   }
 
   at(stage: number): StageVersion {
@@ -89,8 +97,23 @@ export class StageStates {
   }
 
   /** What a merge's numbers follow from is in the log: they need not be. */
-  numbersOf({ version, clipNorm, tokens }: Pick<Merge, 'version' | 'clipNorm' | 'tokens'>): OptimizerNumbers {
-    return optimizerNumbers(this.optimizer, version, clipNorm, tokens);
+  updateOf({ version, clipNorm, tokens }: Pick<Merge, 'version' | 'clipNorm' | 'tokens'>): Update {
+    const { inner } = this.run;
+    if (!inner) return { kind: 'adamw', ...optimizerNumbers(this.optimizer, version, clipNorm, tokens) };
+    const { learningRate, momentum } = inner;
+    return { kind: 'outer', learningRate, momentum, inner: innerNumbersOf(this.optimizer, version + 1, inner.steps) };
+  }
+
+  /** For a miner that begins at `version`; null where it takes no steps of its own. */
+  innerNumbersAt(version: number): InnerNumbers | null {
+    const { inner } = this.run;
+    return inner && innerNumbersOf(this.optimizer, version + 1, inner.steps);
+  }
+
+  /** Of the step that makes `version`. */
+  learningRateOf(version: number): number {
+    const { inner } = this.run;
+    return inner ? innerNumbersOf(this.optimizer, version, inner.steps).learningRate : learningRateAt(this.optimizer, version);
   }
 
   /** Blobs of the stage's present version, made when somebody first needs them. */
@@ -121,11 +144,11 @@ export class StageStates {
   sum(stage: number, shards: string[], tokens: number): Summed {
     const owner = mergeOwner(stage, this.at(stage).version + 1);
     for (const hash of shards) this.blobs.add(hash, this.blobs.get(hash), owner);
-    return { shards, norm: normOf(this.assemble(stage, shards), tokens), tokens };
+    return { shards, norm: normOf(this.assemble(stage, shards), this.run.inner ? 1 : tokens), tokens };
   }
 
   private assemble(stage: number, shards: readonly string[]): Vector {
-    const gradient = new ShardedGradient(this.formats, this.layouts[stage]!.size, shards.length);
+    const gradient = new ShardedGradient(formatsOf(this.run), this.layouts[stage]!.size, shards.length);
     return gradient.assemble(shards.map((hash) => this.blobs.get(hash)));
   }
 
@@ -182,7 +205,7 @@ export class StageStates {
       firstMoment: before.firstMoment.slice(),
       secondMoment: before.secondMoment.slice(),
     };
-    applyAdamW(vectors, sum, this.numbersOf(merge), this.layouts[stage]!);
+    applyUpdate(vectors, sum, this.updateOf(merge), this.layouts[stage]!);
     return { version: merge.version, ...vectors, parameterHash: await sha256Hex(vectors.parameters) };
   }
 }

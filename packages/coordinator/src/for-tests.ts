@@ -52,7 +52,14 @@ export function configOf(over: Partial<CoordinatorConfig> = {}): CoordinatorConf
     clip: 'stage',
     tokensPerMicrobatch: 8,
     // Two shards.
-    reduction: { parameters: new Array<number>(stages).fill(8_192), codec: 'f32', merged: 'f32', medianClip: null, spotCheck: 0 },
+    reduction: {
+      parameters: new Array<number>(stages).fill(8_192),
+      codec: 'f32',
+      merged: 'f32',
+      means: false,
+      medianClip: null,
+      spotCheck: 0,
+    },
     version,
     parameterHashes: Array.from({ length: stages }, (_, stage) => hashOf(stage, version)),
     leasePrefix: 't',

@@ -6,7 +6,7 @@ import type { CoordinatorConfig } from './types.ts';
 
 const LIE = digest('a lie');
 const reduction = (more: Partial<CoordinatorConfig['reduction']> = {}): CoordinatorConfig['reduction'] => ({
-  ...{ parameters: [3 * 4_096], codec: 'f32', merged: 'f32', medianClip: null, spotCheck: 0, ...more },
+  ...{ parameters: [3 * 4_096], codec: 'f32', merged: 'f32', means: false, medianClip: null, spotCheck: 0, ...more },
 });
 
 /** One stage whose miners have handed in gradients over two microbatches each: the pairs are drawn. */

@@ -25,7 +25,7 @@ export function contributionsIn(stage: Readonly<StageRecord>): Contributed[] {
 /** All gradients are here. */
 export function beginReduction(state: State, stage: StageRecord): void {
   const { reduction, tokensPerMicrobatch } = state.config;
-  const { parameters, codec, merged, medianClip, spotCheck } = reduction;
+  const { parameters, codec, merged, means, medianClip, spotCheck } = reduction;
   const contributions = inOrder(stage);
   const seen = new Set<string>();
   const members = contributions.map(({ minerId, round, microbatches }) => {
@@ -46,6 +46,7 @@ export function beginReduction(state: State, stage: StageRecord): void {
       members,
       shards: stage.shards,
       after: stage.reductionRound,
+      means,
       clip: medianClip,
       spotCheck,
       excludeLiars: true,

@@ -37,6 +37,8 @@ export interface ReductionFormat {
   /** Of what miners hand in, and of what comes of it. */
   codec: CodecName;
   merged: 'f32' | 'bf16';
+  /** What is handed in are means over its tokens, and so is what comes of them. */
+  means: boolean;
   /** A gradient's norm per token is clipped to so many times the median of its step; null: to nothing. */
   medianClip: number | null;
   /** Share of shards, whose reducers agree, that are computed once more. */

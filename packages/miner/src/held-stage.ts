@@ -1,15 +1,17 @@
 /** The stage a miner holds at one version: its vectors on the host, its parameters on the device, its gradient so far. */
 import type { Kernels } from '@starling/kernels';
-import { applyAdamW, layoutOf, type ParameterLayout, Stage, type StageGradient } from '@starling/model';
+import { applyUpdate, layoutOf, type ParameterLayout, Stage, type StageGradient } from '@starling/model';
 import {
   boundaryWidth,
   decodeFrame,
-  type OptimizerNumbers,
+  type InnerNumbers,
   type RunConfig,
   type StageSpec,
   SwarmError,
   sha256Hex,
+  type Update,
 } from '@starling/protocol';
+import { LocalSteps } from './local-steps.ts';
 
 type Vector = Float32Array<ArrayBuffer>;
 type Tokens = Int32Array<ArrayBuffer>;
@@ -50,17 +52,38 @@ export class HeldStage {
   private readonly stage: Stage;
   private disposed = false;
 
-  private constructor(kernels: Kernels, run: RunConfig, spec: StageSpec, version: number, vectors: StageVectors) {
+  /** Between merges; null where gradients are merged. */
+  private readonly local: LocalSteps | null;
+  /** Gradients that count and are not in a local step yet. */
+  private accepted: StageGradient[] = [];
+
+  private constructor(
+    kernels: Kernels,
+    run: RunConfig,
+    spec: StageSpec,
+    version: number,
+    vectors: StageVectors,
+    inner: InnerNumbers | null,
+  ) {
     this.run = run;
     this.spec = spec;
     this.version = version;
     this.vectors = vectors;
     this.layout = layoutOf(run.model, spec);
+    this.local = inner && new LocalSteps(this.layout, vectors.parameters, inner);
     this.stage = new Stage(kernels, run.model, spec, { sequences: run.sequences });
   }
 
-  static async load(kernels: Kernels, run: RunConfig, spec: StageSpec, version: number, vectors: StageVectors): Promise<HeldStage> {
-    const held = new HeldStage(kernels, run, spec, version, vectors);
+  /** `inner`: of the steps it takes by itself, where the run has some. */
+  static async load(
+    kernels: Kernels,
+    run: RunConfig,
+    spec: StageSpec,
+    version: number,
+    vectors: StageVectors,
+    inner: InnerNumbers | null,
+  ): Promise<HeldStage> {
+    const held = new HeldStage(kernels, run, spec, version, vectors, inner);
     await held.upload();
     return held;
   }
@@ -118,27 +141,66 @@ export class HeldStage {
       this.stage.resetGradient();
       this.sum = { round, microbatches: [] };
     }
-    this.stage.accumulate(gradient);
     this.sum.microbatches.push(microbatch);
+    // A local step changes the parameters: it must wait until nothing computes with them.
+    if (this.local) this.accepted.push(gradient);
+    else this.stage.accumulate(gradient);
+  }
+
+  /** Takes the local steps that are due. To be called when nothing is being computed. */
+  async catchUp(): Promise<void> {
+    const { local, run } = this;
+    if (!local) return;
+    const size = run.inner!.microbatches;
+    while (this.accepted.length >= size) await this.localStep(local, this.accepted.splice(0, size));
+  }
+
+  private async localStep(local: LocalSteps, gradients: StageGradient[]): Promise<void> {
+    for (const gradient of gradients) this.stage.accumulate(gradient);
+    const sum = await this.stage.takeGradient();
+    if (this.disposed) return;
+    local.step(sum, gradients.length * this.run.sequences * this.run.model.context);
+    this.stage.load(local.parameters);
+  }
+
+  /** Computes with the parameters of the last merge, wherever the local steps have led. */
+  async canonically<T>(compute: () => Promise<T>): Promise<T> {
+    const { local, stage, vectors } = this;
+    if (!local) return compute();
+    stage.load(vectors.parameters);
+    try {
+      return await compute();
+    } finally {
+      if (!this.disposed) stage.load(local.parameters);
+    }
   }
 
   discard(gradient: StageGradient): void {
     this.stage.discard(gradient);
   }
 
-  /** This round's gradient sum `[n]` and the microbatches in it, in the order they were added; null when it is not here. */
+  /**
+   * What this round has to hand in `[n]`, the gradient sum or how far the local steps led, and the microbatches in it, in the order they
+   * were added; null when it is not here.
+   */
   async takeGradient(round: number): Promise<{ sum: Vector; microbatches: number[] } | null> {
+    const { local } = this;
     const { microbatches } = this.sum;
     if (this.sum.round !== round || microbatches.length === 0) return null;
     this.sum = { round, microbatches: [] };
-    return { sum: await this.stage.takeGradient(), microbatches };
+    if (!local) return { sum: await this.stage.takeGradient(), microbatches };
+    await this.catchUp();
+    if (this.accepted.length > 0) await this.localStep(local, this.accepted.splice(0));
+    return { sum: local.takeChange(), microbatches };
   }
 
-  /** One AdamW update; afterwards this is `version + 1` with its new parameter hash. */
-  async apply(gradientSum: Vector, numbers: OptimizerNumbers): Promise<void> {
-    applyAdamW(this.vectors, gradientSum, numbers, this.layout);
+  /** The merge: afterwards this is `version + 1` with its new parameter hash. */
+  async apply(merged: Vector, update: Update): Promise<void> {
+    applyUpdate(this.vectors, merged, update, this.layout);
+    if (update.kind === 'outer') this.local?.restart(this.vectors.parameters, update.inner);
     this.version += 1;
     this.inputs.clear();
+    for (const gradient of this.accepted.splice(0)) this.stage.discard(gradient);
     this.stage.resetGradient(); // of a round that came too late
     await this.upload();
   }

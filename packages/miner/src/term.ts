@@ -101,7 +101,7 @@ export class Term {
     return leases;
   }
 
-  async hold(kernels: Kernels, { stage, round, version, state }: Assign): Promise<void> {
+  async hold(kernels: Kernels, { stage, round, version, state, inner }: Assign): Promise<void> {
     const { run, status, blobs, connection } = this.parts;
     const spec = run.stages[stage]!;
     const size = layoutOf(run.model, spec).size;
@@ -121,7 +121,7 @@ export class Term {
     ]);
     if (this.ended) return;
     status.act('warming-up', 'Compiling the kernels of this stage.');
-    const held = await HeldStage.load(kernels, run, spec, version, { parameters, firstMoment, secondMoment });
+    const held = await HeldStage.load(kernels, run, spec, version, { parameters, firstMoment, secondMoment }, inner);
     if (this.ended) {
       held.dispose();
       return;
@@ -141,6 +141,7 @@ export class Term {
     const { held } = this;
     this.waiting.delete(lease.id);
     if (!held || lease.stage !== held.spec.index || lease.version !== held.version) return; // its receipt could not count
+    await held.catchUp();
     const kept = lease.kind === 'backward' ? held.takeInput(lease.microbatch) : undefined;
     if (this.cancelled.has(lease.id)) return;
     this.parts.status.act(lease.kind, null);
@@ -156,9 +157,9 @@ export class Term {
       ({ inputGradient: output, lossSum } = result);
       settle = (counted) => (counted ? held.accept(lease.round, lease.microbatch, result.gradient) : held.discard(result.gradient));
     } else if (held.spec.isLast) {
-      lossSum = await held.loss(input, targets!);
+      lossSum = await held.canonically(() => held.loss(input, targets!));
     } else {
-      output = await held.forward(input);
+      output = await (lease.kind === 'evaluate' ? held.canonically(() => held.forward(input)) : held.forward(input));
       if (lease.kind === 'forward') {
         held.keep(lease.id, lease.microbatch, input);
         settle = (counted) => {
@@ -248,7 +249,7 @@ export class Term {
     this.send(reduce());
   }
 
-  async applyMerge({ stage, version, shards, optimizer }: Merge): Promise<void> {
+  async applyMerge({ stage, version, shards, update }: Merge): Promise<void> {
     const { held, merging } = this;
     const { status, connection } = this.parts;
     if (!held || !merging || held.spec.index !== stage || version < held.version) return;
@@ -257,7 +258,7 @@ export class Term {
       status.act('applying', `Applying step ${version}.`);
       const sum = await merging.merged(shards);
       if (this.ended) return;
-      await held.apply(sum, optimizer);
+      await held.apply(sum, update);
       status.update({ version, parameterHash: held.parameterHash });
     }
     this.send(connection.request('applied', { stage, version, parameterHash: held.parameterHash }));

@@ -4,7 +4,16 @@ export { huggingFaceFiles, type ModelFile, type ModelOrigin } from './hugging-fa
 export { initialParameters } from './initial.ts';
 export { layoutOf, type ParameterEntry, type ParameterLayout } from './layout.ts';
 export { applyAdamW, learningRateAt, normOf, type OptimizerConfig, optimizerNumbers, sumGradients } from './optimizer.ts';
-export { applyOuter, DILOCO, type OuterConfig, SPARSE_LOCO } from './outer.ts';
+export {
+  applyOuter,
+  applyUpdate,
+  DILOCO,
+  innerNumbers,
+  innerNumbersOf,
+  type OuterConfig,
+  SPARSE_LOCO,
+  type UpdatedVectors,
+} from './outer.ts';
 export { type Model, plainModel } from './plain.ts';
 export { cutStages, type Preset, presetOf } from './presets.ts';
 export { splitMix32 } from './random.ts';

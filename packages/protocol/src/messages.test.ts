@@ -51,7 +51,7 @@ const OPTIMIZER = {
   gradientScale: 1e-3,
 };
 const COMMAND: Record<CommandName, Record<string, unknown>> = {
-  assign: { stage: 0, round: 7, version: 3, state: { parameters: sha, firstMoment: sha, secondMoment: sha }, why: 'joined' },
+  assign: { stage: 0, round: 7, version: 3, state: { parameters: sha, firstMoment: sha, secondMoment: sha }, inner: null, why: 'joined' },
   lease: {
     id: 'a-1',
     kind: 'backward',
@@ -69,7 +69,7 @@ const COMMAND: Record<CommandName, Record<string, unknown>> = {
   cancel: { leaseId: 'a-1' },
   collect: { stage: 1, version: 3, round: 7, microbatches: [18, 19], shards: 6 },
   reduce: { stage: 1, version: 3, round: 1, shard: 2, shards: 6, contributions: [{ hash: sha, scale: 0.5 }] },
-  merge: { stage: 1, version: 4, shards: [sha], optimizer: OPTIMIZER, parameterHash: sha },
+  merge: { stage: 1, version: 4, shards: [sha], update: { kind: 'adamw', ...OPTIMIZER }, parameterHash: sha },
   wait: { code: 'MERGING', message: 'Stage 1 is merging.', remedy: 'Nothing to do.', since: 5, until: null },
 };
 
@@ -102,7 +102,10 @@ describe('fields within fields', () => {
       'state.secondMoment',
       () => parseMessage('assign', COMMANDS.assign, { ...COMMAND.assign, state: { parameters: sha, firstMoment: sha } }),
     ],
-    ['optimizer.beta2', () => parseMessage('merge', COMMANDS.merge, { ...COMMAND.merge, optimizer: { ...OPTIMIZER, beta2: null } })],
+    [
+      'update.beta2',
+      () => parseMessage('merge', COMMANDS.merge, { ...COMMAND.merge, update: { kind: 'adamw', ...OPTIMIZER, beta2: null } }),
+    ],
   ])('a wrong %s is refused by its whole path', (path, parsing) => {
     expect(parsing).toThrow(refusal(`at ${path}:`));
   });

@@ -7,7 +7,7 @@
 import * as v from 'valibot';
 import { SwarmError, type WireError } from './errors.ts';
 import type { ReasonCode } from './reasons.ts';
-import { ACTIVITIES, OptimizerNumbers, RunConfig, type RunEvent, type RunSnapshot, StageState, type StepPoint } from './run.ts';
+import { ACTIVITIES, InnerNumbers, RunConfig, type RunEvent, type RunSnapshot, StageState, type StepPoint, Update } from './run.ts';
 import { PROTOCOL_VERSION } from './version.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
@@ -135,9 +135,16 @@ export type Reply<T> = { ok: true; value: T } | { ok: false; error: WireError };
 
 /**
  * Hold this stage at this version: fetch the state, load it, answer `ready` with the same `round`. Drops whatever was held
- * before. An assignment whose round is not larger than the one before is void.
+ * before. With inner steps the first moment is the outer step's momentum. An assignment whose round is not larger than the one before is void.
  */
-export const Assign = v.object({ stage: count, round: count, version: count, state: StageState, why: v.string() });
+export const Assign = v.object({
+  stage: count,
+  round: count,
+  version: count,
+  state: StageState,
+  inner: v.nullable(InnerNumbers),
+  why: v.string(),
+});
 export type Assign = v.InferOutput<typeof Assign>;
 
 export const LEASE_KINDS = ['forward', 'backward', 'evaluate'] as const;
@@ -190,7 +197,7 @@ export const Reduce = v.object({
 export type Reduce = v.InferOutput<typeof Reduce>;
 
 /** Apply this merged gradient, whose shards these are: version − 1 becomes `version`, whose parameters hash to `parameterHash`. */
-export const Merge = v.object({ stage: count, version: count, shards, optimizer: OptimizerNumbers, parameterHash: sha });
+export const Merge = v.object({ stage: count, version: count, shards, update: Update, parameterHash: sha });
 export type Merge = v.InferOutput<typeof Merge>;
 
 /** Why no lease comes now, since and until when (Unix ms of the server), and what to do. Replaces the last one; a lease clears it. */

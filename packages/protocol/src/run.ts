@@ -52,6 +52,22 @@ export const BOUNDARIES = ['f32', 'f16', 'int8', 'int4'] as const;
 /** How the numbers of a gradient are written. */
 export const GRADIENTS = ['f32', 'bf16', 'int8', 'topk2bit'] as const;
 
+/**
+ * Miners take steps of their own between merges, and what is merged is how far they came (DiLoCo, SparseLoCo): for lines too slow for a
+ * gradient every step.
+ */
+export const Inner = v.object({
+  /** Steps of the preset's batch that one step of the run stands for. */
+  steps: positive,
+  /** Microbatches of a miner's own step. */
+  microbatches: positive,
+  /** Of the outer step. */
+  learningRate: v.number(),
+  /** Nesterov's; 0: a plain step. */
+  momentum: v.number(),
+});
+export type Inner = v.InferOutput<typeof Inner>;
+
 export const RunConfig = v.object({
   runId: v.string(),
   preset: v.string(),
@@ -72,6 +88,8 @@ export const RunConfig = v.object({
   merged: v.picklist(['f32', 'bf16']),
   /** A gradient's norm per token is clipped to so many times the median of its step; null: to nothing. */
   medianClip: v.nullable(v.pipe(v.number(), v.finite(), v.minValue(0))),
+  /** Null: gradients are merged, every step. */
+  inner: v.nullable(Inner),
   seed: count,
 });
 export type RunConfig = v.InferOutput<typeof RunConfig>;
@@ -97,6 +115,25 @@ export const OptimizerNumbers = v.object({
   gradientScale: v.number(),
 });
 export type OptimizerNumbers = v.InferOutput<typeof OptimizerNumbers>;
+
+/** Of a miner's own AdamW steps until the next merge. They need not be the same bits anywhere else. */
+export const InnerNumbers = v.object({
+  learningRate: v.number(),
+  beta1: v.number(),
+  beta2: v.number(),
+  epsilon: v.number(),
+  weightDecay: v.number(),
+  /** Largest norm of a mean gradient; Infinity: none. */
+  clipNorm: v.number(),
+});
+export type InnerNumbers = v.InferOutput<typeof InnerNumbers>;
+
+/** What a merge does with the merged vector: AdamW on a gradient sum, or the outer step on a mean change. */
+export const Update = v.variant('kind', [
+  v.object({ kind: v.literal('adamw'), ...OptimizerNumbers.entries }),
+  v.object({ kind: v.literal('outer'), learningRate: v.number(), momentum: v.number(), inner: InnerNumbers }),
+]);
+export type Update = v.InferOutput<typeof Update>;
 
 export type Backend = 'webgpu' | 'wasm' | 'cpu';
 

@@ -372,6 +372,16 @@ describe('a restart', () => {
   });
 });
 
+it('means are weighed by their tokens, sums are not', async () => {
+  const scales = async (means: boolean) => {
+    const { log } = await Hand.reducing(3, { means });
+    return log.find((effect) => effect.type === 'reduce')!.contributions.map(({ scale }) => scale);
+  };
+  expect(await scales(false)).toEqual([1, 1, 1]);
+  // 10, 20 and 30 tokens.
+  expect(await scales(true)).toEqual([10 / 60, 20 / 60, 30 / 60]);
+});
+
 it('members of a merge are at least one, differ, and cover tokens', () => {
   const begin = (members: ButterflyConfig['members']) => () => new Hand(1, { members });
   for (const members of [

@@ -50,10 +50,14 @@ function taskOf(state: MergeState, shard: ShardRecord): ReductionTask {
 
 /** Contributions are clipped by their norms per token: of whole gradients, as measured on what was uploaded. */
 function scalesOf(state: MergeState): number[] {
-  const norms = state
-    .contributors()
-    .map(({ squares, tokens }) => Math.sqrt(squares.reduce<number>((sum, part) => sum + part!, 0)) / tokens);
-  return clipScales(norms, state.data.config.clip);
+  const { clip, means } = state.data.config;
+  const contributors = state.contributors();
+  const total = contributors.reduce((sum, { tokens }) => sum + tokens, 0);
+  const norms = contributors.map(
+    ({ squares, tokens }) => Math.sqrt(squares.reduce<number>((sum, part) => sum + part!, 0)) / (means ? 1 : tokens),
+  );
+  const scales = clipScales(norms, clip);
+  return means ? scales.map((scale, i) => (scale * contributors[i]!.tokens) / total) : scales;
 }
 
 function advanceAll(state: MergeState): void {

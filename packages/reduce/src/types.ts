@@ -18,6 +18,8 @@ export interface ButterflyConfig {
   members: readonly { id: string; tokens: number; absent?: boolean }[];
   /** Into how many the vector is cut, where it has as many blocks: `shardCount`, or what it was when gradients were asked for. */
   shards: number;
+  /** Contributions are means, weighed by their tokens, and so is the merged result; otherwise sums, and the result is their sum. */
+  means?: boolean;
   /**
    * A contribution's norm per token is clipped to so many times the median. At 1, as SparseLoCo has it, about half of all honest
    * contributions are scaled; null clips nothing, and the merge is the plain sum.

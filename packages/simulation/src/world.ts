@@ -108,6 +108,7 @@ export class World {
         parameters: new Array<number>(options.stages).fill(SIZE),
         codec: 'f32',
         merged: 'f32',
+        means: false,
         medianClip: null,
         spotCheck: 0.1,
       },
