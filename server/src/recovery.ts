@@ -107,7 +107,8 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
 async function goOn({ store, blobs }: RecoveryParts, journal: RunJournal, states: StageStates): Promise<Activations> {
   const { coordinator } = journal.machine;
   for (let stage = 0; stage < coordinator.config.stages; stage++) {
-    const { version, contributions, butterfly, summed } = coordinator.stage(stage);
+    const { version, merge } = coordinator.stage(stage);
+    const { contributions, butterfly, summed } = merge;
     const saved = states.at(stage).version;
     if (saved > version)
       throw new SwarmError('LOG_UNREADABLE', `Stage ${stage} is at version ${version} in the log and ${saved} in the checkpoint.`);

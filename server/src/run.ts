@@ -226,12 +226,12 @@ export class Run {
 
   /** Σx² of every shard of an uploaded gradient, which is of the stage's present step. Throws the code that says what is wrong. */
   inspectGradient(stage: number, shards: readonly Uint8Array[]): number[] {
-    return this.reductions.inspect(stage, shards, this.coordinator.stage(stage).shards);
+    return this.reductions.inspect(stage, shards, this.coordinator.stage(stage).merge.shards);
   }
 
   /** Throws the code that says why these bytes are no result for this shard. */
   inspectResult(stage: number, shard: number, bytes: Uint8Array): void {
-    this.reductions.inspectResult(stage, shard, bytes, this.coordinator.stage(stage).shards);
+    this.reductions.inspectResult(stage, shard, bytes, this.coordinator.stage(stage).merge.shards);
   }
 
   /** Of the merges so far, by stage: how often two miners' results for one shard were the same. */
@@ -324,7 +324,7 @@ export class Run {
         break;
       case 'reduce': {
         const { minerId, type: _, contributions, ...task } = effect;
-        const { shards } = this.coordinator.stage(effect.stage);
+        const { shards } = this.coordinator.stage(effect.stage).merge;
         const uploads = contributions.map(({ hash, scale }) => ({ hash, scale }));
         this.tell(minerId, 'reduce', { ...task, shards, contributions: uploads });
         break;
@@ -449,7 +449,7 @@ export class Run {
   private async recompute({ stage, version, round, ...task }: Of<'recompute'>): Promise<void> {
     if (this.coordinator.versionOf(stage) !== version) return;
     const { shard } = task;
-    const sum = this.reductions.reduce(stage, task, this.coordinator.stage(stage).shards);
+    const sum = this.reductions.reduce(stage, task, this.coordinator.stage(stage).merge.shards);
     const hash = await this.parts.blobs.putDurably(sum, gradientOwner(stage, version));
     await this.submit({ type: 'recomputed', stage, version, round, shard, hash });
   }

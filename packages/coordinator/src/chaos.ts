@@ -131,7 +131,7 @@ const PATIENCE_MS = 3_600_000;
 /** What is still to be done in a complete run; null when there is nothing. */
 function restless({ coordinator, stages }: Swarm): string | null {
   const { state } = coordinator;
-  const stage = stages.find(({ phase, collecting }) => phase !== 'complete' || collecting.size > 0);
+  const stage = stages.find(({ phase, merge: { collecting } }) => phase !== 'complete' || collecting.size > 0);
   if (stage)
     return `stage ${stage.index} is ${stage.phase} at ${stage.version}: ${JSON.stringify(coordinator.view()[stage.index]!.reason)}`;
   if (state.steps.size > 0) return `step ${[...state.steps.keys()]} is open`;

@@ -50,7 +50,7 @@ function late(state: State, lease: LeaseRecord, miner: MinerRecord): void {
 /** Gradients that do not come: computed again by others first, and after a while nobody waits for them. */
 function collectOverdue(state: State, { stage, members }: Crew): void {
   if (stage.phase === 'complete') return; // in the middle of a step: it may go on one day
-  for (const [minerId, claim] of [...stage.collecting]) {
+  for (const [minerId, claim] of [...stage.merge.collecting]) {
     const miner = state.miners.get(minerId)!;
     if (state.now - claim.since >= collectUntil(stage.times.collect, miner.missed)) {
       miner.missed += 1;
@@ -67,7 +67,7 @@ function collectOverdue(state: State, { stage, members }: Crew): void {
       state.inform('CONTRIBUTION_LATE', `Miner ${minerId} did not hand in its gradient in time; its microbatches are redone.`, 'warning');
     } else if (
       !claim.redone &&
-      (!miner.connected || state.now - claim.since >= redoAfter(stage.times.collect, stage.redos)) &&
+      (!miner.connected || state.now - claim.since >= redoAfter(stage.times.collect, stage.merge.redos)) &&
       hasIdle(state, members, minerId)
     ) {
       redo(state, stage, minerId);
@@ -79,7 +79,7 @@ function collectOverdue(state: State, { stage, members }: Crew): void {
 function hasIdle(state: State, members: Crew['members'], except: string): boolean {
   for (const miner of members.values()) {
     if (miner.id === except || state.crewOf(miner).placeOf(miner) !== 'idle') continue;
-    if (!state.stageOf(miner).collecting.has(miner.id)) return true;
+    if (!state.stageOf(miner).merge.collecting.has(miner.id)) return true;
   }
   return false;
 }

@@ -183,7 +183,7 @@ export class Swarm {
   private begin(draw: EffectOf<'draw'>): void {
     const { stage, version } = draw;
     const first = ({ microbatches }: Contributed) => Math.min(...microbatches);
-    const contributions = this.coordinator.stage(stage).contributions.toSorted((a, b) => first(a) - first(b));
+    const contributions = this.coordinator.stage(stage).merge.contributions.toSorted((a, b) => first(a) - first(b));
     const tokens = this.coordinator.config.tokensPerMicrobatch * contributions.flatMap(({ microbatches }) => microbatches).length;
     const begun = { stage, version, tokens, contributions };
     this.beginnings.set(draw, begun);

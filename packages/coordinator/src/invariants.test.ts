@@ -73,7 +73,7 @@ const CORRUPTIONS: [what: string, says: RegExp, scene: () => Swarm, corrupt: (st
     'a microbatch is in two gradients',
     /microbatch 2 is in two gradients of stage 0/,
     merging,
-    (state) => state.stages[0]!.contributions.push({ minerId: 'x', round: 9, ...uploadOf('x', 9, 2), microbatches: [2] }),
+    (state) => state.stages[0]!.merge.contributions.push({ minerId: 'x', round: 9, ...uploadOf('x', 9, 2), microbatches: [2] }),
   ],
   [
     'a gradient is booked that nobody handed in',
@@ -91,20 +91,20 @@ const CORRUPTIONS: [what: string, says: RegExp, scene: () => Swarm, corrupt: (st
     'somebody is asked for a gradient who is not there',
     /stage 0 asks x for round 1/,
     merging,
-    (state) => state.stages[0]!.collecting.set('x', { round: 1, microbatches: [0], since: 0, redone: false }),
+    (state) => state.stages[0]!.merge.collecting.set('x', { round: 1, microbatches: [0], since: 0, redone: false }),
   ],
   ['a miner goes on with the round it is asked for', /stage 0 asks a for round/, merging, (state) => (a(state).round = 1)],
   [
     'somebody is asked for what is there already',
     /a is asked for a microbatch that is contributed/,
     merging,
-    (state) => state.stages[0]!.collecting.get('a')!.microbatches.push(2),
+    (state) => state.stages[0]!.merge.collecting.get('a')!.microbatches.push(2),
   ],
   [
     'a stage merges while a gradient is redone',
     /stage 0 merges while a gradient is redone/,
     merging,
-    (state) => (state.stages[0]!.collecting.get('a')!.redone = true),
+    (state) => (state.stages[0]!.merge.collecting.get('a')!.redone = true),
   ],
   [
     'a stage merges with work left',
@@ -112,7 +112,7 @@ const CORRUPTIONS: [what: string, says: RegExp, scene: () => Swarm, corrupt: (st
     busy,
     (state) => {
       state.stages[0]!.phase = 'merging';
-      state.stages[0]!.collecting.set('a', { round: 0, microbatches: [9], since: 0, redone: false });
+      state.stages[0]!.merge.collecting.set('a', { round: 0, microbatches: [9], since: 0, redone: false });
     },
   ],
 

@@ -16,7 +16,11 @@ export function brokenInvariant({ state }: Coordinator): string | null {
 
 function times(state: State): string | null {
   for (const { id, grantedAt } of state.leases.values()) if (grantedAt > state.now) return `lease ${id} was granted in time to come`;
-  for (const { index, times, collecting } of state.stages) {
+  for (const {
+    index,
+    times,
+    merge: { collecting },
+  } of state.stages) {
     if (Object.values(times).some((recent) => recent.times.some((ms) => ms < 0))) return `stage ${index} has seen negative times`;
     for (const [minerId, { since }] of collecting) if (since > state.now) return `the gradient of ${minerId} is asked for in time to come`;
   }
@@ -63,7 +67,7 @@ function stages(state: State): string | null {
   if (Math.max(...versions) - Math.min(...versions) > 1) return `stages are at versions ${versions}`;
   for (const stage of state.stages) {
     const counted = new Set<number>();
-    for (const { microbatches } of stage.contributions) {
+    for (const { microbatches } of stage.merge.contributions) {
       for (const microbatch of microbatches) {
         if (counted.has(microbatch)) return `microbatch ${microbatch} is in two gradients of stage ${stage.index}`;
         counted.add(microbatch);
@@ -73,11 +77,11 @@ function stages(state: State): string | null {
       if (flow.cells[stage.index]!.contributed !== (flow.purpose === 'train' && counted.has(flow.microbatch)))
         return `microbatch ${flow.microbatch} is booked as contributed at stage ${stage.index}, and is not, or the other way round`;
     }
-    if ((stage.butterfly !== null) !== (stage.phase === 'merging' && stage.collecting.size === 0))
-      return `stage ${stage.index} is ${stage.phase} with ${stage.collecting.size} gradients to come, and ${stage.butterfly ? 'reduces' : 'does not reduce'}`;
-    if (stage.summed && (stage.phase !== 'merging' || stage.collecting.size > 0))
+    if ((stage.merge.butterfly !== null) !== (stage.phase === 'merging' && stage.merge.collecting.size === 0))
+      return `stage ${stage.index} is ${stage.phase} with ${stage.merge.collecting.size} gradients to come, and ${stage.merge.butterfly ? 'reduces' : 'does not reduce'}`;
+    if (stage.merge.summed && (stage.phase !== 'merging' || stage.merge.collecting.size > 0))
       return `stage ${stage.index} has a sum, and is ${stage.phase}`;
-    for (const [id, { microbatches, redone, round }] of stage.collecting) {
+    for (const [id, { microbatches, redone, round }] of stage.merge.collecting) {
       const miner = state.miners.get(id);
       if (miner?.stage !== stage.index || miner.round <= round) return `stage ${stage.index} asks ${id} for round ${round}`;
       if (microbatches.some((microbatch) => counted.has(microbatch))) return `${id} is asked for a microbatch that is contributed`;

@@ -88,7 +88,7 @@ describe('the reduction', () => {
     });
     expect(of(effects, 'release')).toEqual([{ type: 'release', stage: 0, version: 0 }]);
     expect(of(effects, 'closed')).toMatchObject([{ step: 0, lossSum: 64, tokens: 32 }]);
-    expect(swarm.stages[0]).toMatchObject({ version: 1, phase: 'training', parameterHash: hashOf(0, 1), contributions: [] });
+    expect(swarm.stages[0]).toMatchObject({ version: 1, phase: 'training', parameterHash: hashOf(0, 1), merge: { contributions: [] } });
     expect(grants(effects)).toEqual([]);
     expect(grants(swarm.apply('a')).length).toBe(2);
   });
@@ -149,7 +149,7 @@ describe('a gradient', () => {
       microbatches: [0, 1],
       ...uploadOf('a', round, 2),
     };
-    const cut = swarm.stages[0]!.shards;
+    const cut = swarm.stages[0]!.merge.shards;
     expect(refusal(swarm.send({ ...gradient, ...uploadOf('a', round, cut) }))).toBeUndefined();
     const before = text(swarm);
     expect(refusal(swarm.send(gradient))).toBe('CONTRIBUTION_UNEXPECTED');

@@ -5,7 +5,7 @@ import { LIMITS } from './constants.ts';
 import { type Flow, newFlows } from './flow.ts';
 import { beginReduction, endReduction, repeatReduction, shardsOf } from './reducing.ts';
 import { assign, distribute, dropWork, emitCollect, move, uncontributed } from './roster.ts';
-import { type Claim, enterStagePhase, mergeOf, type StageRecord } from './stage.ts';
+import { type Claim, enterStagePhase, mergeOf, noMerge, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
 import { Step } from './step.ts';
 import { addTime } from './times.ts';
@@ -28,18 +28,18 @@ export function openStep(state: State): void {
 /** When every microbatch is settled at this stage, its miners are asked for their gradients. */
 export function closeStep(state: State, stage: StageRecord): void {
   // Gradients asked for before a contributor was lost come in first; what was redone is collected after them.
-  if (stage.phase !== 'training' || stage.collecting.size > 0) return;
+  if (stage.phase !== 'training' || stage.merge.collecting.size > 0) return;
   if (!state.stepOf(stage)?.settledAt(stage.index)) return;
   enterStagePhase(stage, 'merging', state.now);
   for (const { flow, cell } of uncontributed(state, stage)) {
     const minerId = cell.backward!.minerId!;
-    const known = stage.collecting.get(minerId);
+    const known = stage.merge.collecting.get(minerId);
     if (known) known.microbatches.push(flow.microbatch);
-    else stage.collecting.set(minerId, newClaim(state, minerId, flow.microbatch));
+    else stage.merge.collecting.set(minerId, newClaim(state, minerId, flow.microbatch));
   }
   // As many as the first who are asked; whoever computes something again later cuts it alike.
-  stage.shards ||= shardCount(state.config.reduction.parameters[stage.index]!, Math.max(1, stage.collecting.size));
-  for (const [minerId, { round, microbatches }] of stage.collecting) {
+  stage.merge.shards ||= shardCount(state.config.reduction.parameters[stage.index]!, Math.max(1, stage.merge.collecting.size));
+  for (const [minerId, { round, microbatches }] of stage.merge.collecting) {
     emitCollect(state, stage, minerId, { round, microbatches });
   }
   reduceWhenComplete(state, stage);
@@ -66,10 +66,10 @@ export function contribution(state: State, input: Of<'contribution'>): void {
     assign(state, miner, 'its gradient covered other microbatches');
     return;
   }
-  const { length } = shardsOf(state.config.reduction, stage.index, stage.shards);
+  const { length } = shardsOf(state.config.reduction, stage.index, stage.merge.shards);
   if (hashes.length !== length || squares.length !== length)
     throw new SwarmError('SHARD_MALFORMED', `This gradient is ${length} shards, not ${hashes.length}.`);
-  stage.collecting.delete(minerId);
+  stage.merge.collecting.delete(minerId);
   miner.missed = 0;
   addTime(stage.times.collect, state.now - claim.since);
   const covered = new Set(microbatches);
@@ -83,7 +83,7 @@ export function contribution(state: State, input: Of<'contribution'>): void {
     state.cancel(cell.backward!);
     step.settle(flow, stage.index, 'backward', 'done', minerId, state.now);
   }
-  stage.contributions.push({ minerId, round, hashes, squares, microbatches });
+  stage.merge.contributions.push({ minerId, round, hashes, squares, microbatches });
   state.touched.add(stage.index);
   reduceWhenComplete(state, stage);
 }
@@ -108,9 +108,9 @@ function expected(
   { minerId, stage: index, version, round }: Of<'contribution' | 'spoiled'>,
 ): { stage: StageRecord; claim: Claim } {
   const stage = state.stages[index];
-  const claim = stage?.version === version ? stage.collecting.get(minerId) : undefined;
+  const claim = stage?.version === version ? stage.merge.collecting.get(minerId) : undefined;
   if (stage && claim?.round === round) return { stage, claim };
-  if (stage?.version === version && stage.voided.get(minerId) === round) {
+  if (stage?.version === version && stage.merge.voided.get(minerId) === round) {
     throw new SwarmError('CONTRIBUTION_LATE', `The gradient of step ${version} came too late: others had computed its microbatches again.`);
   }
   throw new SwarmError('CONTRIBUTION_UNEXPECTED', `Stage ${index} collects nothing from this miner at version ${version}, round ${round}.`);
@@ -119,38 +119,42 @@ function expected(
 /** True while this gradient is awaited. */
 export function isExpected(state: State, minerId: string, index: number, version: number, round: number): boolean {
   const stage = state.stages[index];
-  return stage?.version === version && stage.collecting.get(minerId)?.round === round;
+  return stage?.version === version && stage.merge.collecting.get(minerId)?.round === round;
 }
 
 function reduceWhenComplete(state: State, stage: StageRecord): void {
-  if (stage.collecting.size > 0 || stage.phase !== 'merging') return;
+  if (stage.merge.collecting.size > 0 || stage.phase !== 'merging') return;
   beginReduction(state, stage);
 }
 
 export function summed(state: State, { stage: index, version, type: _, ...sum }: Of<'summed'>): void {
   const stage = state.stages[index]!;
-  if (version !== stage.version || stage.phase !== 'merging' || stage.butterfly?.phase !== 'done' || stage.summed) return;
-  stage.summed = sum;
+  if (version !== stage.version || stage.phase !== 'merging' || stage.merge.butterfly?.phase !== 'done' || stage.merge.summed) return;
+  stage.merge.summed = sum;
   // By the norm of the whole model: when this was the last of the sums, all of them can be applied.
   for (const other of state.config.clip === 'stage' ? [stage] : state.stages) emitApply(state, other);
 }
 
 /** The norm that clips this stage's sum; null while another stage's share of it is not known. */
 function clipNormOf(state: State, stage: StageRecord): number | null {
-  if (state.config.clip === 'stage') return stage.summed!.norm;
+  if (state.config.clip === 'stage') return stage.merge.summed!.norm;
   let squares = 0;
   for (const other of state.stages) {
     // It was applied somewhere already: before a restart, say.
     const known = mergeOf(other, stage.version + 1);
     if (known) return known.clipNorm;
-    if (!other.summed) return null;
-    squares += other.summed.norm * other.summed.norm;
+    if (!other.merge.summed) return null;
+    squares += other.merge.summed.norm * other.merge.summed.norm;
   }
   return Math.sqrt(squares);
 }
 
 function emitApply(state: State, stage: StageRecord): void {
-  const { index, version, summed: sum } = stage;
+  const {
+    index,
+    version,
+    merge: { summed: sum },
+  } = stage;
   const clipNorm = sum && clipNormOf(state, stage);
   if (sum && clipNorm !== null) state.emit({ type: 'apply', stage: index, version, summed: sum, clipNorm });
 }
@@ -158,8 +162,8 @@ function emitApply(state: State, stage: StageRecord): void {
 /** Whoever was to carry them out is gone. */
 export function repeatMerges(state: State): void {
   for (const stage of state.stages) {
-    if (stage.phase !== 'merging' || stage.collecting.size > 0) continue;
-    if (stage.summed) emitApply(state, stage);
+    if (stage.phase !== 'merging' || stage.merge.collecting.size > 0) continue;
+    if (stage.merge.summed) emitApply(state, stage);
     else repeatReduction(state, stage);
   }
 }
@@ -167,20 +171,11 @@ export function repeatMerges(state: State): void {
 export function merged(state: State, { stage: index, type: _, ...merge }: Of<'merged'>): void {
   const stage = state.stages[index]!;
   const { version, parameterHash } = merge;
-  if (version !== stage.version + 1 || !stage.summed) return;
+  if (version !== stage.version + 1 || !stage.merge.summed) return;
   state.touched.add(index);
   state.emit({ type: 'release', stage: index, version: stage.version });
   endReduction(state, stage);
-  Object.assign(stage, {
-    version,
-    parameterHash,
-    contributions: [],
-    shards: 0,
-    reductionRound: 0,
-    summed: null,
-    voided: new Map(),
-    redos: 0,
-  } satisfies Partial<StageRecord>);
+  Object.assign(stage, { version, parameterHash, merge: noMerge(version) } satisfies Partial<StageRecord>);
   stage.merges.push(merge);
   if (stage.merges.length > LIMITS.mergesKept) stage.merges.shift();
   enterStagePhase(stage, 'training', state.now);
@@ -215,7 +210,7 @@ export function configure(state: State, { goals }: Of<'configure'>): void {
 function wake(state: State, stage: StageRecord): void {
   const step = state.stepOf(stage);
   if (step) step.progressAt = state.now;
-  for (const claim of stage.collecting.values()) claim.since = state.now;
+  for (const claim of stage.merge.collecting.values()) claim.since = state.now;
   // Backwards may wait for miners that have nothing to do.
   for (const miner of state.crews[stage.index]!.members.values()) state.refresh(miner);
 }

@@ -16,9 +16,9 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
   const { index, version } = stage;
   if (stage.phase === 'complete') return { code: 'COMPLETE', message: 'The run has reached its last step.' };
   if (stage.phase === 'merging') {
-    const { size } = stage.collecting;
-    if (stage.summed && state.config.clip === 'global') {
-      const others = state.stages.filter((other) => other.version === version && !other.summed);
+    const { size } = stage.merge.collecting;
+    if (stage.merge.summed && state.config.clip === 'global') {
+      const others = state.stages.filter((other) => other.version === version && !other.merge.summed);
       if (others.length > 0)
         return { code: 'MERGING', message: `Stage ${index} waits for the gradient norm of ${list(others)} in step ${version}.` };
     }
@@ -64,7 +64,7 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
     : { code: 'DOWNSTREAM', message: `Waiting for gradients from stage ${index + 1}.` };
 }
 
-function adding({ butterfly }: StageRecord): string {
+function adding({ merge: { butterfly } }: StageRecord): string {
   if (butterfly?.phase !== 'reducing') return 'adding up the gradients';
   const { shards } = butterfly.view;
   return `adding up the gradients (${shards.filter(({ settled }) => settled !== null).length} of ${shards.length} shards)`;

@@ -30,7 +30,7 @@ describe('a reduction', () => {
     expect(of(swarm.reduceAll(0), 'sum')).toEqual([{ type: 'sum', stage: 0, version: 0, shards: truth, tokens: 48 }]);
     expect(of(swarm.log, 'recompute')).toEqual([]);
     swarm.merge(0);
-    expect(swarm.stages[0]).toMatchObject({ version: 1, butterfly: null, shards: 0 });
+    expect(swarm.stages[0]).toMatchObject({ version: 1, merge: { butterfly: null, shards: 0 } });
     expect(swarm.stages[0]!.agreement).toMatchObject(
       [
         ['a', 'b'],
@@ -44,7 +44,8 @@ describe('a reduction', () => {
     const swarm = reducing();
     const [draw] = of(swarm.log, 'draw');
     for (const id of ['a', 'b', 'c']) {
-      for (const hash of swarm.stages[0]!.contributions.find(({ minerId }) => minerId === id)!.hashes) expect(draw!.over).toContain(hash);
+      for (const hash of swarm.stages[0]!.merge.contributions.find(({ minerId }) => minerId === id)!.hashes)
+        expect(draw!.over).toContain(hash);
     }
   });
 
@@ -52,7 +53,7 @@ describe('a reduction', () => {
     const swarm = reducing(['a']);
     expect(of(swarm.reduce('a'), 'recompute').length).toBe(1);
     swarm.reduceAll(0);
-    expect(swarm.stages[0]!.butterfly!.phase).toBe('done');
+    expect(swarm.stages[0]!.merge.butterfly!.phase).toBe('done');
   });
 
   it('whose contributors are all gone is done by the orchestrator', () => {
@@ -61,7 +62,7 @@ describe('a reduction', () => {
     swarm.contributeAll();
     for (const id of ['a', 'b']) swarm.leave(id);
     swarm.join('z');
-    expect(of(swarm.draw(0), 'recompute').length).toBe(swarm.stages[0]!.shards);
+    expect(of(swarm.draw(0), 'recompute').length).toBe(swarm.stages[0]!.merge.shards);
     expect(of(swarm.reduceAll(0), 'sum')).toMatchObject([{ tokens: 32 }]);
   });
 
@@ -113,7 +114,7 @@ describe('a false result', () => {
     swarm.draw(0);
     swarm.reduce('a', LIE);
     swarm.reduceAll(0);
-    expect(swarm.stages[0]).toMatchObject({ phase: 'training', butterfly: null });
+    expect(swarm.stages[0]).toMatchObject({ phase: 'training', merge: { butterfly: null } });
     expect(grants(swarm.log).slice(-2)).toMatchObject([
       { minerId: 'b', lease: { kind: 'backward', sendInput: true } },
       { minerId: 'b', lease: { kind: 'backward', sendInput: true } },
@@ -121,8 +122,8 @@ describe('a false result', () => {
     swarm.compute();
     swarm.contributeAll();
     expect(of(swarm.reduceAll(0), 'sum')).toMatchObject([{ tokens: 32 }]);
-    expect(swarm.stages[0]!.contributions.map(({ minerId }) => minerId)).toEqual(['b', 'b']);
-    expect(swarm.stages[0]!.butterfly!.view.members.map(({ absent }) => absent)).toEqual([false, true]);
+    expect(swarm.stages[0]!.merge.contributions.map(({ minerId }) => minerId)).toEqual(['b', 'b']);
+    expect(swarm.stages[0]!.merge.butterfly!.view.members.map(({ absent }) => absent)).toEqual([false, true]);
     swarm.merge(0);
     expect(swarm.stages[0]!.version).toBe(1);
   });
@@ -196,7 +197,7 @@ it('a gradient in another number of shards is refused', () => {
   const contribution = { minerId: 'a', stage, version, round, microbatches: [0] };
   const hashes = Array.from({ length: 7 }, () => LIE);
   expect(refusal(swarm.send({ ...contribution, type: 'contribution', hashes, squares: [1] }))).toBe('SHARD_MALFORMED');
-  expect(swarm.stages[0]!.collecting.size).toBe(1);
+  expect(swarm.stages[0]!.merge.collecting.size).toBe(1);
 });
 
 it('what miners agreed on is forgotten with them, what they disagreed on is not', () => {

@@ -18,7 +18,7 @@ export function shardsOf({ parameters, codec, merged }: ReductionFormat, stage: 
 
 /** What is in the merge that is under way, in the order it is added up. */
 export function contributionsIn(stage: Readonly<StageRecord>): Contributed[] {
-  const members = stage.butterfly?.view.members ?? [];
+  const members = stage.merge.butterfly?.view.members ?? [];
   return inOrder(stage).filter((_, at) => !members[at]?.excluded);
 }
 
@@ -36,7 +36,7 @@ export function beginReduction(state: State, stage: StageRecord): void {
     return { id, tokens: microbatches.length * tokensPerMicrobatch, absent: again || !canReduce(state, stage, minerId) };
   });
   const reduce = reduceWithin(stage.times.collect);
-  stage.butterfly = Butterfly.begin(
+  stage.merge.butterfly = Butterfly.begin(
     {
       stage: stage.index,
       version: stage.version,
@@ -44,8 +44,8 @@ export function beginReduction(state: State, stage: StageRecord): void {
       codec,
       merged,
       members,
-      shards: stage.shards,
-      after: stage.reductionRound,
+      shards: stage.merge.shards,
+      after: stage.merge.reductionRound,
       means,
       clip: medianClip,
       spotCheck,
@@ -62,7 +62,7 @@ export function beginReduction(state: State, stage: StageRecord): void {
 }
 
 /** A fixed order that depends on nobody's name or speed: by the first microbatch covered. */
-function inOrder({ contributions }: Readonly<StageRecord>): Contributed[] {
+function inOrder({ merge: { contributions } }: Readonly<StageRecord>): Contributed[] {
   const first = ({ microbatches }: Contributed) => Math.min(...microbatches);
   return contributions.toSorted((a, b) => first(a) - first(b));
 }
@@ -74,10 +74,10 @@ function canReduce(state: State, stage: StageRecord, minerId: string): boolean {
 
 /** Hands the stage's butterfly an input, and carries on what it wants. Throws what it refuses. */
 function give(state: State, stage: StageRecord, input: ButterflyInput): void {
-  const { butterfly } = stage;
+  const { butterfly } = stage.merge;
   for (const effect of butterfly!.handle(input, state.now)) {
     // A stage that begins again has another butterfly, or none.
-    if (stage.butterfly === butterfly) carryOn(state, stage, effect);
+    if (stage.merge.butterfly === butterfly) carryOn(state, stage, effect);
   }
 }
 
@@ -117,8 +117,8 @@ function carryOn(state: State, stage: StageRecord, effect: ButterflyEffect): voi
 
 export function seed(state: State, { stage: index, version, seed, secretSeed }: Of<'seed'>): void {
   const stage = state.stages[index]!;
-  if (stage.version !== version || stage.butterfly?.phase !== 'drawing') return;
-  const { butterfly } = stage;
+  if (stage.version !== version || stage.merge.butterfly?.phase !== 'drawing') return;
+  const { butterfly } = stage.merge;
   give(state, stage, { type: 'seed', seed, secretSeed });
   const { members } = butterfly.view;
   inOrder(stage).forEach(({ hashes, squares }, at) => {
@@ -132,8 +132,9 @@ export function seed(state: State, { stage: index, version, seed, secretSeed }: 
 
 /** True while this miner's result for this shard is awaited, or would still be taken. */
 export function isReducer(state: State, { minerId, stage: index, version, round, shard }: Omit<Of<'result'>, 'type' | 'hash'>): boolean {
-  const { butterfly, version: now } = state.stages[index] ?? {};
-  if (!butterfly || now !== version || butterfly.phase !== 'reducing' || butterfly.view.round !== round) return false;
+  const { merge } = state.stages[index] ?? {};
+  const butterfly = merge?.butterfly;
+  if (!butterfly || merge.version !== version || butterfly.phase !== 'reducing' || butterfly.view.round !== round) return false;
   const { members, shards } = butterfly.view;
   const record = shards[shard];
   return record?.settled === null && record.votes.some(({ member, hash }) => hash === null && members[member]!.id === minerId);
@@ -142,25 +143,25 @@ export function isReducer(state: State, { minerId, stage: index, version, round,
 export function result(state: State, { minerId, stage: index, version, round, shard, hash }: Of<'result'>): void {
   const stage = state.stages[index];
   state.known(minerId);
-  if (!stage?.butterfly || stage.version !== version)
+  if (!stage?.merge.butterfly || stage.version !== version)
     throw new SwarmError('MERGE_UNEXPECTED', `Stage ${index} reduces nothing at version ${version}, or no longer.`);
   give(state, stage, { type: 'result', memberId: minerId, round, shard, hash });
 }
 
 export function recomputed(state: State, { stage: index, version, round, shard, hash }: Of<'recomputed'>): void {
   const stage = state.stages[index]!;
-  if (!stage.butterfly || stage.version !== version) return;
+  if (!stage.merge.butterfly || stage.version !== version) return;
   give(state, stage, { type: 'recomputed', round, shard, hash });
 }
 
 /** Reducers that are late are replaced. */
 export function tickReductions(state: State): void {
-  for (const stage of state.stages) if (stage.butterfly) give(state, stage, { type: 'tick' });
+  for (const stage of state.stages) if (stage.merge.butterfly) give(state, stage, { type: 'tick' });
 }
 
 /** Nobody could answer for so long. */
 export function postponeReductions(state: State, ms: number): void {
-  for (const stage of state.stages) if (stage.butterfly) give(state, stage, { type: 'postpone', ms });
+  for (const stage of state.stages) if (stage.merge.butterfly) give(state, stage, { type: 'postpone', ms });
 }
 
 /** Whoever carries out effects is new. */
@@ -178,7 +179,7 @@ export function reducerBack(state: State, stage: StageRecord, minerId: string): 
   if (reduces(stage, minerId)) give(state, stage, { type: 'resumed', memberId: minerId });
 }
 
-function reduces({ butterfly }: StageRecord, minerId: string): boolean {
+function reduces({ merge: { butterfly } }: StageRecord, minerId: string): boolean {
   if (butterfly?.phase !== 'reducing') return false;
   const member = butterfly.view.members.find(({ id }) => id === minerId);
   return member !== undefined && !member.absent && !member.gone && !member.excluded;
@@ -198,7 +199,7 @@ function punish(state: State, stage: StageRecord, { memberId, shard }: Extract<B
 
 function finish(state: State, stage: StageRecord, { hashes, contributors, tokens }: Extract<ButterflyEffect, { type: 'merged' }>): void {
   const { minMicrobatches, tokensPerMicrobatch } = state.config;
-  if (tokens < minMicrobatches * tokensPerMicrobatch && contributors.length < stage.contributions.length) {
+  if (tokens < minMicrobatches * tokensPerMicrobatch && contributors.length < stage.merge.contributions.length) {
     redoExcluded(state, stage);
     return;
   }
@@ -207,12 +208,12 @@ function finish(state: State, stage: StageRecord, { hashes, contributors, tokens
 
 /** Too little is left without what was left out: others compute it again, and the merge begins anew with all of it. */
 function redoExcluded(state: State, stage: StageRecord): void {
-  const { members, round } = stage.butterfly!.view;
+  const { members, round } = stage.merge.butterfly!.view;
   const contributions = inOrder(stage);
   const step = state.stepOf(stage)!;
   for (const [at, contribution] of contributions.entries()) {
     if (!members[at]!.excluded) continue;
-    stage.contributions.splice(stage.contributions.indexOf(contribution), 1);
+    stage.merge.contributions.splice(stage.merge.contributions.indexOf(contribution), 1);
     const lost = new Set(contribution.microbatches);
     for (const flow of step.flows) {
       const cell = flow.cells[stage.index]!;
@@ -222,7 +223,7 @@ function redoExcluded(state: State, stage: StageRecord): void {
       state.reopen(flow, stage.index, 'backward', contribution.minerId);
     }
   }
-  stage.reductionRound = round;
+  stage.merge.reductionRound = round;
   endReduction(state, stage);
   state.backToTraining(stage);
   state.touched.add(stage.index);
@@ -230,10 +231,10 @@ function redoExcluded(state: State, stage: StageRecord): void {
 
 /** What it has shown of its members is kept. */
 export function endReduction(state: State, stage: StageRecord): void {
-  if (!stage.butterfly) return;
+  if (!stage.merge.butterfly) return;
   const matrix = new AgreementMatrix(stage.agreement);
-  matrix.add(stage.butterfly.agreement);
+  matrix.add(stage.merge.butterfly.agreement);
   // Pairs that always agreed are of no interest when one of them is gone; those that did not are evidence.
   stage.agreement = matrix.export().filter(({ pair, disagreed }) => disagreed > 0 || pair.every((id) => state.miners.has(id)));
-  stage.butterfly = null;
+  stage.merge.butterfly = null;
 }

@@ -35,7 +35,7 @@ export function join(state: State, { minerId, facts, holding }: Of<'join'>): voi
   state.refresh(miner);
   if (miner.phase === 'applying') distribute(state, miner, stage);
   for (const id of miner.leases) state.emitGrant(state.leases.get(id)!);
-  const claim = stage.collecting.get(minerId);
+  const claim = stage.merge.collecting.get(minerId);
   if (claim) emitCollect(state, stage, minerId, claim);
   reducerBack(state, stage, minerId);
 }
@@ -46,7 +46,11 @@ export function emitCollect(
   minerId: string,
   { round, microbatches }: Pick<Claim, 'round' | 'microbatches'>,
 ): void {
-  const { index, version, shards } = stage;
+  const {
+    index,
+    version,
+    merge: { shards },
+  } = stage;
   state.emit({ type: 'collect', minerId, stage: index, version, round, microbatches, shards });
 }
 
@@ -88,7 +92,7 @@ export function forgive(state: State, idleMs: number): void {
     lease.deadline += later;
   }
   for (const step of state.steps.values()) step.progressAt += delay(step.progressAt);
-  for (const stage of state.stages) for (const claim of stage.collecting.values()) claim.since += delay(claim.since);
+  for (const stage of state.stages) for (const claim of stage.merge.collecting.values()) claim.since += delay(claim.since);
   postponeReductions(state, idleMs);
 }
 
@@ -140,7 +144,7 @@ export function dropWork(state: State, miner: MinerRecord): void {
     state.counters.handedOver += 1;
     state.reopen(flow, stage.index, 'backward');
   }
-  if (stage.collecting.delete(miner.id) || lost.length > 0) state.backToTraining(stage);
+  if (stage.merge.collecting.delete(miner.id) || lost.length > 0) state.backToTraining(stage);
   reducerGone(state, stage, miner.id);
 }
 

@@ -3,7 +3,7 @@ import { Butterfly, type ButterflySnapshot } from '@starling/reduce';
 import { type Flow, newFlows, type Slot } from './flow.ts';
 import type { Credit, MinerRecord } from './miner.ts';
 import { type PackedFlow, type PackedLease, packFlows, packLease, unpackFlows, unpackLease } from './packed.ts';
-import type { Claim, StageRecord } from './stage.ts';
+import { type Claim, type MergeWork, noMerge, type StageRecord } from './stage.ts';
 import { State } from './state.ts';
 import { Step } from './step.ts';
 import type { CoordinatorConfig } from './types.ts';
@@ -20,11 +20,7 @@ export interface Snapshot {
   leaseCount: number;
   minerCount: number;
   roundCount: number;
-  stages: Plain<
-    StageRecord,
-    'collecting' | 'voided' | 'butterfly',
-    { collecting: [string, Claim][]; voided: [string, number][]; butterfly: ButterflySnapshot | null; crew: string[] }
-  >[];
+  stages: Plain<StageRecord, 'merge', { merge: PlainMerge; crew: string[] }>[];
   miners: Plain<MinerRecord, 'leases', { leases: string[] }>[];
   steps: {
     number: number;
@@ -41,6 +37,27 @@ export interface Snapshot {
   leases: PackedLease[];
 }
 
+type PlainMerge = Plain<
+  MergeWork,
+  'collecting' | 'voided' | 'butterfly',
+  { collecting: [string, Claim][]; voided: [string, number][]; butterfly: ButterflySnapshot | null }
+>;
+
+const plainMerge = (merge: MergeWork): PlainMerge => ({
+  ...merge,
+  collecting: [...merge.collecting],
+  voided: [...merge.voided],
+  butterfly: merge.butterfly?.snapshot() ?? null,
+});
+
+const mergeOfPlain = ({ collecting, voided, butterfly, ...merge }: PlainMerge): MergeWork => ({
+  ...noMerge(merge.version),
+  ...merge,
+  collecting: new Map(collecting),
+  voided: new Map(voided),
+  butterfly: butterfly && Butterfly.restore(butterfly),
+});
+
 const indices = (flows: readonly Flow[]) => flows.map((flow) => flow.index);
 
 export function toSnapshot(state: State): Snapshot {
@@ -56,9 +73,7 @@ export function toSnapshot(state: State): Snapshot {
     roundCount,
     stages: state.stages.map((stage) => ({
       ...stage,
-      collecting: [...stage.collecting],
-      voided: [...stage.voided],
-      butterfly: stage.butterfly?.snapshot() ?? null,
+      merge: plainMerge(stage.merge),
       crew: [...state.crews[stage.index]!.members.keys()],
     })),
     miners: [...state.miners.values()].map((miner) => ({ ...miner, leases: [...miner.leases] })),
@@ -84,13 +99,8 @@ export function fromSnapshot(snapshot: Snapshot): State {
   Object.assign(state, { rebalancedAt, leaseCount, minerCount, roundCount });
   // Overwriting a field keeps its place, and so the text of the next snapshot.
   for (const miner of snapshot.miners) state.miners.set(miner.id, { ...miner, leases: new Set(miner.leases) });
-  snapshot.stages.forEach(({ collecting, voided, butterfly, crew: _, ...stage }, index) => {
-    Object.assign(state.stages[index]!, {
-      ...stage,
-      collecting: new Map(collecting),
-      voided: new Map(voided),
-      butterfly: butterfly && Butterfly.restore(butterfly),
-    });
+  snapshot.stages.forEach(({ merge, crew: _, ...stage }, index) => {
+    Object.assign(state.stages[index]!, { ...stage, merge: mergeOfPlain(merge) });
   });
   for (const { number, validate, flows: packed, progressAt, ready, pinned } of snapshot.steps) {
     const flows = newFlows(number, config.microbatchesPerStep, validate, config.stages);

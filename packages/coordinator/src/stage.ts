@@ -15,6 +15,40 @@ export interface Claim {
   redone: boolean;
 }
 
+/** How far the gradients of one step are on their way to become one. */
+export interface MergeWork {
+  /** The step. */
+  version: number;
+  /** Accepted gradient sums. */
+  contributions: Contributed[];
+  /** Into how many shards gradients are cut; 0 before the first is asked for. */
+  shards: number;
+  /** Who was asked for a gradient and has not answered. */
+  collecting: Map<string, Claim>;
+  /** Whose gradient is not wanted any more, since others were faster, and its round. */
+  voided: Map<string, number>;
+  /** Gradients that others began to compute again. */
+  redos: number;
+  /** The all-reduce, while it is under way. */
+  butterfly: Butterfly | null;
+  /** The last round of a butterfly that began anew. */
+  reductionRound: number;
+  /** What came of it, once it is known. */
+  summed: Summed | null;
+}
+
+export const noMerge = (version: number): MergeWork => ({
+  version,
+  contributions: [],
+  shards: 0,
+  collecting: new Map(),
+  voided: new Map(),
+  redos: 0,
+  butterfly: null,
+  reductionRound: 0,
+  summed: null,
+});
+
 /** One stage's progress: which step it works on, and who has handed in what. `version` = steps applied so far. */
 export interface StageRecord {
   index: number;
@@ -23,24 +57,10 @@ export interface StageRecord {
   parameterHash: string;
   phase: Exclude<StagePhase, 'waiting'>;
   phaseSince: number;
-  /** Accepted gradient sums of the present step. */
-  contributions: Contributed[];
-  /** Into how many shards gradients of this step are cut; 0 before the first is asked for. */
-  shards: number;
-  /** The all-reduce of this step's gradients, while it is under way. */
-  butterfly: Butterfly | null;
-  /** The last round of a butterfly of this step that began anew. */
-  reductionRound: number;
+  /** Of the present step's gradients. */
+  merge: MergeWork;
   /** Of all merges: how often two miners' results for one shard were the same. */
   agreement: Agreement[];
-  /** The sum of all of them, once it is known. */
-  summed: Summed | null;
-  /** Who was asked for a gradient and has not answered. */
-  collecting: Map<string, Claim>;
-  /** Of this step: whose gradient is not wanted any more, since others were faster, and its round. */
-  voided: Map<string, number>;
-  /** Gradients of this step that others began to compute again. */
-  redos: number;
   /** The newest merges, the newest last. */
   merges: Merge[];
   /** Grant to receipt, by kind of lease; request to gradient. */
@@ -57,15 +77,8 @@ export function newStage(index: number, stages: number, version: number, paramet
     parameterHash,
     phase: 'training',
     phaseSince: now,
-    contributions: [],
-    shards: 0,
-    butterfly: null,
-    reductionRound: 0,
+    merge: noMerge(version),
     agreement: [],
-    summed: null,
-    collecting: new Map(),
-    voided: new Map(),
-    redos: 0,
     merges: [],
     times: { forward: noTimes(), backward: noTimes(), evaluate: noTimes(), collect: noTimes() },
     work: { forward: noTimes(), backward: noTimes() },

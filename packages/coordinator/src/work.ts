@@ -221,10 +221,10 @@ function settle(state: State, lease: LeaseRecord, miner: MinerRecord): void {
 
 /** A microbatch was computed again: the gradient of whoever did it first is not wanted any more. */
 function voidClaim(state: State, stage: StageRecord, microbatch: number): void {
-  for (const [minerId, claim] of stage.collecting) {
+  for (const [minerId, claim] of stage.merge.collecting) {
     if (!claim.redone || !claim.microbatches.includes(microbatch)) continue;
-    stage.collecting.delete(minerId);
-    stage.voided.set(minerId, claim.round);
+    stage.merge.collecting.delete(minerId);
+    stage.merge.voided.set(minerId, claim.round);
     // Of microbatches that were given up nobody computes anything again: they go with the gradient.
     // What this miner has done again itself belongs to its next gradient, and stays.
     for (const { flow } of uncontributed(state, stage, minerId))
@@ -323,12 +323,12 @@ export function abandon(state: State, flow: Flow, why: string): void {
 
 /** Opens the microbatches of a gradient that does not come, for others; it still counts if it comes before theirs. */
 export function redo(state: State, stage: StageRecord, minerId: string): void {
-  const claim = stage.collecting.get(minerId)!;
+  const claim = stage.merge.collecting.get(minerId)!;
   const lost = uncontributed(state, stage, minerId).filter(({ flow }) => !flow.abandoned);
   if (lost.length === 0) return;
   claim.redone = true;
   state.counters.redone += 1;
-  stage.redos += 1;
+  stage.merge.redos += 1;
   for (const { flow } of lost) state.reopen(flow, stage.index, 'backward', minerId);
   state.backToTraining(stage);
   state.inform(
