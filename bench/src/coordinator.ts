@@ -32,6 +32,7 @@ class Loop {
         validateEvery: 1,
         steps: 0,
         tokensPerMicrobatch: 1,
+        overlap: false,
         // 64 shards.
         reduction: {
           parameters: new Array<number>(STAGES).fill(2 ** 18),

@@ -75,6 +75,11 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   const { innerSteps: innerStepCount, innerMicrobatches } = options;
   const { learningRate, momentum } = options.outer === 'diloco' ? DILOCO : SPARSE_LOCO;
   const inner = innerStepCount > 1 ? { steps: innerStepCount, microbatches: innerMicrobatches, learningRate, momentum } : null;
+  if (options.overlap && (inner || options.clip === 'global'))
+    throw new SwarmError(
+      'CONFIG_INVALID',
+      `--overlap goes with gradients of every step and --clip stage: it cannot be had with ${inner ? '--inner-steps' : '--clip global'}.`,
+    );
   const microbatchesPerStep = (options.microbatchesPerStep ?? preset.microbatchesPerStep) * innerStepCount;
   const minMicrobatches = options.minMicrobatches ?? Math.ceil(0.75 * microbatchesPerStep);
   if (minMicrobatches > microbatchesPerStep)
@@ -95,6 +100,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     merged: options.merged,
     medianClip: options.medianClip,
     inner,
+    overlap: options.overlap,
     seed: options.seed,
   };
   const sizes = config.stages.map((stage) => layoutOf(config.model, stage).size);

@@ -45,6 +45,10 @@ async function survives(store: string[]): Promise<void> {
 
 test('SQLite', () => survives([]));
 
+test('with merges beside the next step', () => survives(['--overlap']));
+
+test('with inner steps', () => survives(['--inner-steps', '2', '--outer', 'diloco']));
+
 test.skipIf(!postgres)('PostgreSQL', async () => {
   const place = temporaryRun(postgres!);
   try {

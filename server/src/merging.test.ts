@@ -93,6 +93,7 @@ it('names a miner that reduces falsely, and merges without it', async () => {
 describe.each<Partial<ServerOptions>>([
   { gradient: 'bf16' },
   { innerSteps: 4, innerMicrobatches: 2, outer: 'diloco' },
+  { overlap: true },
   { innerSteps: 4, gradient: 'topk2bit', merged: 'bf16', medianClip: 1 },
   { gradient: 'int8', merged: 'bf16', medianClip: 3 },
   { gradient: 'topk2bit', spotCheck: 1 },

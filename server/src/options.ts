@@ -45,6 +45,8 @@ export interface ServerOptions {
   innerMicrobatches: number;
   /** What is done with how far they came: DiLoCo's Nesterov step, or SparseLoCo's plain one. */
   outer: 'diloco' | 'sparseloco';
+  /** A step's gradients are merged while the next one is computed, and so one step late. */
+  overlap: boolean;
   /** Share of merged shards that are computed once more although their reducers agree. */
   spotCheck: number;
   /** A validation loss is taken every so many steps. */
@@ -91,6 +93,7 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   innerSteps: 1,
   innerMicrobatches: 1,
   outer: 'sparseloco',
+  overlap: false,
   validateEvery: 10,
   checkpointEvery: 10,
   roundSteps: 5,
@@ -126,6 +129,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --inner-steps N          steps miners take by themselves between merges; a step is then N batches (${DEFAULT_OPTIONS.innerSteps}: none)
   --inner-microbatches N   microbatches of such a step (${DEFAULT_OPTIONS.innerMicrobatches})
   --outer NAME             what follows them: sparseloco's plain step, or diloco's with momentum (${DEFAULT_OPTIONS.outer})
+  --overlap                merge a step's gradients while the next one is computed: no waiting, gradients one step late
   --spot-check X           share of merged shards computed once more here, 0 to 1 (${DEFAULT_OPTIONS.spotCheck})
   --clip NAME              whose norm clips a gradient: stage, or global as one process would (${DEFAULT_OPTIONS.clip})
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
@@ -193,6 +197,7 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
     const options = {
       ...Object.fromEntries(names.map((name) => [name, string])),
       help: { type: 'boolean' },
+      overlap: { type: 'boolean' },
       validator: { type: 'string', multiple: true },
     } as const;
     ({ values } = parseArgs({ args: argv, options }));
@@ -216,6 +221,7 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
     throw new SwarmError('CONFIG_INVALID', `--genesis needs 64 hex digits, not "${options.genesis}".`);
   options.gradient = oneOf('gradient', GRADIENTS, values.gradient ?? options.gradient);
   options.merged = oneOf('merged', ['f32', 'bf16'], values.merged ?? options.merged);
+  options.overlap = values.overlap === true;
   options.outer = oneOf('outer', ['sparseloco', 'diloco'], values.outer ?? options.outer);
   const median = values['median-clip'];
   if (typeof median === 'string') options.medianClip = median === 'off' ? null : numberIn('median-clip', median, 0, 1e6);

@@ -107,7 +107,7 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
 async function goOn({ store, blobs }: RecoveryParts, journal: RunJournal, states: StageStates): Promise<Activations> {
   const { coordinator } = journal.machine;
   for (let stage = 0; stage < coordinator.config.stages; stage++) {
-    const { version, merge } = coordinator.stage(stage);
+    const { version, merge, applying } = coordinator.stage(stage);
     const { contributions, butterfly, summed } = merge;
     const saved = states.at(stage).version;
     if (saved > version)
@@ -120,14 +120,15 @@ async function goOn({ store, blobs }: RecoveryParts, journal: RunJournal, states
     if (states.at(stage).version !== version) {
       throw new SwarmError('LOG_UNREADABLE', `The merges of stage ${stage} after version ${saved} are not all there.`);
     }
-    const owner = gradientOwner(stage, version);
+    const owner = gradientOwner(stage, merge.version);
     for (const { hashes } of contributions) for (const hash of hashes) await blobs.restore(hash, owner);
     for (const { settled, votes } of butterfly?.view.shards ?? []) {
       if (settled !== null) await blobs.restore(settled, owner);
       // May be a lie that was swept away.
       else for (const { hash } of votes) if (hash !== null) await blobs.restore(hash, owner).catch(() => {});
     }
-    if (summed) await states.restoreSum(stage, summed);
+    if (summed) await states.restoreSum(stage, merge.version, summed);
+    if (applying) await states.restoreSum(stage, merge.version - 1, applying);
   }
   const activations = new Activations(blobs);
   await activations.restore(await store.tensors());
@@ -144,6 +145,7 @@ function genesisOf(parts: RecoveryParts, run: RunConfig, states: StageStates): G
       minMicrobatches: parts.minMicrobatches,
       validationMicrobatches: parts.validationMicrobatches,
       clip: run.clip,
+      overlap: run.overlap,
       reduction: {
         ...formatsOf(run),
         parameters: states.layouts.map(({ size }) => size),

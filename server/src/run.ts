@@ -340,7 +340,12 @@ export class Run {
         break;
       case 'release':
         this.activations.release(effect.stage, effect.version);
+        break;
+      case 'forget':
         this.parts.blobs.release(gradientOwner(effect.stage, effect.version));
+        break;
+      case 'prefetch':
+        this.tell(effect.minerId, 'prefetch', { stage: effect.stage, shards: effect.shards });
         break;
       case 'closed':
         this.closed(effect);
@@ -436,7 +441,8 @@ export class Run {
         if (fault.code !== 'STORE_FAILED') throw fault;
         this.fault(fault);
         setTimeout(() => {
-          if (this.timer && this.coordinator.versionOf(of.stage) === of.version) this.merging(of, task);
+          const { version, merge } = this.coordinator.stage(of.stage);
+          if (this.timer && (of.type === 'apply' ? version : merge.version) === of.version) this.merging(of, task);
         }, 1_000);
       }
     });
@@ -447,7 +453,7 @@ export class Run {
   }
 
   private async recompute({ stage, version, round, ...task }: Of<'recompute'>): Promise<void> {
-    if (this.coordinator.versionOf(stage) !== version) return;
+    if (this.coordinator.stage(stage).merge.version !== version) return;
     const { shard } = task;
     const sum = this.reductions.reduce(stage, task, this.coordinator.stage(stage).merge.shards);
     const hash = await this.parts.blobs.putDurably(sum, gradientOwner(stage, version));
@@ -455,8 +461,8 @@ export class Run {
   }
 
   private async sum({ stage, version, shards, tokens }: Of<'sum'>): Promise<void> {
-    if (this.coordinator.versionOf(stage) !== version) return;
-    await this.submit({ type: 'summed', stage, version, ...this.states.sum(stage, shards, tokens) });
+    if (this.coordinator.stage(stage).merge.version !== version) return;
+    await this.submit({ type: 'summed', stage, version, ...this.states.sum(stage, version, shards, tokens) });
   }
 
   private async apply({ stage, summed, clipNorm }: Of<'apply'>): Promise<void> {

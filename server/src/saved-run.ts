@@ -45,9 +45,9 @@ export async function readCheckpoint(checkpoint: Checkpoint) {
 
 /** A data folder holds one run. Throws `CONFIG_INVALID` naming the first thing in which the wanted run differs. */
 export function assertSameRun(saved: { run: RunConfig; corpusHash: string }, wanted: RunConfig, corpusHash: string): void {
-  const differs = (['preset', 'sequences', 'microbatchesPerStep', 'clip', 'gradient', 'merged', 'medianClip', 'seed'] as const).find(
-    (key) => saved.run[key] !== wanted[key],
-  );
+  const differs = (
+    ['preset', 'sequences', 'microbatchesPerStep', 'clip', 'gradient', 'merged', 'medianClip', 'overlap', 'seed'] as const
+  ).find((key) => saved.run[key] !== wanted[key]);
   const crosses = boundaryName(saved.run);
   const why = differs
     ? `${differs} ${saved.run[differs]}, not ${wanted[differs]}`

@@ -50,7 +50,7 @@ export function initialVectors(shape: ModelShape, stage: StageSpec, seed: number
 }
 
 /** What of a run says how gradients become parameters. */
-type MergeRules = Pick<RunConfig, 'gradient' | 'merged' | 'inner'>;
+type MergeRules = Pick<RunConfig, 'gradient' | 'merged' | 'inner' | 'overlap'>;
 
 const mergeOwner = (stage: number, version: number) => `merge ${stage}@${version}`;
 const stateOwner = (stage: number, version: number) => `stage ${stage}@${version}`;
@@ -98,8 +98,10 @@ export class StageStates {
 
   /** What a merge's numbers follow from is in the log: they need not be. */
   updateOf({ version, clipNorm, tokens }: Pick<Merge, 'version' | 'clipNorm' | 'tokens'>): Update {
-    const { inner } = this.run;
-    if (!inner) return { kind: 'adamw', ...optimizerNumbers(this.optimizer, version, clipNorm, tokens) };
+    const { inner, overlap } = this.run;
+    if (tokens === 0) return { kind: 'none' };
+    // With overlap the first version's gradients are in the second: one update less.
+    if (!inner) return { kind: 'adamw', ...optimizerNumbers(this.optimizer, overlap ? version - 1 : version, clipNorm, tokens) };
     const { learningRate, momentum } = inner;
     return { kind: 'outer', learningRate, momentum, inner: innerNumbersOf(this.optimizer, version + 1, inner.steps) };
   }
@@ -141,13 +143,19 @@ export class StageStates {
    * Keeps a merged gradient, so that every replica can apply it, and the next process too: its shards are on disk already,
    * whoever made them. Throws `BLOB_NOT_FOUND`.
    */
-  sum(stage: number, shards: string[], tokens: number): Summed {
-    const owner = mergeOwner(stage, this.at(stage).version + 1);
+  sum(stage: number, step: number, shards: string[], tokens: number): Summed {
+    const owner = mergeOwner(stage, this.versionWith(step));
     for (const hash of shards) this.blobs.add(hash, this.blobs.get(hash), owner);
     return { shards, norm: normOf(this.assemble(stage, shards), this.run.inner ? 1 : tokens), tokens };
   }
 
+  /** The version that will hold the gradients of this step. */
+  private versionWith(step: number): number {
+    return step + (this.run.overlap ? 2 : 1);
+  }
+
   private assemble(stage: number, shards: readonly string[]): Vector {
+    if (shards.length === 0) return new Float32Array(0); // a step that came to nothing
     const gradient = new ShardedGradient(formatsOf(this.run), this.layouts[stage]!.size, shards.length);
     return gradient.assemble(shards.map((hash) => this.blobs.get(hash)));
   }
@@ -161,8 +169,8 @@ export class StageStates {
   }
 
   /** Has the sum of a merge that is under way from disk. Throws `BLOB_NOT_FOUND`. */
-  async restoreSum(stage: number, { shards }: Summed): Promise<void> {
-    for (const hash of shards) await this.blobs.restore(hash, mergeOwner(stage, this.at(stage).version + 1));
+  async restoreSum(stage: number, step: number, { shards }: Summed): Promise<void> {
+    for (const hash of shards) await this.blobs.restore(hash, mergeOwner(stage, this.versionWith(step)));
   }
 
   /** The merge is in the log. */

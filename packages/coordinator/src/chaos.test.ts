@@ -15,6 +15,7 @@ function swarmOf(seed: number): { swarm: Swarm; dice: Dice; mood: { miners: numb
     minMicrobatches: 1 + dice.below(2),
     validationMicrobatches: dice.below(3),
     validateEvery: 2,
+    overlap: seed % 4 === 0,
   });
   for (let i = 0; i < stages + dice.below(3); i++) swarm.join(`m${i}`);
   return { swarm, dice, mood: { miners: 3 + 2 * stages, wrong: dice.pick([0.02, 0.08, 0.25])! } };

@@ -34,6 +34,7 @@ function behave(swarm: Swarm, dice: Dice): void {
   for (const stage of swarm.draws.keys()) todo.push(() => swarm.draw(stage));
   if (swarm.recomputes.length > 0) todo.push(() => swarm.recompute());
   for (const stage of swarm.sums.keys()) todo.push(() => swarm.merge(stage));
+  for (const apply of swarm.applies.values()) todo.push(() => swarm.applied(apply));
   dice.pick(todo)!();
 }
 

@@ -2,6 +2,7 @@
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
 import type { MinerRecord } from './miner.ts';
+import { isDispensable, leaveOut } from './overlap.ts';
 import { tickReductions } from './reducing.ts';
 import { assign, dropWork, endRest, forgive, guessPaces, planMove, remove } from './roster.ts';
 import type { LeaseRecord, State } from './state.ts';
@@ -49,7 +50,8 @@ function late(state: State, lease: LeaseRecord, miner: MinerRecord): void {
 
 /** Gradients that do not come: computed again by others first, and after a while nobody waits for them. */
 function collectOverdue(state: State, { stage, members }: Crew): void {
-  if (stage.phase === 'complete') return; // in the middle of a step: it may go on one day
+  const { overlap } = state.config;
+  if (stage.phase === 'complete' && !overlap) return; // in the middle of a step: it may go on one day
   for (const [minerId, claim] of [...stage.merge.collecting]) {
     const miner = state.miners.get(minerId)!;
     if (state.now - claim.since >= collectUntil(stage.times.collect, miner.missed)) {
@@ -60,11 +62,17 @@ function collectOverdue(state: State, { stage, members }: Crew): void {
       state.lapse(
         minerId,
         'CONTRIBUTION_LATE',
-        `The gradient of step ${stage.version} did not come within ${Math.round((state.now - claim.since) / 1000)} s.`,
+        `The gradient of step ${stage.merge.version} did not come within ${Math.round((state.now - claim.since) / 1000)} s.`,
       );
+      if (overlap) {
+        leaveOut(state, stage, minerId);
+        continue;
+      }
       dropWork(state, miner);
       assign(state, miner, 'its gradient did not arrive in time');
       state.inform('CONTRIBUTION_LATE', `Miner ${minerId} did not hand in its gradient in time; its microbatches are redone.`, 'warning');
+    } else if (overlap) {
+      if (isDispensable(state, stage, miner, claim)) leaveOut(state, stage, minerId);
     } else if (
       !claim.redone &&
       (!miner.connected || state.now - claim.since >= redoAfter(stage.times.collect, stage.merge.redos)) &&

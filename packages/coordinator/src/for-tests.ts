@@ -51,6 +51,7 @@ export function configOf(over: Partial<CoordinatorConfig> = {}): CoordinatorConf
     steps: 0,
     clip: 'stage',
     tokensPerMicrobatch: 8,
+    overlap: false,
     // Two shards.
     reduction: {
       parameters: new Array<number>(stages).fill(8_192),
@@ -98,6 +99,7 @@ export class Swarm {
   readonly draws = new Map<number, EffectOf<'draw'>>();
   readonly recomputes: EffectOf<'recompute'>[] = [];
   readonly sums = new Map<number, EffectOf<'sum'>>();
+  readonly applies = new Map<number, EffectOf<'apply'>>();
   private readonly beginnings = new Map<EffectOf<'draw'>, Begun>();
   /** Round of every lease ever granted. */
   private readonly rounds = new Map<string, number>();
@@ -129,13 +131,15 @@ export class Swarm {
 
   private remember(input: Input, effects: readonly Effect[]): void {
     if (input.type === 'restart') this.forgetReductions();
-    if (input.type === 'merged') this.reductions.delete(input.stage);
+    if (input.type === 'merged') this.applies.delete(input.stage);
+    if (input.type === (this.coordinator.config.overlap ? 'summed' : 'merged')) this.reductions.delete(input.stage);
     if (input.type === 'leave') this.hands.delete(input.minerId);
     if (input.type === 'busy' && input.leaseId !== null) this.hands.get(input.minerId)?.leases.delete(input.leaseId);
     for (const effect of effects) {
       if (effect.type === 'draw') this.begin(effect);
       if (effect.type === 'recompute') this.recomputes.push(effect);
       if (effect.type === 'sum') this.sums.set(effect.stage, effect);
+      if (effect.type === 'apply') this.applies.set(effect.stage, effect);
       if (!('minerId' in effect)) continue;
       const hands = this.hands.get(effect.minerId) ?? emptyHands();
       this.hands.set(effect.minerId, hands);
@@ -178,6 +182,7 @@ export class Swarm {
     this.draws.clear();
     this.recomputes.length = 0;
     this.sums.clear();
+    this.applies.clear();
   }
 
   private begin(draw: EffectOf<'draw'>): void {
@@ -365,6 +370,7 @@ export class Swarm {
       this.reduceAll(stage);
       if (this.sums.has(stage)) this.merge(stage);
     }
+    for (const apply of this.applies.values()) this.applied(apply);
     return this.log.slice(length);
   }
 

@@ -74,12 +74,17 @@ function stages(state: State): string | null {
       }
     }
     for (const flow of state.flowsOf(stage)) {
-      if (flow.cells[stage.index]!.contributed !== (flow.purpose === 'train' && counted.has(flow.microbatch)))
+      if (!state.config.overlap && flow.cells[stage.index]!.contributed !== (flow.purpose === 'train' && counted.has(flow.microbatch)))
         return `microbatch ${flow.microbatch} is booked as contributed at stage ${stage.index}, and is not, or the other way round`;
     }
-    if ((stage.merge.butterfly !== null) !== (stage.phase === 'merging' && stage.merge.collecting.size === 0))
+    if (stage.applying && stage.phase !== 'merging') return `stage ${stage.index} is ${stage.phase} while a merge is applied`;
+    if (state.config.overlap && stage.merge.butterfly && stage.merge.collecting.size > 0)
+      return `stage ${stage.index} reduces and collects`;
+    if (state.config.overlap && ![stage.version, stage.version - 1].includes(stage.merge.version))
+      return `stage ${stage.index} merges step ${stage.merge.version} at version ${stage.version}`;
+    if (!state.config.overlap && (stage.merge.butterfly !== null) !== (stage.phase === 'merging' && stage.merge.collecting.size === 0))
       return `stage ${stage.index} is ${stage.phase} with ${stage.merge.collecting.size} gradients to come, and ${stage.merge.butterfly ? 'reduces' : 'does not reduce'}`;
-    if (stage.merge.summed && (stage.phase !== 'merging' || stage.merge.collecting.size > 0))
+    if (!state.config.overlap && stage.merge.summed && (stage.phase !== 'merging' || stage.merge.collecting.size > 0))
       return `stage ${stage.index} has a sum, and is ${stage.phase}`;
     for (const [id, { microbatches, redone, round }] of stage.merge.collecting) {
       const miner = state.miners.get(id);

@@ -3,6 +3,7 @@ import { SwarmError } from '@starling/protocol';
 import { shardCount } from '@starling/reduce';
 import { LIMITS } from './constants.ts';
 import { type Flow, newFlows } from './flow.ts';
+import { emitApplying, mergeWhenComplete, turnOver } from './overlap.ts';
 import { beginReduction, endReduction, repeatReduction, shardsOf } from './reducing.ts';
 import { assign, distribute, dropWork, emitCollect, move, uncontributed } from './roster.ts';
 import { type Claim, enterStagePhase, mergeOf, noMerge, type StageRecord } from './stage.ts';
@@ -27,10 +28,23 @@ export function openStep(state: State): void {
 
 /** When every microbatch is settled at this stage, its miners are asked for their gradients. */
 export function closeStep(state: State, stage: StageRecord): void {
+  if (state.config.overlap) {
+    turnOver(state, stage, () => {
+      collect(state, stage);
+      // They are on their way now; one that is lost is left out.
+      for (const { cell } of uncontributed(state, stage)) cell.contributed = true;
+    });
+    return;
+  }
   // Gradients asked for before a contributor was lost come in first; what was redone is collected after them.
   if (stage.phase !== 'training' || stage.merge.collecting.size > 0) return;
   if (!state.stepOf(stage)?.settledAt(stage.index)) return;
   enterStagePhase(stage, 'merging', state.now);
+  collect(state, stage);
+  reduceWhenComplete(state, stage);
+}
+
+function collect(state: State, stage: StageRecord): void {
   for (const { flow, cell } of uncontributed(state, stage)) {
     const minerId = cell.backward!.minerId!;
     const known = stage.merge.collecting.get(minerId);
@@ -42,7 +56,6 @@ export function closeStep(state: State, stage: StageRecord): void {
   for (const [minerId, { round, microbatches }] of stage.merge.collecting) {
     emitCollect(state, stage, minerId, { round, microbatches });
   }
-  reduceWhenComplete(state, stage);
 }
 
 function newClaim(state: State, minerId: string, microbatch: number): Claim {
@@ -72,20 +85,24 @@ export function contribution(state: State, input: Of<'contribution'>): void {
   stage.merge.collecting.delete(minerId);
   miner.missed = 0;
   addTime(stage.times.collect, state.now - claim.since);
+  if (!state.config.overlap) bookContribution(state, stage, minerId, claim);
+  stage.merge.contributions.push({ minerId, round, hashes, squares, microbatches });
+  state.touched.add(stage.index);
+  reduceWhenComplete(state, stage);
+}
+
+function bookContribution(state: State, stage: StageRecord, minerId: string, { microbatches, redone }: Claim): void {
   const covered = new Set(microbatches);
   const step = state.stepOf(stage)!;
   for (const flow of step.flows) {
     if (flow.purpose !== 'train' || !covered.has(flow.microbatch)) continue;
     const cell = flow.cells[stage.index]!;
     cell.contributed = true;
-    if (!claim.redone) continue;
+    if (!redone) continue;
     // It came after all, and before those who had begun to compute it again.
     state.cancel(cell.backward!);
     step.settle(flow, stage.index, 'backward', 'done', minerId, state.now);
   }
-  stage.merge.contributions.push({ minerId, round, hashes, squares, microbatches });
-  state.touched.add(stage.index);
-  reduceWhenComplete(state, stage);
 }
 
 /** Useless gradient: its microbatches are redone by others, and its miner fetches the stage anew. */
@@ -108,10 +125,13 @@ function expected(
   { minerId, stage: index, version, round }: Of<'contribution' | 'spoiled'>,
 ): { stage: StageRecord; claim: Claim } {
   const stage = state.stages[index];
-  const claim = stage?.version === version ? stage.merge.collecting.get(minerId) : undefined;
+  const claim = stage?.merge.version === version ? stage.merge.collecting.get(minerId) : undefined;
   if (stage && claim?.round === round) return { stage, claim };
-  if (stage?.version === version && stage.merge.voided.get(minerId) === round) {
-    throw new SwarmError('CONTRIBUTION_LATE', `The gradient of step ${version} came too late: others had computed its microbatches again.`);
+  if (stage?.merge.version === version && stage.merge.voided.get(minerId) === round) {
+    throw new SwarmError(
+      'CONTRIBUTION_LATE',
+      `The gradient of step ${version} came too late: it was left out, or others had computed its microbatches again.`,
+    );
   }
   throw new SwarmError('CONTRIBUTION_UNEXPECTED', `Stage ${index} collects nothing from this miner at version ${version}, round ${round}.`);
 }
@@ -119,18 +139,23 @@ function expected(
 /** True while this gradient is awaited. */
 export function isExpected(state: State, minerId: string, index: number, version: number, round: number): boolean {
   const stage = state.stages[index];
-  return stage?.version === version && stage.merge.collecting.get(minerId)?.round === round;
+  return stage?.merge.version === version && stage.merge.collecting.get(minerId)?.round === round;
 }
 
 function reduceWhenComplete(state: State, stage: StageRecord): void {
-  if (stage.merge.collecting.size > 0 || stage.phase !== 'merging') return;
-  beginReduction(state, stage);
+  if (state.config.overlap) mergeWhenComplete(state, stage);
+  else if (stage.merge.collecting.size === 0 && stage.phase === 'merging') beginReduction(state, stage);
 }
 
 export function summed(state: State, { stage: index, version, type: _, ...sum }: Of<'summed'>): void {
   const stage = state.stages[index]!;
-  if (version !== stage.version || stage.phase !== 'merging' || stage.merge.butterfly?.phase !== 'done' || stage.merge.summed) return;
+  if (version !== stage.merge.version || stage.merge.butterfly?.phase !== 'done' || stage.merge.summed) return;
   stage.merge.summed = sum;
+  if (state.config.overlap) {
+    state.touched.add(index);
+    for (const minerId of state.crews[index]!.members.keys()) state.emit({ type: 'prefetch', minerId, stage: index, shards: sum.shards });
+    return;
+  }
   // By the norm of the whole model: when this was the last of the sums, all of them can be applied.
   for (const other of state.config.clip === 'stage' ? [stage] : state.stages) emitApply(state, other);
 }
@@ -162,6 +187,11 @@ function emitApply(state: State, stage: StageRecord): void {
 /** Whoever was to carry them out is gone. */
 export function repeatMerges(state: State): void {
   for (const stage of state.stages) {
+    if (state.config.overlap) {
+      if (stage.applying) emitApplying(state, stage);
+      if (stage.merge.butterfly && !stage.merge.summed) repeatReduction(state, stage);
+      continue;
+    }
     if (stage.phase !== 'merging' || stage.merge.collecting.size > 0) continue;
     if (stage.merge.summed) emitApply(state, stage);
     else repeatReduction(state, stage);
@@ -171,11 +201,18 @@ export function repeatMerges(state: State): void {
 export function merged(state: State, { stage: index, type: _, ...merge }: Of<'merged'>): void {
   const stage = state.stages[index]!;
   const { version, parameterHash } = merge;
-  if (version !== stage.version + 1 || !stage.merge.summed) return;
+  const { overlap } = state.config;
+  if (version !== stage.version + 1 || !(overlap ? stage.applying : stage.merge.summed)) return;
   state.touched.add(index);
   state.emit({ type: 'release', stage: index, version: stage.version });
-  endReduction(state, stage);
-  Object.assign(stage, { version, parameterHash, merge: noMerge(version) } satisfies Partial<StageRecord>);
+  if (overlap) {
+    stage.applying = null;
+  } else {
+    state.emit({ type: 'forget', stage: index, version: stage.version });
+    endReduction(state, stage);
+    stage.merge = noMerge(version);
+  }
+  Object.assign(stage, { version, parameterHash } satisfies Partial<StageRecord>);
   stage.merges.push(merge);
   if (stage.merges.length > LIMITS.mergesKept) stage.merges.shift();
   enterStagePhase(stage, 'training', state.now);

@@ -17,6 +17,7 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
   if (stage.phase === 'complete') return { code: 'COMPLETE', message: 'The run has reached its last step.' };
   if (stage.phase === 'merging') {
     const { size } = stage.merge.collecting;
+    if (stage.applying) return { code: 'MERGING', message: `Stage ${index} applies what came of step ${version - 1}.` };
     if (stage.merge.summed && state.config.clip === 'global') {
       const others = state.stages.filter((other) => other.version === version && !other.merge.summed);
       if (others.length > 0)

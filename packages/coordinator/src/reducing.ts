@@ -6,7 +6,7 @@
 import { SwarmError } from '@starling/protocol';
 import { AgreementMatrix, Butterfly, type ButterflyEffect, type ButterflyInput, type Shard, ShardedGradient } from '@starling/reduce';
 import { LIMITS } from './constants.ts';
-import type { StageRecord } from './stage.ts';
+import { NOTHING, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
 import { reduceWithin } from './times.ts';
 import type { Contributed, Of, ReductionFormat } from './types.ts';
@@ -39,7 +39,7 @@ export function beginReduction(state: State, stage: StageRecord): void {
   stage.merge.butterfly = Butterfly.begin(
     {
       stage: stage.index,
-      version: stage.version,
+      version: stage.merge.version,
       parameters: parameters[stage.index]!,
       codec,
       merged,
@@ -69,7 +69,7 @@ function inOrder({ merge: { contributions } }: Readonly<StageRecord>): Contribut
 
 function canReduce(state: State, stage: StageRecord, minerId: string): boolean {
   const miner = state.miners.get(minerId);
-  return miner?.stage === stage.index && miner.phase === 'ready' && miner.connected && !miner.resting;
+  return miner?.stage === stage.index && miner.phase !== 'loading' && miner.connected && !miner.resting;
 }
 
 /** Hands the stage's butterfly an input, and carries on what it wants. Throws what it refuses. */
@@ -82,7 +82,8 @@ function give(state: State, stage: StageRecord, input: ButterflyInput): void {
 }
 
 function carryOn(state: State, stage: StageRecord, effect: ButterflyEffect): void {
-  const { index, version } = stage;
+  const { index } = stage;
+  const { version } = stage.merge;
   switch (effect.type) {
     case 'draw':
       state.emit({ ...effect, stage: index, version });
@@ -105,7 +106,7 @@ function carryOn(state: State, stage: StageRecord, effect: ButterflyEffect): voi
       finish(state, stage, effect);
       break;
     case 'failed':
-      redoExcluded(state, stage);
+      startOver(state, stage);
       break;
     case 'refuse':
       throw new SwarmError(effect.code, effect.message);
@@ -117,7 +118,7 @@ function carryOn(state: State, stage: StageRecord, effect: ButterflyEffect): voi
 
 export function seed(state: State, { stage: index, version, seed, secretSeed }: Of<'seed'>): void {
   const stage = state.stages[index]!;
-  if (stage.version !== version || stage.merge.butterfly?.phase !== 'drawing') return;
+  if (stage.merge.version !== version || stage.merge.butterfly?.phase !== 'drawing') return;
   const { butterfly } = stage.merge;
   give(state, stage, { type: 'seed', seed, secretSeed });
   const { members } = butterfly.view;
@@ -143,14 +144,14 @@ export function isReducer(state: State, { minerId, stage: index, version, round,
 export function result(state: State, { minerId, stage: index, version, round, shard, hash }: Of<'result'>): void {
   const stage = state.stages[index];
   state.known(minerId);
-  if (!stage?.merge.butterfly || stage.version !== version)
+  if (!stage?.merge.butterfly || stage.merge.version !== version)
     throw new SwarmError('MERGE_UNEXPECTED', `Stage ${index} reduces nothing at version ${version}, or no longer.`);
   give(state, stage, { type: 'result', memberId: minerId, round, shard, hash });
 }
 
 export function recomputed(state: State, { stage: index, version, round, shard, hash }: Of<'recomputed'>): void {
   const stage = state.stages[index]!;
-  if (!stage.merge.butterfly || stage.version !== version) return;
+  if (!stage.merge.butterfly || stage.merge.version !== version) return;
   give(state, stage, { type: 'recomputed', round, shard, hash });
 }
 
@@ -187,7 +188,7 @@ function reduces({ merge: { butterfly } }: StageRecord, minerId: string): boolea
 
 /** Its result is not what the uploads give. Its gradient is left out by the butterfly; its second one, if there is one, here. */
 function punish(state: State, stage: StageRecord, { memberId, shard }: Extract<ButterflyEffect, { type: 'liar' }>): void {
-  const message = `Miner ${memberId} reduced shard ${shard} of stage ${stage.index} in step ${stage.version} to something else than it is.`;
+  const message = `Miner ${memberId} reduced shard ${shard} of stage ${stage.index} in step ${stage.merge.version} to something else than it is.`;
   state.inform('REDUCTION_FALSE', message, 'warning');
   state.lapse(memberId, 'REDUCTION_FALSE', message);
   const miner = state.miners.get(memberId);
@@ -200,10 +201,27 @@ function punish(state: State, stage: StageRecord, { memberId, shard }: Extract<B
 function finish(state: State, stage: StageRecord, { hashes, contributors, tokens }: Extract<ButterflyEffect, { type: 'merged' }>): void {
   const { minMicrobatches, tokensPerMicrobatch } = state.config;
   if (tokens < minMicrobatches * tokensPerMicrobatch && contributors.length < stage.merge.contributions.length) {
-    redoExcluded(state, stage);
+    startOver(state, stage);
     return;
   }
-  state.emit({ type: 'sum', stage: stage.index, version: stage.version, shards: hashes, tokens });
+  state.emit({ type: 'sum', stage: stage.index, version: stage.merge.version, shards: hashes, tokens });
+}
+
+/** With overlap: too little is left of the step's gradients. */
+export function giveUp(state: State, stage: StageRecord): void {
+  const { index, merge } = stage;
+  merge.summed = NOTHING;
+  state.inform(
+    'MERGE_EMPTY',
+    `Too few gradients of step ${merge.version} came to stage ${index}: its parameters stay as they are.`,
+    'warning',
+  );
+  state.touched.add(index);
+}
+
+function startOver(state: State, stage: StageRecord): void {
+  if (state.config.overlap) giveUp(state, stage);
+  else redoExcluded(state, stage);
 }
 
 /** Too little is left without what was left out: others compute it again, and the merge begins anew with all of it. */

@@ -3,6 +3,7 @@ import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
 import type { Cell, Flow } from './flow.ts';
 import { ban, type Credit, enterPhase, forgetPace, type MinerRecord } from './miner.ts';
+import { mergeWhenComplete } from './overlap.ts';
 import { fillEmpty, placeNewcomer, rebalance } from './policy.ts';
 import { postponeReductions, reducerBack, reducerGone } from './reducing.ts';
 import { type Claim, mergeOf, type StageRecord } from './stage.ts';
@@ -48,8 +49,7 @@ export function emitCollect(
 ): void {
   const {
     index,
-    version,
-    merge: { shards },
+    merge: { version, shards },
   } = stage;
   state.emit({ type: 'collect', minerId, stage: index, version, round, microbatches, shards });
 }
@@ -144,7 +144,10 @@ export function dropWork(state: State, miner: MinerRecord): void {
     state.counters.handedOver += 1;
     state.reopen(flow, stage.index, 'backward');
   }
-  if (stage.merge.collecting.delete(miner.id) || lost.length > 0) state.backToTraining(stage);
+  const { overlap } = state.config;
+  const wasAsked = stage.merge.collecting.delete(miner.id);
+  if (lost.length > 0 || (wasAsked && !overlap)) state.backToTraining(stage);
+  if (wasAsked && overlap) mergeWhenComplete(state, stage);
   reducerGone(state, stage, miner.id);
 }
 

@@ -49,6 +49,12 @@ export const noMerge = (version: number): MergeWork => ({
   summed: null,
 });
 
+/** Of a step whose gradients came to nothing, or before the first: the parameters stay as they are. */
+export const NOTHING: Summed = { shards: [], norm: 0, tokens: 0 };
+
+/** What a run begins with: the gradients of the step before it were nothing. */
+export const mergedBefore = (version: number): MergeWork => ({ ...noMerge(version - 1), summed: NOTHING });
+
 /** One stage's progress: which step it works on, and who has handed in what. `version` = steps applied so far. */
 export interface StageRecord {
   index: number;
@@ -59,6 +65,8 @@ export interface StageRecord {
   phaseSince: number;
   /** Of the present step's gradients. */
   merge: MergeWork;
+  /** With overlap: what the miners are to apply, until it is in the log. */
+  applying: Summed | null;
   /** Of all merges: how often two miners' results for one shard were the same. */
   agreement: Agreement[];
   /** The newest merges, the newest last. */
@@ -78,6 +86,7 @@ export function newStage(index: number, stages: number, version: number, paramet
     phase: 'training',
     phaseSince: now,
     merge: noMerge(version),
+    applying: null,
     agreement: [],
     merges: [],
     times: { forward: noTimes(), backward: noTimes(), evaluate: noTimes(), collect: noTimes() },

@@ -6,7 +6,7 @@ import { type ErrorCode, type LeaseKind, type Reason, SwarmError, type Work } fr
 import { Crew, type Place } from './crew.ts';
 import { type Cell, type Flow, type Slot, type Task, taskOf } from './flow.ts';
 import { type Credit, countLate, type MinerRecord, newMiner, noCredit } from './miner.ts';
-import { enterStagePhase, newStage, type StageRecord, unitsOf } from './stage.ts';
+import { enterStagePhase, mergedBefore, newStage, type StageRecord, unitsOf } from './stage.ts';
 import type { Step } from './step.ts';
 import type { CoordinatorConfig, Effect, MinerFacts, Outcome } from './types.ts';
 
@@ -91,6 +91,7 @@ export class State {
     this.now = now;
     this.rebalancedAt = now;
     this.stages = config.parameterHashes.map((hash, index) => newStage(index, config.stages, config.version, hash, now));
+    if (config.overlap) for (const stage of this.stages) stage.merge = mergedBefore(stage.version);
     this.crews = this.stages.map((stage) => new Crew(stage));
   }
 

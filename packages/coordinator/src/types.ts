@@ -19,6 +19,8 @@ export interface CoordinatorConfig {
    * would clip it, for which every stage waits for all of them.
    */
   clip: 'stage' | 'global';
+  /** A step's gradients are merged while the next one is computed, and so one step late. */
+  overlap: boolean;
   /** How gradients are written, cut and merged. */
   reduction: ReductionFormat;
   /** Tokens of one microbatch. */
@@ -167,7 +169,9 @@ export type Effect =
   | ({ type: 'recompute'; stage: number; version: number } & ReductionTask)
   /** These are the merged gradient. Keep them, measure their norm, answer with `summed`. */
   | { type: 'sum'; stage: number; version: number; tokens: number; shards: string[] }
-  /** Clip the sum by this norm, apply it, answer with `merged` for `version + 1`. */
+  /** This will have to be applied soon: fetch it. */
+  | { type: 'prefetch'; minerId: string; stage: number; shards: string[] }
+  /** Clip the sum by this norm, apply it, answer with `merged` for `version + 1`. No shards: nothing changes. */
   | { type: 'apply'; stage: number; version: number; summed: Summed; clipNorm: number }
   /** Tell the miner to apply the merge. */
   | { type: 'distribute'; minerId: string; stage: number; merge: Merge }
@@ -181,6 +185,8 @@ export type Effect =
   | { type: 'lapse'; minerId: string; code: ErrorCode; message: string; leaseId: string | null; work: Work | null }
   /** Tensors kept for this stage and step are no longer needed. */
   | { type: 'release'; stage: number; version: number }
+  /** Nor are its gradients. */
+  | { type: 'forget'; stage: number; version: number }
   /** Every stage has applied step `step`. Losses are sums in nats over so many tokens. */
   | {
       type: 'closed';

@@ -194,9 +194,9 @@ export class HeldStage {
     return { sum: local.takeChange(), microbatches };
   }
 
-  /** The merge: afterwards this is `version + 1` with its new parameter hash. */
-  async apply(merged: Vector, update: Update): Promise<void> {
-    applyUpdate(this.vectors, merged, update, this.layout);
+  /** The merge, null where it came to nothing: afterwards this is `version + 1` with its new parameter hash. */
+  async apply(merged: Vector | null, update: Update): Promise<void> {
+    if (merged) applyUpdate(this.vectors, merged, update, this.layout);
     if (update.kind === 'outer') this.local?.restart(this.vectors.parameters, update.inner);
     this.version += 1;
     this.inputs.clear();

@@ -28,8 +28,9 @@ export class Merging {
   private readonly feedback: ErrorFeedback | null;
   /** The newest gradient, in case the server asks again. */
   private handedIn: HandedIn | null = null;
-  /** Bytes of this step that were made here, by name: they need not be fetched. */
-  private readonly own = new Map<string, Uint8Array<ArrayBuffer>>();
+  /** Bytes that are here, of this step's merge and the one before, by name: they need not be fetched. */
+  private own = new Map<string, Uint8Array>();
+  private older = new Map<string, Uint8Array>();
 
   constructor(formats: Formats, held: HeldStage, blobs: BlobClient, signal: AbortSignal, feedback: ErrorFeedback | null) {
     this.formats = formats;
@@ -74,8 +75,26 @@ export class Merging {
   /** The merged gradient `[n]` of these shards; afterwards a new step begins. */
   async merged(shards: readonly string[]): Promise<Vector> {
     const parts = await this.fetch(shards);
-    this.own.clear();
+    this.older = this.own;
+    this.own = new Map();
     return this.sharded(shards.length).assemble(parts);
+  }
+
+  /** True for the gradient that was asked for last. */
+  holds(round: number): boolean {
+    return this.handedIn?.round === round;
+  }
+
+  /** Has these ready for `merged`. Whatever does not come now will be asked for then. */
+  prefetch(shards: readonly string[]): void {
+    const { own } = this;
+    inTurn(shards, async (hash) => {
+      if (!this.here(hash)) own.set(hash, await this.blobs.get(hash, this.signal));
+    }).catch(() => {});
+  }
+
+  private here(hash: string): Uint8Array | undefined {
+    return this.own.get(hash) ?? this.older.get(hash);
   }
 
   private sharded(count: number): ShardedGradient {
@@ -91,7 +110,7 @@ export class Merging {
   }
 
   private fetch(hashes: readonly string[]): Promise<Uint8Array[]> {
-    return inTurn(hashes, async (hash) => this.own.get(hash) ?? this.blobs.get(hash, this.signal));
+    return inTurn(hashes, async (hash) => this.here(hash) ?? this.blobs.get(hash, this.signal));
   }
 }
 

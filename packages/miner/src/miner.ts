@@ -268,6 +268,9 @@ export class Miner {
       case 'reduce':
         this.enqueue((term) => term.reduce(message as Reduce));
         break;
+      case 'prefetch':
+        this.term?.prefetch(message as Commands['prefetch']);
+        break;
       case 'merge':
         this.enqueue((term) => term.applyMerge(message as Merge));
         break;

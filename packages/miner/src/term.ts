@@ -16,6 +16,7 @@ import {
   type Lease,
   type Merge,
   type Payload,
+  type Prefetch,
   type Reduce,
   type RunConfig,
   receiptMessage,
@@ -208,7 +209,8 @@ export class Term {
     await Promise.allSettled(this.unanswered);
     const { held, merging } = this;
     const { status, connection } = this.parts;
-    if (!held || !merging || held.version !== version || held.spec.index !== stage) return;
+    // What was asked for before a merge is asked for again after a reconnect.
+    if (!held || !merging || held.spec.index !== stage || (held.version !== version && !merging.holds(round))) return;
     status.act('uploading', `Handing in the gradient of step ${version}.`);
     const gradient = await merging.gradientOf(round, shards);
     const contribute = async (): Promise<void> => {
@@ -227,14 +229,20 @@ export class Term {
         await contribute(); // the upload went with the connection
       }
     };
-    await contribute();
+    // The next step does not wait for it where merges overlap with it.
+    if (this.parts.run.overlap) this.send(contribute());
+    else await contribute();
+  }
+
+  prefetch({ stage, shards }: Prefetch): void {
+    if (this.held?.spec.index === stage) this.merging?.prefetch(shards);
   }
 
   async reduce(task: Reduce): Promise<void> {
     const { held, merging } = this;
     const { status, connection } = this.parts;
     const { stage, version, round, shard, shards } = task;
-    if (!held || !merging || held.version !== version || held.spec.index !== stage) return;
+    if (!held || !merging || held.spec.index !== stage) return;
     status.act('reducing', `Adding up shard ${shard + 1} of ${shards} of step ${version}.`);
     const reduce = async (): Promise<void> => {
       const hash = await merging.reduce(task);
@@ -256,7 +264,7 @@ export class Term {
     if (version > held.version + 1) throw new SwarmError('PARAMETERS_DIVERGED', `Missed the merge before version ${version}.`);
     if (version === held.version + 1) {
       status.act('applying', `Applying step ${version}.`);
-      const sum = await merging.merged(shards);
+      const sum = update.kind === 'none' ? null : await merging.merged(shards);
       if (this.ended) return;
       await held.apply(sum, update);
       status.update({ version, parameterHash: held.parameterHash });

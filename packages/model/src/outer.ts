@@ -46,6 +46,7 @@ export interface UpdatedVectors {
 
 /** What every replica does with a merged vector `[n]`, in place. */
 export function applyUpdate(vectors: UpdatedVectors, merged: Vector, update: Update, layout: ParameterLayout): void {
+  if (update.kind === 'none') return;
   if (update.kind === 'adamw') applyAdamW(vectors, merged, update, layout);
   else applyOuter(vectors.parameters, update.momentum > 0 ? vectors.firstMoment : null, merged, update);
 }

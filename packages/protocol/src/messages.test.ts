@@ -69,6 +69,7 @@ const COMMAND: Record<CommandName, Record<string, unknown>> = {
   cancel: { leaseId: 'a-1' },
   collect: { stage: 1, version: 3, round: 7, microbatches: [18, 19], shards: 6 },
   reduce: { stage: 1, version: 3, round: 1, shard: 2, shards: 6, contributions: [{ hash: sha, scale: 0.5 }] },
+  prefetch: { stage: 1, shards: [sha] },
   merge: { stage: 1, version: 4, shards: [sha], update: { kind: 'adamw', ...OPTIMIZER }, parameterHash: sha },
   wait: { code: 'MERGING', message: 'Stage 1 is merging.', remedy: 'Nothing to do.', since: 5, until: null },
 };

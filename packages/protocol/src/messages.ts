@@ -196,6 +196,10 @@ export const Reduce = v.object({
 });
 export type Reduce = v.InferOutput<typeof Reduce>;
 
+/** These shards will have to be applied soon. Not answered. */
+export const Prefetch = v.object({ stage: count, shards });
+export type Prefetch = v.InferOutput<typeof Prefetch>;
+
 /** Apply this merged gradient, whose shards these are: version − 1 becomes `version`, whose parameters hash to `parameterHash`. */
 export const Merge = v.object({ stage: count, version: count, shards, update: Update, parameterHash: sha });
 export type Merge = v.InferOutput<typeof Merge>;
@@ -210,7 +214,16 @@ export const Wait = v.object({
 });
 export type Wait = v.InferOutput<typeof Wait>;
 
-export const COMMANDS = { assign: Assign, lease: Lease, cancel: Cancel, collect: Collect, reduce: Reduce, merge: Merge, wait: Wait };
+export const COMMANDS = {
+  assign: Assign,
+  lease: Lease,
+  cancel: Cancel,
+  collect: Collect,
+  reduce: Reduce,
+  prefetch: Prefetch,
+  merge: Merge,
+  wait: Wait,
+};
 export type Commands = { [K in keyof typeof COMMANDS]: v.InferOutput<(typeof COMMANDS)[K]> };
 export type CommandName = keyof Commands;
 

@@ -88,6 +88,8 @@ export const RunConfig = v.object({
   merged: v.picklist(['f32', 'bf16']),
   /** A gradient's norm per token is clipped to so many times the median of its step; null: to nothing. */
   medianClip: v.nullable(v.pipe(v.number(), v.finite(), v.minValue(0))),
+  /** A step's gradients are merged while the next one is computed, and so one step late. */
+  overlap: v.boolean(),
   /** Null: gradients are merged, every step. */
   inner: v.nullable(Inner),
   seed: count,
@@ -128,10 +130,11 @@ export const InnerNumbers = v.object({
 });
 export type InnerNumbers = v.InferOutput<typeof InnerNumbers>;
 
-/** What a merge does with the merged vector: AdamW on a gradient sum, or the outer step on a mean change. */
+/** What a merge does with the merged vector: AdamW on a gradient sum, the outer step on a mean change, or, where there is none, nothing. */
 export const Update = v.variant('kind', [
   v.object({ kind: v.literal('adamw'), ...OptimizerNumbers.entries }),
   v.object({ kind: v.literal('outer'), learningRate: v.number(), momentum: v.number(), inner: InnerNumbers }),
+  v.object({ kind: v.literal('none') }),
 ]);
 export type Update = v.InferOutput<typeof Update>;
 

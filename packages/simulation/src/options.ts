@@ -32,6 +32,7 @@ last events shown.
   --steps N          steps to train (4)
   --microbatches N   microbatches per step (twice the miners of a stage, at least 8)
   --clip NAME        whose norm clips a gradient: stage or global (stage)
+  --overlap          merge while the next step is computed
   --rate X           how many times as many faults as the rough schedule has; 0 for a calm run (1)
   --jobs N           threads (as many as the machine has cores)
   --table            the cost of every fault at every boundary, as docs/verification.md has it
@@ -47,7 +48,10 @@ export function parseCommand(argv: string[], cores: number): Command | 'help' {
   const options = Object.fromEntries([...NUMBERS, 'rate', 'clip', 'json'].map((name) => [name, string]));
   let values: Record<string, string | boolean | undefined>;
   try {
-    ({ values } = parseArgs({ args: argv, options: { ...options, table: { type: 'boolean' }, help: { type: 'boolean' } } }));
+    ({ values } = parseArgs({
+      args: argv,
+      options: { ...options, table: { type: 'boolean' }, overlap: { type: 'boolean' }, help: { type: 'boolean' } },
+    }));
   } catch (error) {
     throw SwarmError.from(error, 'CONFIG_INVALID');
   }
@@ -82,6 +86,7 @@ export function parseCommand(argv: string[], cores: number): Command | 'help' {
       minMicrobatches: Math.ceil(0.75 * microbatchesPerStep),
       validationMicrobatches: 2,
       clip: values.clip === 'global' ? 'global' : 'stage',
+      overlap: values.overlap === true,
       schedule: scaled(ROUGH, rate),
       check: true,
       snapshotEvery: 300,

@@ -387,7 +387,7 @@ export class VirtualMiner {
       return;
     }
     const { stage, version, round, shards } = collect;
-    if (stage !== term.stage || version !== term.version) return;
+    if (stage !== term.stage || (version !== term.version && term.handedIn?.round !== round)) return;
     if (term.handedIn?.round !== round) {
       if (term.sum.round !== round) {
         this.resynchronise();

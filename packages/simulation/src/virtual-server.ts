@@ -348,6 +348,8 @@ export class VirtualServer {
         });
         break;
       }
+      case 'prefetch': // no bytes here
+        break;
       case 'dismiss':
         this.wires.get(effect.minerId)?.close();
         break;
@@ -375,7 +377,7 @@ export class VirtualServer {
   private sum({ stage, version: before, tokens, shards }: Extract<Effect, { type: 'sum' }>): void {
     const { world } = this;
     const record = this.coordinator!.stage(stage);
-    if (record.version !== before) return; // the log had it already when this process began
+    if (record.merge.version !== before || record.merge.summed) return; // the log had it already when this process began
     const included = contributionsIn(record);
     const counted = new Set<number>();
     for (const { minerId, hashes, microbatches } of included) {

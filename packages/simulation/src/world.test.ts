@@ -25,6 +25,7 @@ describe('the protocol under faults', () => {
     ['one stage', 2_000, 40, options({ stages: 1, miners: 4, schedule: scaled(ROUGH, 2) })],
     ['one miner a stage', 3_000, 40, options({ stages: 4, miners: 4, schedule: scaled(ROUGH, 2) })],
     ['clipped together', 3_500, 60, options({ clip: 'global', schedule: scaled(ROUGH, 2) })],
+    ['merging beside the next step', 3_700, 80, options({ overlap: true, schedule: scaled(ROUGH, 2) })],
     ['many miners', 4_000, 6, options({ stages: 6, miners: 60, microbatchesPerStep: 24, minMicrobatches: 20, steps: 2 })],
   ])('%s: finishes every run, and no invariant breaks', { timeout: 120_000 }, async (_, from, seeds, world) => {
     const tally = noTally();

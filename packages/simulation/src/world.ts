@@ -24,6 +24,8 @@ export interface Options {
   schedule: Schedule;
   /** By default the stage's. */
   clip?: CoordinatorConfig['clip'];
+  /** Merge while the next step is computed. */
+  overlap?: boolean;
   /** Look at every invariant after every input. */
   check: boolean;
   /** Inputs between snapshots. */
@@ -104,6 +106,7 @@ export class World {
       steps: options.steps,
       clip: options.clip ?? 'stage',
       tokensPerMicrobatch: 8,
+      overlap: options.overlap ?? false,
       reduction: {
         parameters: new Array<number>(options.stages).fill(SIZE),
         codec: 'f32',
