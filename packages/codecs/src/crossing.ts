@@ -10,6 +10,10 @@ export interface Crossing {
   readonly tokenBytes: number;
   /** Throws `TENSOR_NOT_FINITE` for what it cannot say. */
   pack(x: Vector): Vector | Bytes;
+  /** What a device is to make of it instead of `pack`; null: it crosses as it is. */
+  readonly format: Exclude<RunConfig['boundary'], 'f32'> | null;
+  /** What a device made, if it says nothing that cannot be said. Throws `TENSOR_NOT_FINITE`. */
+  packed(bytes: Bytes): Bytes;
   /** `[tokens · boundaryWidth]`. Throws `TENSOR_SHAPE` for a tensor of another kind, `TENSOR_NOT_FINITE`. */
   unpack(tensor: TensorData): Vector;
 }
@@ -28,6 +32,8 @@ export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boun
       dtype: 'float32',
       tokenBytes,
       pack: (x) => x,
+      format: null,
+      packed: (bytes) => bytes,
       unpack: (tensor) => {
         if (!(tensor instanceof Float32Array) || tensor.length !== tokens * width) throw wrong();
         return tensor;
@@ -39,6 +45,11 @@ export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boun
     dtype: 'uint8',
     tokenBytes,
     pack: (x) => quantiser.encode(x, width),
+    format: boundary,
+    packed(bytes) {
+      quantiser.assertFinite(bytes, width);
+      return bytes;
+    },
     unpack: (tensor) => {
       if (!(tensor instanceof Uint8Array) || tensor.length !== tokens * tokenBytes) throw wrong();
       return quantiser.decode(tensor, width);

@@ -1,2 +1,2 @@
 export { createKernels, type KernelOptions } from './create.ts';
-export type { AttentionShape, Kernels, Tensor } from './kernels.ts';
+export type { AttentionShape, Kernels, PackedFormat, Tensor } from './kernels.ts';

@@ -23,6 +23,9 @@ export interface AttentionShape {
   headWidth: number;
 }
 
+/** How rows are written small. */
+export type PackedFormat = 'f16' | 'int8' | 'int4';
+
 export interface Kernels {
   readonly backend: Backend;
   /** The device in words, as a page shows it. */
@@ -33,6 +36,11 @@ export interface Kernels {
   upload(data: Float32Array | Int32Array, shape: readonly number[]): Tensor;
   /** The tensor's elements, row-major. The tensor stays. */
   download(tensor: Tensor): Promise<Float32Array<ArrayBuffer>>;
+  /**
+   * Rows `[n,w]` as packages/codecs writes them in this format, made on the device so that only that is read back; null where this
+   * device, or this width, is not for it. Numbers that cannot be said come back as NaN.
+   */
+  pack(rows: Tensor, format: PackedFormat): Promise<Uint8Array<ArrayBuffer>> | null;
   dispose(...tensors: Tensor[]): void;
   /** Runs `work` and frees every tensor it made but those in its (possibly nested) result. Not for async work. */
   scope<T>(work: () => T): T;

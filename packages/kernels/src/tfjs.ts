@@ -4,7 +4,7 @@
  */
 import { type Backend, SwarmError } from '@starling/protocol';
 import * as tf from '@tensorflow/tfjs-core';
-import { type AttentionShape, type Kernels, NORM_EPSILON, type Tensor } from './kernels.ts';
+import { type AttentionShape, type Kernels, NORM_EPSILON, type PackedFormat, type Tensor } from './kernels.ts';
 import { causalMask, quarterTurn, rotaryTables } from './tables.ts';
 
 const t = (tensor: Tensor) => tensor as tf.Tensor;
@@ -45,6 +45,10 @@ export class TfjsKernels implements Kernels {
   async download(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
     // A copy: on wasm and cpu tfjs hands out the memory it goes on using.
     return new Float32Array(await t(tensor).data());
+  }
+
+  pack(_rows: Tensor, _format: PackedFormat): Promise<Uint8Array<ArrayBuffer>> | null {
+    return null;
   }
 
   dispose(...tensors: Tensor[]): void {

@@ -5,12 +5,13 @@
 import type { SwarmError } from '@starling/protocol';
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import * as tf from '@tensorflow/tfjs-core';
-import type { AttentionShape, Tensor } from './kernels.ts';
+import type { AttentionShape, PackedFormat, Tensor } from './kernels.ts';
 import { rotaryAngles } from './tables.ts';
 import { TfjsKernels } from './tfjs.ts';
 import * as attention from './wgsl/attention.ts';
 import { matmulShader } from './wgsl/matmul.ts';
 import * as norm from './wgsl/norm.ts';
+import * as packing from './wgsl/pack.ts';
 import * as rows from './wgsl/rows.ts';
 import { programOf, type Shader } from './wgsl/shader.ts';
 
@@ -27,6 +28,27 @@ export class WebGpuKernels extends TfjsKernels {
     for (const table of this.angles.values()) table.dispose();
     this.angles.clear();
     super.close();
+  }
+
+  override pack(rows: Tensor, format: PackedFormat): Promise<Uint8Array<ArrayBuffer>> | null {
+    const [n, width] = rows.shape;
+    if (width % packing.PACKABLE[format] !== 0) return null;
+    const words = this.scope(() => {
+      if (format === 'f16') return this.dispatchWords(packing.f16Shader(n, width), rows);
+      const scales = this.dispatchWords(packing.scaleShader(n, width, format), rows);
+      const shader = format === 'int8' ? packing.int8Shader(n, width) : packing.int4Shader(n, width);
+      return this.dispatchWords(shader, rows, scales);
+    });
+    return this.takeBytes(words);
+  }
+
+  private async takeBytes(words: Tensor): Promise<Uint8Array<ArrayBuffer>> {
+    try {
+      const data = await (words as tf.Tensor).data<'int32'>();
+      return new Uint8Array(Int32Array.from(data).buffer);
+    } finally {
+      this.dispose(words);
+    }
   }
 
   override matmul(a: Tensor, b: Tensor, transposeA = false, transposeB = false): Tensor {
@@ -135,7 +157,14 @@ export class WebGpuKernels extends TfjsKernels {
 
   /** Enqueues one shader. */
   private dispatch(shader: Shader, ...inputs: Tensor[]): Tensor {
-    const output = this.gpu.runWebGPUProgram(programOf(shader), inputs as tf.Tensor[], 'float32');
-    return tf.engine().makeTensorFromTensorInfo(output);
+    return this.enqueue(shader, inputs, 'float32');
+  }
+
+  private dispatchWords(shader: Shader, ...inputs: Tensor[]): Tensor {
+    return this.enqueue(shader, inputs, 'int32');
+  }
+
+  private enqueue(shader: Shader, inputs: Tensor[], type: 'float32' | 'int32'): Tensor {
+    return tf.engine().makeTensorFromTensorInfo(this.gpu.runWebGPUProgram(programOf(shader), inputs as tf.Tensor[], type));
   }
 }

@@ -1,5 +1,6 @@
 /** The stage a miner holds at one version: its vectors on the host, its parameters on the device, its gradient so far. */
-import type { Kernels } from '@starling/kernels';
+import { type Crossing, crossingOf } from '@starling/codecs';
+import type { Kernels, Tensor } from '@starling/kernels';
 import { applyUpdate, layoutOf, type ParameterLayout, Stage, type StageGradient } from '@starling/model';
 import {
   boundaryWidth,
@@ -9,6 +10,7 @@ import {
   type StageSpec,
   SwarmError,
   sha256Hex,
+  type TensorData,
   type Update,
 } from '@starling/protocol';
 import { LocalSteps } from './local-steps.ts';
@@ -16,11 +18,11 @@ import { LocalSteps } from './local-steps.ts';
 type Vector = Float32Array<ArrayBuffer>;
 type Tokens = Int32Array<ArrayBuffer>;
 /** Tokens, or numbers. */
-export type Tensor = Vector | Tokens;
+export type Numbers = Vector | Tokens;
 
 /** What a stage computes on. `tokens`: on the later stages of a model in a subspace. */
 export interface StageInput {
-  values: Tensor;
+  values: Numbers;
   tokens: Tokens | undefined;
 }
 
@@ -48,6 +50,8 @@ export class HeldStage {
   /** Stage inputs kept for backwards, by microbatch, each as long as one of the forwards that brought it may count. */
   private readonly inputs = new Map<number, { input: StageInput; leases: Set<string> }>();
   private readonly run: RunConfig;
+  private readonly kernels: Kernels;
+  private readonly crossing: Crossing;
   private readonly vectors: StageVectors;
   private readonly stage: Stage;
   private disposed = false;
@@ -66,6 +70,8 @@ export class HeldStage {
     inner: InnerNumbers | null,
   ) {
     this.run = run;
+    this.kernels = kernels;
+    this.crossing = crossingOf(run);
     this.spec = spec;
     this.version = version;
     this.vectors = vectors;
@@ -99,17 +105,25 @@ export class HeldStage {
     this.stage.discard(gradient);
   }
 
-  forward({ values, tokens }: StageInput): Promise<Vector> {
-    return this.stage.forward(values, tokens);
+  /** What crosses to the next stage, as it crosses. */
+  forward({ values, tokens }: StageInput): Promise<TensorData> {
+    return this.stage.forwardBy(this.read, values, tokens);
   }
 
   loss({ values, tokens }: StageInput, targets: Tokens): Promise<number> {
     return this.stage.loss(values, targets, tokens);
   }
 
-  backward({ values, tokens }: StageInput, outputGradient: Tensor) {
-    return this.stage.backward(values, outputGradient, tokens);
+  backward({ values, tokens }: StageInput, outputGradient: Numbers) {
+    return this.stage.backwardBy(this.read, values, outputGradient, tokens);
   }
+
+  /** Packed on the device where it can be: reading back is the dear part. */
+  private readonly read = async (rows: Tensor): Promise<TensorData> => {
+    const { crossing, kernels } = this;
+    const packed = crossing.format && (await kernels.pack(rows, crossing.format));
+    return packed ? crossing.packed(packed) : crossing.pack(await kernels.download(rows));
+  };
 
   /** Keeps the input of this forward for the microbatch's backward. */
   keep(leaseId: string, microbatch: number, input: StageInput): void {

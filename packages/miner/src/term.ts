@@ -150,7 +150,7 @@ export class Term {
     const input = lease.input ? await this.readInput(held, lease.input, lease.tokens) : kept;
     if (!input) throw new SwarmError('BLOB_NOT_FOUND', `The input of microbatch ${lease.microbatch} is not here any more.`);
     const targets = lease.targets ? await this.readTokens(lease.targets) : null;
-    let output: Float32Array<ArrayBuffer> | null = null;
+    let output: TensorData | null = null;
     let lossSum: number | null = null;
     let settle: (counted: boolean) => void = () => {};
     if (lease.kind === 'backward') {
@@ -173,22 +173,21 @@ export class Term {
 
   private async sendReceipt(
     { id, kind, inputHash }: Lease,
-    { output, lossSum, computeMs }: { output: Float32Array<ArrayBuffer> | null; lossSum: number | null; computeMs: number },
+    { output, lossSum, computeMs }: { output: TensorData | null; lossSum: number | null; computeMs: number },
     settle: (counted: boolean) => void,
   ): Promise<void> {
     const { run, connection, status, device, server, onReceipt } = this.parts;
     let counted = false;
     try {
-      const packed = output && this.crossing.pack(output);
-      const outputHash = packed ? await sha256Hex(packed) : null;
-      const payload = packed ? await this.payload(packed) : null;
+      const outputHash = output ? await sha256Hex(output) : null;
+      const payload = output ? await this.payload(output) : null;
       const said = { leaseId: id, inputHash, outputHash, lossSum };
       const signature = device ? await device.sign(deviceText(await receiptMessage(server, said))) : undefined;
       const receipt = { ...said, output: payload, computeMs, signature };
       const send = () => connection.request('receipt', receipt);
       ({ counted } = await send().catch(async (error: unknown) => {
-        if (!packed || !(error instanceof SwarmError) || error.code !== 'BLOB_NOT_FOUND') throw error;
-        await this.payload(packed); // the upload went with the server that had it
+        if (!output || !(error instanceof SwarmError) || error.code !== 'BLOB_NOT_FOUND') throw error;
+        await this.payload(output); // the upload went with the server that had it
         return send();
       }));
     } catch (error) {

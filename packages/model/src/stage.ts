@@ -18,9 +18,12 @@ export type StageGradient = readonly Tensor[];
 type Input = Float32Array | Int32Array;
 type Named = Map<string, Tensor>;
 
-export interface BackwardResult {
+/** How what leaves a stage is read back from the device, rows `[n,b]`. The tensor is freed afterwards. */
+export type Reader<T> = (tensor: Tensor) => Promise<T>;
+
+export interface BackwardResult<T = Float32Array<ArrayBuffer>> {
   /** `[B,T,b]`, b the boundary's width; null on the first stage. */
-  inputGradient: Float32Array<ArrayBuffer> | null;
+  inputGradient: T | null;
   /** Sum of token losses in nats; null on all but the last stage. */
   lossSum: number | null;
   gradient: StageGradient;
@@ -101,9 +104,16 @@ export class Stage {
    * Tokens `[B·T]` (first stage) or activations `[B,T,b]` → activations `[B,T,b]`, b the boundary's width.
    * `tokens` `[B·T]`: of the microbatch, which later stages need in a subspace. Throws `TENSOR_SHAPE` where they are missing.
    */
-  async forward(input: Input, tokens?: Int32Array): Promise<Float32Array<ArrayBuffer>> {
-    const output = this.kernels.scope(() => this.leave(this.layers(this.enter(input, tokens)).output.values));
-    return this.take(output);
+  forward(input: Input, tokens?: Int32Array): Promise<Float32Array<ArrayBuffer>> {
+    return this.forwardBy((tensor) => this.kernels.download(tensor), input, tokens);
+  }
+
+  /** `forward`, read back in another way. */
+  async forwardBy<T>(read: Reader<T>, input: Input, tokens?: Int32Array): Promise<T> {
+    return this.take(
+      this.kernels.scope(() => this.leave(this.layers(this.enter(input, tokens)).output.values)),
+      read,
+    );
   }
 
   /** Last stage, forward only: sum of the token losses in nats against `targets [B·T]`. `tokens` as in `forward`. */
@@ -113,7 +123,12 @@ export class Stage {
   }
 
   /** `upstream` is the gradient of the output `[B,T,b]`, or on the last stage the targets `[B·T]`. `tokens` as in `forward`. */
-  async backward(input: Input, upstream: Input, tokens?: Int32Array): Promise<BackwardResult> {
+  backward(input: Input, upstream: Input, tokens?: Int32Array): Promise<BackwardResult> {
+    return this.backwardBy((tensor) => this.kernels.download(tensor), input, upstream, tokens);
+  }
+
+  /** `backward`, with the input gradient read back in another way. */
+  async backwardBy<T>(read: Reader<T>, input: Input, upstream: Input, tokens?: Int32Array): Promise<BackwardResult<T>> {
     const { kernels, spec } = this;
     const result = kernels.scope(() => {
       const entered = this.enter(input, tokens);
@@ -143,7 +158,7 @@ export class Stage {
     });
     // Both small results are read back together; the gradient stays on the device.
     const [inputGradient, loss] = await Promise.all([
-      result.inputGradient && this.take(result.inputGradient),
+      result.inputGradient && this.take(result.inputGradient, read),
       result.lossSum && this.take(result.lossSum),
     ]);
     return { inputGradient, lossSum: loss ? loss[0]! : null, gradient: result.gradient };
@@ -189,9 +204,11 @@ export class Stage {
   }
 
   /** Reads a tensor back and frees it, also when reading fails. */
-  private async take(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
+  private async take(tensor: Tensor): Promise<Float32Array<ArrayBuffer>>;
+  private async take<T>(tensor: Tensor, read: Reader<T>): Promise<T>;
+  private async take(tensor: Tensor, read: Reader<unknown> = (values) => this.kernels.download(values)): Promise<unknown> {
     try {
-      return await this.kernels.download(tensor);
+      return await read(tensor);
     } finally {
       this.kernels.dispose(tensor);
     }
