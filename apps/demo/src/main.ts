@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { launchMiners, type Miners } from '@starling/headless';
 import { type ChainView, SwarmError } from '@starling/protocol';
-import { type RunningServer, startServer, wholeNumber } from '@starling/server';
+import { parseServerArgs, type RunningServer, type ServerOptions, startServer, wholeNumber } from '@starling/server';
 import { DEMO_CHAIN, paidView, payTable } from './pay.ts';
 
 /** A run that stands still longer than this says why. */
@@ -14,33 +14,37 @@ const WAIT_TOLD_AFTER_MS = 5_000;
 const HELP = `Usage: npm run demo -- [options]
 
   --miners N          headless Chromium tabs (6)
-  --stages N          pipeline stages (3)
-  --preset NAME       model (nano)
-  --steps N           steps to train, 0 for no end (0)
-  --corpus PATH       UTF-8 text file or folder (the installed packages' Markdown files)
   --backend NAME      webgpu or wasm (webgpu)
-  --port N            port, 0 for any free one (8650)
-  --data DIR          folder of the run, resumed if there is one (a new temporary folder)
   --exit              end after --steps, with status 0 only if all of them were merged
   --json FILE         write what was measured
+
+and everything \`npm start\` takes, of which these differ here or matter most:
+
+  --data DIR          folder of the run, resumed if there is one (a new temporary folder)
+  --steps N           steps to train, 0 for no end (0)
+  --preset NAME       model (nano)
+  --stages N          pipeline stages (3)
+  --corpus PATH       UTF-8 text file or folder (the installed packages' Markdown files)
+  --boundary NAME     how hidden states cross between stages, such as int8 or subspace-16+int8 (f32)
+  --gradient NAME     how gradients are written (f32)
+  --port N            port, 0 for any free one (8650)
 `;
 
+/** Its own options, and the rest, which is the server's. Throws `CONFIG_INVALID`. */
 function read(argv: string[]) {
-  const text = { type: 'string' } as const;
-  const flag = { type: 'boolean' } as const;
+  const own: string[] = [];
+  const others: string[] = [];
+  for (let i = 0; i < argv.length; i++) {
+    const [name] = argv[i]!.split('=');
+    const isFlag = name === '--exit' || name === '--help';
+    const isOwn = isFlag || name === '--miners' || name === '--backend' || name === '--json';
+    const takesNext = !isFlag && !argv[i]!.includes('=') && argv[i + 1] !== undefined;
+    (isOwn ? own : others).push(argv[i]!, ...(isOwn && takesNext ? [argv[++i]!] : []));
+  }
   try {
-    const options = {
-      miners: text,
-      stages: text,
-      preset: text,
-      steps: text,
-      corpus: text,
-      backend: text,
-      port: text,
-      data: text,
-      json: text,
-    };
-    return parseArgs({ args: argv, options: { ...options, exit: flag, help: flag } }).values;
+    const text = { type: 'string' } as const;
+    const flag = { type: 'boolean' } as const;
+    return { ...parseArgs({ args: own, options: { miners: text, backend: text, json: text, exit: flag, help: flag } }).values, others };
   } catch (error) {
     throw SwarmError.from(error, 'CONFIG_INVALID');
   }
@@ -63,25 +67,23 @@ async function demo(argv: string[]): Promise<number> {
   }
   const backend = given.backend ?? 'webgpu';
   if (backend !== 'webgpu' && backend !== 'wasm') throw new SwarmError('CONFIG_INVALID', `--backend is webgpu or wasm, not "${backend}".`);
-  const steps = wholeNumber('steps', given.steps ?? '0', 0);
+  const { blockMs, tempo, roundSteps } = DEMO_CHAIN;
+  // Before what was given, which thereby wins.
+  const usual = ['--block-ms', `${blockMs}`, '--tempo', `${tempo}`, '--round-steps', `${roundSteps}`];
+  const serverOptions = parseServerArgs([...usual, ...given.others]) as ServerOptions;
+  const { steps } = serverOptions;
   if (given.exit && steps === 0) throw new SwarmError('CONFIG_INVALID', '--exit needs --steps.');
   const count = wholeNumber('miners', given.miners ?? '6', 0, 64);
-  const serverOptions = {
-    port: wholeNumber('port', given.port ?? '8650', 0, 65_535),
-    stages: wholeNumber('stages', given.stages ?? '3', 1),
-    preset: given.preset,
-    corpus: given.corpus,
-    steps,
-  };
   if (given.json) await assertWritable(given.json);
   const interrupted = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve());
   });
-  const dataDir = given.data ?? (await mkdtemp(join(tmpdir(), 'starling-demo-')));
+  const isGiven = given.others.some((option) => /^--data(=|$)/.test(option));
+  const dataDir = isGiven ? serverOptions.dataDir : await mkdtemp(join(tmpdir(), 'starling-demo-'));
   let server: RunningServer | null = null;
   let miners: Miners | null = null;
   try {
-    server = await startServer({ ...DEMO_CHAIN, ...serverOptions, dataDir });
+    server = await startServer({ ...serverOptions, dataDir });
     console.log(`Open ${server.url} to mine with this browser too, ${server.url}/dashboard to watch.`);
     const before = { tokens: server.snapshot().tokens, step: server.snapshot().step };
     const silent = tellProgress(server, steps);
@@ -113,7 +115,7 @@ async function demo(argv: string[]): Promise<number> {
   } finally {
     await miners?.close();
     await server?.close();
-    if (!given.data) await rm(dataDir, { recursive: true, force: true });
+    if (!isGiven) await rm(dataDir, { recursive: true, force: true });
   }
 }
 
