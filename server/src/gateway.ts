@@ -259,7 +259,11 @@ export class Gateway {
       if (last) this.checkLoss(leaseId, lossSum);
       const output = wantsOutput ? await this.output(minerId, receipt) : null;
       const key = { ...of, stage: neighbour, slot: kind === 'backward' ? 'outputGradient' : 'input' } as const;
+      const tensor = (slot: 'outputGradient' | 'targets' | 'tokens') => run.activations.get({ ...of, slot }) ?? null;
+      const upstream = last ? tensor('targets') : kind === 'backward' ? tensor('outputGradient') : null;
+      const seen = { input, output, upstream, tokens: tensor('tokens') };
       return await this.count(settled, (effects) => {
+        if (isCounted(effects)) run.witness(lease, { inputHash: input.hash, outputHash, lossSum }, seen);
         if (!output || !isCounted(effects) || run.coordinator.versionOf(neighbour) > version) return null;
         return { key, tensor: output };
       });

@@ -5,6 +5,7 @@ import { cutStages, DILOCO, layoutOf, presetOf, SPARSE_LOCO } from '@starling/mo
 import { type ChainView, type RunConfig, type RunSnapshot, type StepPoint, SwarmError } from '@starling/protocol';
 import { shardCount } from '@starling/reduce';
 import { openStore } from '@starling/store';
+import { LocalValidator } from './audits/validators.ts';
 import { Blobs } from './blobs.ts';
 import { openPaymaster } from './chain/open.ts';
 import { openCheckpoints } from './checkpoints.ts';
@@ -114,6 +115,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   const store = await openStore(options.store ?? join(dataDir, 'log.sqlite'));
   const models = await Models.open(join(dataDir, 'models'), join(dataDir, 'temporary-models'), config.stages.length, fs);
   const { checkpointEvery } = options;
+  const validator = new LocalValidator('wasm');
   const run = await Run.open({
     config,
     minMicrobatches,
@@ -126,6 +128,8 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     blobs,
     checkpoints,
     checkpointEvery,
+    validate: options.audits ? (run, evidence) => validator.validate(run, evidence) : null,
+    auditSecret: (epoch) => Buffer.from(identity.seed(`audits ${epoch}`)).toString('hex'),
     roundSteps: options.roundSteps,
     models,
     log,
@@ -184,6 +188,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
       gateway.close();
       // The checkpoint first: it must not wait for the last connection to end.
       await run.close();
+      await validator.close();
       await paymaster.close();
       await http.close();
     },

@@ -47,6 +47,8 @@ export interface ServerOptions {
   outer: 'diloco' | 'sparseloco';
   /** A step's gradients are merged while the next one is computed, and so one step late. */
   overlap: boolean;
+  /** What miners did is computed again, now and then. */
+  audits: boolean;
   /** Share of merged shards that are computed once more although their reducers agree. */
   spotCheck: number;
   /** A validation loss is taken every so many steps. */
@@ -94,6 +96,7 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   innerMicrobatches: 1,
   outer: 'sparseloco',
   overlap: false,
+  audits: true,
   validateEvery: 10,
   checkpointEvery: 10,
   roundSteps: 5,
@@ -130,6 +133,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --inner-microbatches N   microbatches of such a step (${DEFAULT_OPTIONS.innerMicrobatches})
   --outer NAME             what follows them: sparseloco's plain step, or diloco's with momentum (${DEFAULT_OPTIONS.outer})
   --overlap                merge a step's gradients while the next one is computed: no waiting, gradients one step late
+  --no-audits              do not compute again, now and then, what miners did
   --spot-check X           share of merged shards computed once more here, 0 to 1 (${DEFAULT_OPTIONS.spotCheck})
   --clip NAME              whose norm clips a gradient: stage, or global as one process would (${DEFAULT_OPTIONS.clip})
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
@@ -198,6 +202,7 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
       ...Object.fromEntries(names.map((name) => [name, string])),
       help: { type: 'boolean' },
       overlap: { type: 'boolean' },
+      'no-audits': { type: 'boolean' },
       validator: { type: 'string', multiple: true },
     } as const;
     ({ values } = parseArgs({ args: argv, options }));
@@ -222,6 +227,7 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
   options.gradient = oneOf('gradient', GRADIENTS, values.gradient ?? options.gradient);
   options.merged = oneOf('merged', ['f32', 'bf16'], values.merged ?? options.merged);
   options.overlap = values.overlap === true;
+  options.audits = values['no-audits'] !== true;
   options.outer = oneOf('outer', ['sparseloco', 'diloco'], values.outer ?? options.outer);
   const median = values['median-clip'];
   if (typeof median === 'string') options.medianClip = median === 'off' ? null : numberIn('median-clip', median, 0, 1e6);

@@ -1,10 +1,10 @@
 /** What of a run's effects is written for pages: receipts by miner, points of the curves, merges, events. */
 import type { Effect, Input, Merge } from '@starling/coordinator';
-import { ERROR_HINTS, type ReceiptEntry, type RunEvent, type StepPoint, SwarmError } from '@starling/protocol';
+import { type AuditEntry, ERROR_HINTS, type ReceiptEntry, type RunEvent, type StepPoint, SwarmError } from '@starling/protocol';
 import type { Row, Store, StoredRow } from '@starling/store';
 
 /** The lists; their owners are miners (`receipt`), stages (`merge`) or nobody. */
-export type RecordKind = 'receipt' | 'point' | 'merge' | 'event' | 'round';
+export type RecordKind = 'receipt' | 'point' | 'merge' | 'event' | 'round' | 'audit';
 
 export type Receipt = Omit<ReceiptEntry, 'id' | 'time'>;
 
@@ -14,6 +14,7 @@ export const eventRow = (event: RunEvent): Row => ({ kind: 'event', owner: '', a
 /** Rows of what an input did, but for the points: those need more than the effect. */
 export function rowsOf(input: Input, effects: readonly Effect[], at: number): Row[] {
   const rows: Row[] = [];
+  if (input.type === 'audited' && effects.every(({ type }) => type !== 'refuse')) rows.push(auditRow(input, at));
   for (const effect of effects) {
     if (effect.type === 'settled') {
       const { minerId, leaseId, outcome, work } = effect;
@@ -34,6 +35,23 @@ export function rowsOf(input: Input, effects: readonly Effect[], at: number): Ro
     }
   }
   return rows;
+}
+
+const auditRow = ({ minerId, stage, version, verdict }: Extract<Input, { type: 'audited' }>, at: number): Row => ({
+  kind: 'audit',
+  owner: minerId,
+  at,
+  body: JSON.stringify({ minerId, stage, version, verdict } satisfies Omit<AuditEntry, 'id' | 'time'>),
+});
+
+/** Audits, the newest first: of all miners, or of one. `before`: only entries older than the one with this id. */
+export async function auditsOf(store: Store, limit: number, before?: number, minerId?: string): Promise<AuditEntry[]> {
+  const rows = await store.rows('audit', {
+    limit,
+    ...(minerId !== undefined && { owner: minerId }),
+    ...(before !== undefined && { before }),
+  });
+  return rows.map((row) => ({ id: row.id, time: row.at, ...parse<Omit<AuditEntry, 'id' | 'time'>>(row) }));
 }
 
 const receiptRow = (owner: string, at: number, receipt: Receipt): Row => ({ kind: 'receipt', owner, at, body: JSON.stringify(receipt) });

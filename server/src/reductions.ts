@@ -2,7 +2,7 @@
 import type { Effect } from '@starling/coordinator';
 import type { ParameterLayout } from '@starling/model';
 import { type RunConfig, SwarmError } from '@starling/protocol';
-import { type Formats, ShardedGradient, seedsOf } from '@starling/reduce';
+import { type Formats, ShardedGradient, seedsOf, type Vector } from '@starling/reduce';
 import type { Blobs } from './blobs.ts';
 
 export const formatsOf = ({ gradient, merged }: Pick<RunConfig, 'gradient' | 'merged'>): Formats => ({ codec: gradient, merged });
@@ -48,6 +48,11 @@ export class Reductions {
   reduce(stage: number, { shard, contributions }: Task, count: number): Uint8Array<ArrayBuffer> {
     const uploads = contributions.map(({ hash, scale }) => ({ bytes: this.blobs.get(hash), scale }));
     return this.of(stage, count).reduce(shard, uploads);
+  }
+
+  /** A contribution's gradient sum, as far as its codec says it. Throws `BLOB_NOT_FOUND`. */
+  contributionOf(stage: number, hashes: readonly string[]): Vector {
+    return this.of(stage, hashes.length).decode(hashes.map((hash) => this.blobs.get(hash)));
   }
 
   private of(stage: number, count: number): ShardedGradient {

@@ -4,9 +4,10 @@
  * one miner keep their order.
  */
 import { type Crossing, crossingOf } from '@starling/codecs';
-import { type Coordinator, type Effect, type Input, LIMITS } from '@starling/coordinator';
+import { type Coordinator, type Effect, type Input, type LeaseRecord, LIMITS } from '@starling/coordinator';
 import { flopsOf, type OptimizerConfig } from '@starling/model';
 import {
+  type AuditEntry,
   type CommandName,
   type Commands,
   explain,
@@ -21,11 +22,13 @@ import {
 import type { Agreement } from '@starling/reduce';
 import type { Handled, JournalPorts, Row, Store } from '@starling/store';
 import { type Activations, type Key, type Purpose, type StoredTensor, scopeOf } from './activations.ts';
+import { Auditor, type Validate } from './audits/auditor.ts';
+import type { Witnessed } from './audits/witness.ts';
 import type { Blobs } from './blobs.ts';
 import type { Checkpoint, Checkpoints } from './checkpoints.ts';
 import type { Sampler } from './corpus.ts';
 import type { ClosedStep, Models } from './models.ts';
-import { eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
+import { auditsOf, eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
 import { gradientOwner, type Recovered, recover } from './recovery.ts';
 import { Reductions } from './reductions.ts';
 import { openRound, Rounds, roundRow } from './rounds.ts';
@@ -61,6 +64,10 @@ export interface RunParts {
   /** Steps in a round of the ledger. */
   roundSteps: number;
   models: Models;
+  /** Computes audits again; null: there are none. */
+  validate: Validate | null;
+  /** The secret of an epoch of audits. */
+  auditSecret(epoch: number): string;
   log: (line: string) => void;
 }
 
@@ -83,6 +90,8 @@ export class Run {
   private readonly journal: RunJournal;
   private readonly states: StageStates;
   private readonly reductions: Reductions;
+  /** Null where what miners compute cannot be computed again from what is public: with inner steps. */
+  readonly auditor: Auditor | null;
   private outlet: Outlet = { send: () => {}, dismiss: () => {} };
   private readonly queues = new Map<string, Promise<void>>();
   /** Durable, and not carried out yet. */
@@ -116,7 +125,20 @@ export class Run {
     const sizes = this.states.layouts.map((layout) => layout.size);
     this.crossing = crossingOf(recovered.config);
     this.reductions = new Reductions(recovered.config, this.states.layouts, parts.blobs, parts.secret);
+    this.auditor = parts.validate && recovered.config.inner === null ? this.newAuditor(parts.validate) : null;
     this.view = new RunView(recovered.config, this.coordinator, sizes, recovered);
+  }
+
+  private newAuditor(validate: Validate): Auditor {
+    return new Auditor({
+      run: this.parts.config,
+      coordinator: this.coordinator,
+      validate,
+      secretOf: (epoch) => this.parts.auditSecret(epoch),
+      gradientOf: (stage, hashes) => this.reductions.contributionOf(stage, hashes),
+      submit: (input) => this.submit(input),
+      tell: (code, message) => this.timer && this.report('warning', code, message),
+    });
   }
 
   /** Goes on with the run that is in the store, or begins it. Throws what `recover` throws. */
@@ -206,6 +228,11 @@ export class Run {
     return receiptsOf(this.parts.store, minerId, limit, before);
   }
 
+  /** Audits of all miners, or of one, the newest first. */
+  auditsOf(limit: number, before?: number, minerId?: string): Promise<AuditEntry[]> {
+    return auditsOf(this.parts.store, limit, before, minerId);
+  }
+
   // ── inputs ────────────────────────────────────────────────────────────────────────────────────
 
   /**
@@ -237,6 +264,17 @@ export class Run {
   /** Of the merges so far, by stage: how often two miners' results for one shard were the same. */
   agreement(): Agreement[][] {
     return this.coordinator.view().map(({ stage }) => stage.agreement);
+  }
+
+  /** A receipt counted: what it was given and what it answered, for audits. */
+  witness(
+    { id, kind, stage, version, flow, minerId, round }: LeaseRecord,
+    said: Witnessed['said'],
+    tensors: Pick<Witnessed, 'input' | 'tokens' | 'upstream' | 'output'>,
+  ): void {
+    const { microbatch } = flow;
+    const receipt = { leaseId: id, minerId, kind, microbatch, round, said, ...tensors };
+    this.auditor?.saw(stage, version, receipt, flow, () => this.states.at(stage));
   }
 
   // ── what the journal asks ─────────────────────────────────────────────────────────────────────
@@ -361,6 +399,7 @@ export class Run {
       case 'lapse': // a row of its miner's history
         if (effect.code === 'REMOVED') this.parts.blobs.forget(effect.minerId);
         break;
+      case 'convicted': // a line of the ledger
       case 'refuse': // the caller's to tell
         break;
     }
@@ -449,6 +488,8 @@ export class Run {
   }
 
   private async draw({ stage, version, over }: Of<'draw'>): Promise<void> {
+    const { merge } = this.coordinator.stage(stage);
+    if (merge.version === version) await this.auditor?.draw(stage, version, merge.contributions);
     await this.submit({ type: 'seed', stage, version, ...(await this.reductions.seeds(over)) });
   }
 

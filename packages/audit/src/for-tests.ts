@@ -1,27 +1,21 @@
 /** For tests only: a tiny run on text that can be learned, and who computes it. */
 import { createKernels } from '@starling/kernels';
 import { nodeWasmPath } from '@starling/kernels/node';
-import { cutStages, presetOf, splitMix32, type TokenBatch } from '@starling/model';
+import { cutStages, presetOf } from '@starling/model';
 import type { AuditedRun } from './evidence.ts';
 import type { Limits } from './limits.ts';
 import { Replayer } from './replay.ts';
-import { type Compute, Rehearsal } from './zoo/index.ts';
+import { type Compute, Rehearsal, ruledText } from './zoo/index.ts';
 
 const { shape, sequences, optimizer } = presetOf('pico');
 
-export const RUN: AuditedRun = { model: shape, stages: cutStages(shape, 3), sequences, boundary: 'f32' };
+export const RUN: AuditedRun = { model: shape, stages: cutStages(shape, 3), sequences, boundary: 'f32', gradient: 'f32' };
 
 /** Far above float32 rounding, far below any lie: for tests of the machinery, not of the thresholds. */
 const one = { cosineDistance: 1e-7, relativeL2: 1e-4 };
 export const LIMITS: Limits = { activations: one, inputGradient: one, loss: one, gradient: one };
 
-/** Bytes that follow each other by a rule. */
-function text(cursor: number): TokenBatch {
-  const next = splitMix32(cursor);
-  const size = sequences * shape.context;
-  const bytes = Array.from({ length: size + 1 }, (_, i) => (i % 3 === 0 ? next() % 64 : (i * 7) % 64));
-  return { tokens: Int32Array.from(bytes.slice(0, size)), targets: Int32Array.from(bytes.slice(1)) };
-}
+const text = (cursor: number) => ruledText(sequences * shape.context, cursor);
 
 /** Computes on tfjs's wasm or cpu backend, as one process: the last one made is the one in use. */
 export async function replayerOn(backend: 'wasm' | 'cpu', run: AuditedRun = RUN): Promise<Replayer> {

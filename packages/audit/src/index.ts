@@ -4,6 +4,7 @@ export { type Commit, challengeSeed, chanceOf, commitHash, drawAudits, secretHas
 export { distanceOf, lossDistance } from './compare.ts';
 export type { AnsweredLease, AuditedRun, Evidence, GivenLease, StageWork } from './evidence.ts';
 export { compareAll, type Judgement, judge } from './judge.ts';
-export type { Limits, Measured, Thresholds } from './limits.ts';
+export { GRADIENT_CODECS, isComparable, type Limits, limitsFor, type Measured, type Thresholds } from './limits.ts';
 export { AUDITS, auditRate, type Standing } from './rates.ts';
 export { type Outcome, type Replayed, Replayer } from './replay.ts';
+export { THRESHOLDS } from './thresholds.ts';

@@ -12,6 +12,7 @@ import {
   sha256Hex,
   type TensorData,
 } from '@starling/protocol';
+import { CODECS } from '@starling/reduce';
 import { distanceOf, lossDistance } from './compare.ts';
 import type { AnsweredLease, AuditedRun, Evidence } from './evidence.ts';
 import type { Limits } from './limits.ts';
@@ -43,9 +44,13 @@ export function compareAll(
   const found = evidence.leases.flatMap((lease, i) => compareLease(crossing, lease, replayed.outcomes[i]!));
   if (evidence.gradient === null) return found;
   // Nothing counted, and yet there is a gradient: it is compared with zero.
-  const sum: Vector = replayed.gradient ?? new Float32Array(evidence.gradient.length);
+  const sum: Vector = written(run.gradient, replayed.gradient ?? new Float32Array(evidence.gradient.length));
   return [...found, { quantity: 'gradient', microbatch: null, distance: distanceOf(evidence.gradient, sum) }];
 }
+
+/** As it is written when it is handed in, so that what the writing rounds away is rounded away in both. */
+const written = (codec: AuditedRun['gradient'], vector: Vector): Vector =>
+  CODECS[codec].decode(CODECS[codec].encode(vector), vector.length);
 
 function compareLease(crossing: Crossing, { kind, microbatch, output, said }: AnsweredLease, replay: Outcome) {
   const found: { quantity: AuditQuantity; microbatch: number; distance: Distance }[] = [];

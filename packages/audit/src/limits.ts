@@ -6,9 +6,14 @@ import type { AuditQuantity, Distance, RunConfig } from '@starling/protocol';
 
 export type Limits = Record<AuditQuantity, Distance>;
 
+/** How a gradient may be written and still be compared: what is held back by the others no validator knows. */
+export const GRADIENT_CODECS = ['f32', 'bf16', 'int8'] as const;
+export type AuditedGradient = (typeof GRADIENT_CODECS)[number];
+
 /** One row of what was measured: honest distances of one quantity between two backends. */
 export interface Measured extends Distance {
-  boundary: RunConfig['boundary'];
+  /** Of the run; or `gradient CODEC`: of a gradient sum as that writes it. */
+  boundary: RunConfig['boundary'] | `gradient ${AuditedGradient}`;
   quantity: AuditQuantity;
   /** Claimed by the first, computed again by the second. */
   pair: string;
@@ -25,7 +30,17 @@ export interface Thresholds {
   percentile: number;
   margin: number;
   limits: Record<RunConfig['boundary'], Limits>;
+  /** Of gradient sums, by how they are handed in. */
+  gradients: Record<AuditedGradient, Distance>;
   pairs: Measured[];
   /** Of single kernels, on random numbers of a stage's sizes: relative L2. */
   kernels: { kernel: string; pair: string; comparisons: number; relativeL2: number }[];
 }
+
+/** For a run whose tensors and gradients are written so. A gradient that cannot be compared has no limit, and is not compared. */
+export function limitsFor({ limits, gradients }: Thresholds, { boundary, gradient }: Pick<RunConfig, 'boundary' | 'gradient'>): Limits {
+  return { ...limits[boundary], gradient: isComparable(gradient) ? gradients[gradient] : limits[boundary].gradient };
+}
+
+export const isComparable = (gradient: RunConfig['gradient']): gradient is AuditedGradient =>
+  GRADIENT_CODECS.some((codec) => codec === gradient);

@@ -6,6 +6,7 @@ import { audit } from './audit.ts';
 import type { AuditedRun } from './evidence.ts';
 import type { ReplayAnswer, ReplayBackend, ReplayRequest } from './node.ts';
 import { Replayer } from './replay.ts';
+import { kernelOutputs } from './single-kernels.ts';
 
 async function kernelsOf(name: ReplayBackend): Promise<Kernels> {
   const [backend, tfjs] = name.split('-') as ['wasm' | 'cpu' | 'webgpu', 'tfjs'?];
@@ -31,8 +32,12 @@ async function replayerOf(run: AuditedRun): Promise<Replayer> {
 }
 
 async function answer(request: ReplayRequest): Promise<ReplayAnswer> {
-  const { id, run } = request;
+  const { id } = request;
   try {
+    if (request.type === 'adapter') return { id, adapter: (await kernels).adapter };
+    if (request.type === 'kernels')
+      return { id, outputs: await kernelOutputs(await kernels, request.shape, request.sequences, request.seed) };
+    const { run } = request;
     const replayer = await replayerOf(run);
     if (request.type === 'replay') return { id, replayed: await replayer.replay(request.work) };
     return { id, verdict: await audit(replayer, run, request.evidence, request.limits) };

@@ -1,6 +1,6 @@
 /** Audits in a worker thread of Node, where they hold nothing else up. */
 import { Worker } from 'node:worker_threads';
-import { type AuditVerdict, SwarmError, type WireError } from '@starling/protocol';
+import { type AuditVerdict, type ModelShape, SwarmError, type WireError } from '@starling/protocol';
 import type { AuditedRun, Evidence, StageWork } from './evidence.ts';
 import type { Limits } from './limits.ts';
 import type { Replayed } from './replay.ts';
@@ -9,11 +9,20 @@ import type { Replayed } from './replay.ts';
 export const REPLAY_BACKENDS = ['wasm', 'wasm-tfjs', 'cpu', 'webgpu', 'webgpu-tfjs'] as const;
 export type ReplayBackend = (typeof REPLAY_BACKENDS)[number];
 
-export type ReplayRequest = { id: number; run: AuditedRun } & (
-  | { type: 'audit'; evidence: Evidence; limits: Limits }
-  | { type: 'replay'; work: StageWork }
+export type ReplayRequest = { id: number } & (
+  | { type: 'audit'; run: AuditedRun; evidence: Evidence; limits: Limits }
+  | { type: 'replay'; run: AuditedRun; work: StageWork }
+  | { type: 'kernels'; shape: ModelShape; sequences: number; seed: number }
+  | { type: 'adapter' }
 );
-export type ReplayAnswer = { id: number; verdict: AuditVerdict } | { id: number; replayed: Replayed } | { id: number; error: WireError };
+export type ReplayAnswer =
+  | { id: number; verdict: AuditVerdict }
+  | { id: number; replayed: Replayed }
+  | { id: number; outputs: KernelOutputs }
+  | { id: number; adapter: string }
+  | { id: number; error: WireError };
+
+export type KernelOutputs = Record<string, Float32Array<ArrayBuffer>>;
 
 interface Pending {
   resolve(answer: ReplayAnswer): void;
@@ -48,6 +57,16 @@ export class ReplayThread {
   /** The bare numbers. Throws as `audit`, and what `Replayer.replay` throws. */
   async replay(run: AuditedRun, work: StageWork): Promise<Replayed> {
     return ((await this.ask({ type: 'replay', run, work })) as { replayed: Replayed }).replayed;
+  }
+
+  /** Of `kernelOutputs`. */
+  async kernels(shape: ModelShape, sequences: number, seed: number): Promise<KernelOutputs> {
+    return ((await this.ask({ type: 'kernels', shape, sequences, seed })) as { outputs: KernelOutputs }).outputs;
+  }
+
+  /** The device in words. Throws `BACKEND_FAILED` or `WEBGPU_UNAVAILABLE` where there is none. */
+  async adapter(): Promise<string> {
+    return ((await this.ask({ type: 'adapter' })) as { adapter: string }).adapter;
   }
 
   async close(): Promise<void> {

@@ -88,6 +88,9 @@ export const LIMITS = {
   /** First ban; doubles with every further one (Petals uses the same base). Ignored when everybody else is banned too. */
   banBase: 15_000,
   banMaximum: 15 * 60_000,
+  /** First ban of a miner whose work an audit found false; doubles with every further one. It is never by chance. */
+  auditBan: 60 * 60_000,
+  auditBanMaximum: 7 * 24 * 60 * 60_000,
   /** A miner may ask for a rest of so long at most; it can ask again. */
   longestRest: 60_000,
   /** Whoever gives a lease back rests for so long at least, or it would be given the same again and again. */

@@ -78,6 +78,10 @@ export interface Credit {
   bannedUntil: number;
   /** What the last ban was for. */
   banned: Reason | null;
+  /** Steps whose merges hold its gradients, since it came or was last found false. */
+  cleanSteps: number;
+  /** Audits that found its work false. */
+  failedAudits: number;
   /** So often it did not get done with fetching or applying in time. */
   stalls: number;
 }
@@ -91,6 +95,8 @@ export const noCredit = (facts: MinerFacts): Credit => ({
   bans: 0,
   bannedUntil: 0,
   banned: null,
+  cleanSteps: 0,
+  failedAudits: 0,
   stalls: 0,
 });
 

@@ -186,11 +186,23 @@ function reduces({ merge: { butterfly } }: StageRecord, minerId: string): boolea
   return member !== undefined && !member.absent && !member.gone && !member.excluded;
 }
 
+/** Its gradient was found false: it is left out, if the merge is not done. */
+export function excludeFromMerge(state: State, stage: StageRecord, version: number, minerId: string, message: string): void {
+  const { butterfly } = stage.merge;
+  if (stage.merge.version !== version || (butterfly?.phase !== 'uploading' && butterfly?.phase !== 'reducing')) return;
+  for (const { id, excluded } of butterfly.view.members) {
+    // Its second one, too.
+    const isOwn = id === minerId || id.startsWith(`${minerId}#`);
+    if (isOwn && !excluded && stage.merge.butterfly === butterfly) give(state, stage, { type: 'exclude', memberId: id, message });
+  }
+}
+
 /** Its result is not what the uploads give. Its gradient is left out by the butterfly; its second one, if there is one, here. */
 function punish(state: State, stage: StageRecord, { memberId, shard }: Extract<ButterflyEffect, { type: 'liar' }>): void {
   const message = `Miner ${memberId} reduced shard ${shard} of stage ${stage.index} in step ${stage.merge.version} to something else than it is.`;
   state.inform('REDUCTION_FALSE', message, 'warning');
   state.lapse(memberId, 'REDUCTION_FALSE', message);
+  excludeFromMerge(state, stage, stage.merge.version, memberId, message);
   const miner = state.miners.get(memberId);
   if (!miner) return;
   // There is no honest way to a false result: arithmetic is the same everywhere.
@@ -252,6 +264,12 @@ export function endReduction(state: State, stage: StageRecord): void {
   if (!stage.merge.butterfly) return;
   const matrix = new AgreementMatrix(stage.agreement);
   matrix.add(stage.merge.butterfly.agreement);
+  if (stage.merge.summed) {
+    for (const minerId of new Set(contributionsIn(stage).map((contribution) => contribution.minerId))) {
+      const credit = state.credits.get(minerId);
+      if (credit) credit.cleanSteps += 1;
+    }
+  }
   // Pairs that always agreed are of no interest when one of them is gone; those that did not are evidence.
   stage.agreement = matrix.export().filter(({ pair, disagreed }) => disagreed > 0 || pair.every((id) => state.miners.has(id)));
   stage.merge.butterfly = null;

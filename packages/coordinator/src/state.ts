@@ -5,7 +5,7 @@
 import { type ErrorCode, type LeaseKind, type Reason, SwarmError, type Work } from '@starling/protocol';
 import { Crew, type Place } from './crew.ts';
 import { type Cell, type Flow, type Slot, type Task, taskOf } from './flow.ts';
-import { type Credit, countLate, type MinerRecord, newMiner, noCredit } from './miner.ts';
+import { ban, type Credit, countLate, type MinerRecord, newMiner, noCredit } from './miner.ts';
 import { enterStagePhase, mergedBefore, newStage, type StageRecord, unitsOf } from './stage.ts';
 import type { Step } from './step.ts';
 import type { CoordinatorConfig, Effect, MinerFacts, Outcome } from './types.ts';
@@ -192,6 +192,17 @@ export class State {
     if (length > 0) this.counters.bans += 1;
     this.refresh(miner);
     return length;
+  }
+
+  /** At least so long, whether it is here or not. */
+  banFor(credit: Credit, miner: MinerRecord | null, ms: number, why: Reason): void {
+    credit.bans += 1;
+    credit.bannedUntil = Math.max(credit.bannedUntil, this.now + ms);
+    credit.banned = why;
+    this.counters.bans += 1;
+    if (!miner) return;
+    ban(miner, credit);
+    this.refresh(miner);
   }
 
   /** There are tasks again; a stage that is complete stays so. */

@@ -1,5 +1,5 @@
 /** What the world tells the coordinator, and what it asks of the world. Plain data, so that a log can hold it. */
-import type { Backend, ErrorCode, LeaseKind, Reason, Work } from '@starling/protocol';
+import type { AuditVerdict, Backend, ErrorCode, LeaseKind, Reason, Work } from '@starling/protocol';
 import type { CodecName, ReductionTask } from '@starling/reduce';
 
 export interface CoordinatorConfig {
@@ -113,6 +113,8 @@ export type Input =
   /** The world finished an `apply`. */
   | ({ type: 'merged'; stage: number } & Merge)
   | { type: 'applied'; minerId: string; stage: number; version: number; parameterHash: string }
+  /** A validator computed again what this miner did in a step. */
+  | { type: 'audited'; minerId: string; stage: number; version: number; verdict: AuditVerdict }
   /** The operator wants other goals for the same run. */
   | { type: 'configure'; goals: Goals }
   /** The process that carries out effects is a new one: no socket of before is open, and no effect of before is under way. */
@@ -177,6 +179,8 @@ export type Effect =
   | { type: 'distribute'; minerId: string; stage: number; merge: Merge }
   /** Times are Unix ms; `until` is null where nobody knows the end. */
   | { type: 'wait'; minerId: string; reason: Reason; since: number; until: number | null }
+  /** An audit found its work of this step false: what is held of its pay is lost. */
+  | { type: 'convicted'; minerId: string; stage: number; version: number }
   /** It was taken off the run although its socket is open: closing that makes it say hello again. */
   | { type: 'dismiss'; minerId: string }
   /** The input changed nothing, for this reason. `work` is null when no lease of this miner is known that it was for. */

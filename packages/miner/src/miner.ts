@@ -22,6 +22,7 @@ import {
 import { ErrorFeedback } from '@starling/reduce';
 import { BlobClient } from './blob-client.ts';
 import { Connection } from './connection.ts';
+import type { HeldStage } from './held-stage.ts';
 import type { MinerState } from './state.ts';
 import { Status } from './status.ts';
 import { Term } from './term.ts';
@@ -38,6 +39,8 @@ export interface MinerPorts {
   createKernels(backend: 'webgpu' | 'wasm'): Promise<Kernels>;
   /** Remembers the session over reloads. */
   storage: { get(key: string): Promise<string | null>; set(key: string, value: string): Promise<void> };
+  /** For tests: makes another stage of the one that was loaded. */
+  stage?(held: HeldStage, run: RunConfig): HeldStage;
   /** The key that signs receipts, asked for once. Absent, or null: there is none, and the work earns nothing on a chain. */
   device?(): Promise<DeviceSigner | null>;
 }
@@ -292,6 +295,7 @@ export class Miner {
       run: this.run!,
       device: this.device,
       server: this.server,
+      stage: (held) => this.ports.stage?.(held, this.run!) ?? held,
       feedbackOf: (stage, length) => this.feedbackOf(stage, length),
       onReceipt: () => {
         this.rebuilds = 0;

@@ -5,6 +5,7 @@ import { dawnGpu, nodeWasmPath } from '@starling/kernels/node';
 import { SwarmError } from '@starling/protocol';
 import { Miner, type MinerPorts } from './miner.ts';
 import type { NodeMinerOptions } from './node.ts';
+import { tampered } from './tampered.ts';
 
 /** Sessions end with the host, unless something else remembers them. */
 function inMemory(): MinerPorts['storage'] {
@@ -13,7 +14,7 @@ function inMemory(): MinerPorts['storage'] {
 }
 
 /** Without `storage`, its session and its device key end with the host. What outlasts the host has no key, which would not. */
-export function nodeMiner({ url, name, backend }: NodeMinerOptions, storage?: MinerPorts['storage']): Miner {
+export function nodeMiner({ url, name, backend, tampering }: NodeMinerOptions, storage?: MinerPorts['storage']): Miner {
   return new Miner(
     { url, name, backend },
     {
@@ -23,6 +24,7 @@ export function nodeMiner({ url, name, backend }: NodeMinerOptions, storage?: Mi
         if (!gpu) throw new SwarmError('WEBGPU_UNAVAILABLE', 'Dawn found no Vulkan driver.');
         return createKernels({ backend: 'webgpu', gpu });
       },
+      ...(tampering && { stage: (held, run) => tampered(held, run, tampering) }),
       storage: storage ?? inMemory(),
       device: async () => (storage ? null : (await DeviceKey.generate()).signer),
     },

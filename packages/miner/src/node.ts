@@ -1,11 +1,14 @@
 /** A miner in a worker thread of Node: the same runtime as in a tab. For tests and benchmarks. */
 import { Worker } from 'node:worker_threads';
 import type { MinerState } from './state.ts';
+import type { Tampering } from './tampered.ts';
 
 export interface NodeMinerOptions {
   url: string;
   name: string;
   backend: 'webgpu' | 'wasm';
+  /** What is false about it; absent: nothing. */
+  tampering?: Tampering;
 }
 
 /** What the worker says; it is told only `stop`. */

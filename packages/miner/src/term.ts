@@ -40,6 +40,8 @@ export interface TermParts {
   device: DeviceSigner | null;
   /** The server's name for itself, which the signatures are for. */
   server: string;
+  /** The stage to work with. */
+  stage(held: HeldStage): HeldStage;
   /** What this miner could not say of its gradients of a stage yet; null where nothing is held back. Outlasts a term. */
   feedbackOf(stage: number, length: number): ErrorFeedback | null;
   /** A receipt was answered: the device works. */
@@ -122,7 +124,8 @@ export class Term {
     ]);
     if (this.ended) return;
     status.act('warming-up', 'Compiling the kernels of this stage.');
-    const held = await HeldStage.load(kernels, run, spec, version, { parameters, firstMoment, secondMoment }, inner);
+    const loaded = await HeldStage.load(kernels, run, spec, version, { parameters, firstMoment, secondMoment }, inner);
+    const held = this.parts.stage(loaded);
     if (this.ended) {
       held.dispose();
       return;

@@ -50,3 +50,15 @@ export const AuditVerdict = v.object({
   computeMs: v.pipe(v.number(), v.minValue(0)),
 });
 export type AuditVerdict = v.InferOutput<typeof AuditVerdict>;
+
+/** One audit, as the public feed shows it. */
+export interface AuditEntry {
+  /** Ascends in time. */
+  id: number;
+  /** Unix ms. */
+  time: number;
+  minerId: string;
+  stage: number;
+  version: number;
+  verdict: AuditVerdict;
+}

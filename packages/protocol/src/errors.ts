@@ -51,6 +51,8 @@ export const ERROR_HINTS = {
     'The gradient was not here in time and is left out of this merge. Keep the tab in the foreground and the computer awake so that it comes sooner.',
   GRADIENT_FALSE:
     'An audit found that this gradient is not what its microbatches give. Reload the page; if it happens again, choose the wasm backend.',
+  AUDIT_FAILED:
+    'What was held of this miner’s pay is lost, and it gets no leases for a while. If its work was honest, its GPU computes wrongly: choose the wasm backend.',
   REDUCTION_FALSE:
     'The reported sum is not what the uploads give. Reload the page; the arithmetic is the same in every browser, so a changed client is the likely cause.',
   MERGE_EMPTY: 'No gradient came through. The microbatches of this step are computed again.',

@@ -37,6 +37,11 @@ export class ShardedGradient {
     return inspectShard(this.codec, bytes, this.shards[shard]!.length, members);
   }
 
+  /** A contribution's shards as the vector `[length]` they were made from, as far as its codec says it. Throws as `inspect`. */
+  decode(parts: readonly Uint8Array[]): Vector {
+    return this.join(this.codec, parts);
+  }
+
   /** What the uploads of a shard give, encoded. Throws as `reduceShard`. */
   reduce(shard: number, contributions: readonly { bytes: Uint8Array; scale: number }[]): Bytes {
     return reduceShard({ codec: this.codec, merged: this.merged }, this.shards[shard]!.length, contributions);
@@ -49,10 +54,14 @@ export class ShardedGradient {
 
   /** The merged gradient `[length]` of its shards' bytes. Throws as `inspectResult`. */
   assemble(parts: readonly Uint8Array[]): Vector {
+    return this.join(this.merged, parts);
+  }
+
+  private join(codec: GradientCodec, parts: readonly Uint8Array[]): Vector {
     if (parts.length !== this.shards.length)
-      throw new SwarmError('SHARD_MALFORMED', `A merged gradient of ${this.shards.length} shards came in ${parts.length}.`);
+      throw new SwarmError('SHARD_MALFORMED', `A gradient of ${this.shards.length} shards came in ${parts.length}.`);
     const vector = new Float32Array(this.length);
-    for (const [index, { offset, length }] of this.shards.entries()) vector.set(this.merged.decode(parts[index]!, length), offset);
+    for (const [index, { offset, length }] of this.shards.entries()) vector.set(codec.decode(parts[index]!, length), offset);
     return vector;
   }
 }

@@ -1,0 +1,157 @@
+/**
+ * How far honest results of two backends are apart. A run is rehearsed on one backend; what each stage was given is computed on
+ * every backend, and each one's claims are audited by every other: exactly the comparisons of an audit, by the same code.
+ */
+import { cutStages, presetOf } from '@starling/model';
+import { AUDIT_QUANTITIES, type Distance } from '@starling/protocol';
+import { CODECS } from '@starling/reduce';
+import { distanceOf } from './compare.ts';
+import type { AuditedRun } from './evidence.ts';
+import { compareAll } from './judge.ts';
+import { type AuditedGradient, GRADIENT_CODECS, type Limits, type Measured, type Thresholds } from './limits.ts';
+import type { ReplayThread } from './node.ts';
+import { evidenceOf, Rehearsal, ruledText } from './zoo/index.ts';
+
+export interface CalibrationOptions {
+  /** What is rehearsed: preset, boundary, stages, and for how many steps. */
+  runs: readonly {
+    preset: string;
+    boundary: AuditedRun['boundary'];
+    stages: number;
+    steps: number;
+    sequences: number;
+    microbatches: number;
+  }[];
+  /** Rounds of random inputs for single kernels. */
+  kernelRounds: number;
+  onProgress(line: string): void;
+}
+
+/** What one comparison was about. */
+type Subject = Pick<Measured, 'boundary' | 'quantity' | 'pair'>;
+
+class Tally {
+  private readonly distances = new Map<string, { subject: Subject; cosine: number[]; l2: number[] }>();
+
+  add(subject: Subject, { cosineDistance, relativeL2 }: Distance): void {
+    const key = JSON.stringify(subject);
+    const known = this.distances.get(key) ?? { subject, cosine: [], l2: [] };
+    this.distances.set(key, known);
+    known.cosine.push(cosineDistance);
+    known.l2.push(relativeL2);
+  }
+
+  rows(percentile: number): Measured[] {
+    return [...this.distances.values()].map(({ subject, cosine, l2 }) => ({
+      ...subject,
+      comparisons: l2.length,
+      cosineDistance: quantile(cosine, percentile),
+      relativeL2: quantile(l2, percentile),
+    }));
+  }
+}
+
+/** The smallest value that at least this share of all is at or under. */
+function quantile(values: readonly number[], percentile: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.ceil((percentile / 100) * sorted.length) - 1)]!;
+}
+
+const PERCENTILE = 99.99;
+const MARGIN = 4;
+
+/** Measures on all `threads`, and derives the limits. The first thread is the one that rehearses. */
+export async function calibrate(
+  threads: readonly ReplayThread[],
+  options: CalibrationOptions,
+): Promise<Omit<Thresholds, 'environment' | 'measured'>> {
+  const tally = new Tally();
+  for (const run of options.runs) await measureRun(threads, run, tally, options.onProgress);
+  const pairs = tally.rows(PERCENTILE);
+  const kernels = await measureKernels(threads, options);
+  return {
+    procedure: `Runs are trained on ruled text (${options.runs.map(({ preset, boundary, steps }) => `${preset} ${boundary} × ${steps}`).join(', ')} steps). In every step, what each stage was given is computed on every backend, and each one's results are held against every other's as an audit would.`,
+    percentile: PERCENTILE,
+    margin: MARGIN,
+    limits: limitsOf(pairs),
+    gradients: gradientLimitsOf(pairs),
+    pairs,
+    kernels,
+  };
+}
+
+const most = (rows: readonly Distance[]): Distance => ({
+  cosineDistance: MARGIN * Math.max(...rows.map(({ cosineDistance }) => cosineDistance)),
+  relativeL2: MARGIN * Math.max(...rows.map(({ relativeL2 }) => relativeL2)),
+});
+
+function limitsOf(pairs: readonly Measured[]): Thresholds['limits'] {
+  const boundaries = [...new Set(pairs.map(({ boundary }) => boundary))].filter((name) => !name.startsWith('gradient '));
+  return Object.fromEntries(
+    boundaries.map((boundary) => [
+      boundary,
+      Object.fromEntries(
+        AUDIT_QUANTITIES.map((quantity) => [quantity, most(pairs.filter((row) => row.boundary === boundary && row.quantity === quantity))]),
+      ) as Limits,
+    ]),
+  ) as Thresholds['limits'];
+}
+
+const gradientLimitsOf = (pairs: readonly Measured[]) =>
+  Object.fromEntries(
+    GRADIENT_CODECS.map((codec) => [codec, most(pairs.filter(({ boundary }) => boundary === `gradient ${codec}`))]),
+  ) as Record<AuditedGradient, Distance>;
+
+async function measureRun(
+  threads: readonly ReplayThread[],
+  { preset, boundary, stages, steps, sequences, microbatches }: CalibrationOptions['runs'][number],
+  tally: Tally,
+  onProgress: (line: string) => void,
+): Promise<void> {
+  const { shape, optimizer } = presetOf(preset);
+  const run: AuditedRun = { model: shape, stages: cutStages(shape, stages), sequences, boundary, gradient: 'f32' };
+  const text = (cursor: number) => ruledText(sequences * shape.context, cursor);
+  const rehearsal = new Rehearsal({ run, seed: 3, optimizer, microbatchesPerStep: microbatches, text }, (of, work) =>
+    threads[0]!.replay(of, work),
+  );
+  for (let step = 0; step < steps; step++) {
+    for (const work of await rehearsal.step()) {
+      const replays = await Promise.all(threads.map((thread) => thread.replay(run, work)));
+      for (const [i, claimed] of replays.entries()) {
+        const evidence = await evidenceOf(work, claimed);
+        for (const [j, replayed] of replays.entries()) {
+          const pair = `${threads[i]!.backend} → ${threads[j]!.backend}`;
+          for (const { quantity, distance } of compareAll(run, evidence, replayed)) tally.add({ boundary, quantity, pair }, distance);
+          for (const codec of GRADIENT_CODECS) {
+            const written = [claimed, replayed].map(({ gradient }) =>
+              CODECS[codec].decode(CODECS[codec].encode(gradient!), gradient!.length),
+            );
+            tally.add({ boundary: `gradient ${codec}`, quantity: 'gradient', pair }, distanceOf(written[0]!, written[1]!));
+          }
+        }
+      }
+    }
+    onProgress(`${preset} ${boundary}: step ${step + 1} of ${steps}, loss ${rehearsal.loss.toFixed(3)}`);
+  }
+}
+
+async function measureKernels(threads: readonly ReplayThread[], { kernelRounds }: CalibrationOptions): Promise<Thresholds['kernels']> {
+  const { shape, sequences } = presetOf('nano');
+  const found = new Map<string, { kernel: string; pair: string; comparisons: number; relativeL2: number }>();
+  for (let seed = 1; seed <= kernelRounds; seed++) {
+    const outputs = await Promise.all(threads.map((thread) => thread.kernels(shape, sequences, seed)));
+    for (const [i, claimed] of outputs.entries()) {
+      for (const [j, again] of outputs.entries()) {
+        if (i === j) continue;
+        for (const [kernel, values] of Object.entries(claimed)) {
+          const pair = `${threads[i]!.backend} → ${threads[j]!.backend}`;
+          const known = found.get(`${kernel} ${pair}`) ?? { kernel, pair, comparisons: 0, relativeL2: 0 };
+          known.comparisons += 1;
+          known.relativeL2 = Math.max(known.relativeL2, distanceOf(values, again[kernel]!).relativeL2);
+          found.set(`${kernel} ${pair}`, known);
+        }
+      }
+    }
+  }
+  return [...found.values()];
+}

@@ -1,0 +1,145 @@
+/**
+ * Draws who is audited in a step, when everybody has said all of it; puts the evidence together; hands it to validators; and tells the
+ * coordinator what they found.
+ */
+import {
+  type AuditedRun,
+  auditRate,
+  challengeSeed,
+  commitHash,
+  drawAudits,
+  type Evidence,
+  isComparable,
+  LossAttribution,
+  secretHash,
+} from '@starling/audit';
+import type { Vector } from '@starling/codecs';
+import type { Contributed, Coordinator, Flow, Input } from '@starling/coordinator';
+import { type AuditVerdict, decodeFrame, SwarmError } from '@starling/protocol';
+import type { StoredTensor } from '../activations.ts';
+import { type Scene, Witness, type Witnessed } from './witness.ts';
+
+/** Computes evidence again; several may be asked at once. Throws when it cannot. */
+export type Validate = (run: AuditedRun, evidence: Evidence) => Promise<AuditVerdict>;
+
+export interface AuditorParts {
+  run: AuditedRun;
+  coordinator: Coordinator;
+  validate: Validate;
+  /** The secret of an epoch of so many steps: it is told when the epoch is over. */
+  secretOf(epoch: number): string;
+  /** A contribution's gradient sum, decoded. */
+  gradientOf(stage: number, hashes: readonly string[]): Vector;
+  submit(input: Input): Promise<unknown>;
+  /** Audits could not be made, and why. */
+  tell(code: string, message: string): void;
+}
+
+/** Steps that one secret draws for. */
+export const SECRET_STEPS = 30;
+/** Audits waiting at once, at most: a validator that is too slow must not fill the memory. */
+const MOST_WAITING = 64;
+
+export class Auditor {
+  readonly attribution = new LossAttribution();
+  private readonly parts: AuditorParts;
+  private readonly witness: Witness;
+  private waiting = 0;
+
+  constructor(parts: AuditorParts) {
+    this.parts = parts;
+    this.witness = new Witness(parts.run.stages.length);
+  }
+
+  /** A receipt counted. `flow`: of its microbatch. */
+  saw(stage: number, version: number, receipt: Witnessed, flow: Flow, parameters: Parameters<Witness['add']>[3]): void {
+    this.witness.add(stage, version, receipt, parameters);
+    const { lossSum } = receipt.said;
+    const { run } = this.parts;
+    if (lossSum === null || receipt.kind !== 'backward') return;
+    const path = flow.cells.map((cell) => cell.forward?.minerId ?? receipt.minerId);
+    this.attribution.add({ step: version, path, loss: lossSum / (run.sequences * run.model.context) });
+  }
+
+  /** Hash of the secret that draws in this step, and the secrets of epochs that are over. */
+  async secrets(step: number): Promise<{ epoch: number; secretHash: string; over: { epoch: number; secret: string }[] }> {
+    const epoch = Math.floor(step / SECRET_STEPS);
+    const over = Array.from({ length: Math.min(epoch, 10) }, (_, i) => epoch - 1 - i).map((past) => ({
+      epoch: past,
+      secret: this.parts.secretOf(past),
+    }));
+    return { epoch, secretHash: await secretHash(this.parts.secretOf(epoch)), over };
+  }
+
+  /** All gradients of this step are in: everybody has said all of it. Resolves when it is drawn; audits go on by themselves. */
+  async draw(stage: number, version: number, contributions: readonly Contributed[]): Promise<void> {
+    const scene = this.witness.take(stage, version);
+    if (!scene) return;
+    const byMiner = Map.groupBy(scene.receipts, ({ minerId }) => minerId);
+    const commits = await Promise.all(
+      [...byMiner].map(async ([minerId, receipts]) => {
+        const own = contributions.filter((contribution) => contribution.minerId === minerId);
+        const said = receipts.map(({ leaseId, said }) => ({ leaseId, ...said }));
+        return { minerId, hash: await commitHash(said, own.map(({ hashes }) => hashes.join()).join() || null) };
+      }),
+    );
+    const secret = this.parts.secretOf(Math.floor(version / SECRET_STEPS));
+    const seed = await challengeSeed(secret, stage, version, commits);
+    const scores = new Map(this.attribution.scores().map(({ minerId, zScore }) => [minerId, zScore]));
+    const rateOf = (minerId: string) => {
+      const { cleanSteps = 0, failedAudits = 0 } = this.parts.coordinator.credit(minerId) ?? {};
+      return auditRate({ cleanSteps, failures: failedAudits, zScore: scores.get(minerId) ?? 0 });
+    };
+    for (const minerId of await drawAudits(seed, commits, rateOf)) {
+      if (this.waiting >= MOST_WAITING) {
+        this.parts.tell(
+          'AUDITS_BEHIND',
+          `Validators are ${this.waiting} audits behind: miner ${minerId} is not audited in step ${version}.`,
+        );
+        continue;
+      }
+      const own = contributions.find((contribution) => contribution.minerId === minerId) ?? null;
+      void this.audit(scene, minerId, byMiner.get(minerId)!, own);
+    }
+  }
+
+  private async audit(scene: Scene, minerId: string, receipts: readonly Witnessed[], contribution: Contributed | null): Promise<void> {
+    this.waiting += 1;
+    const { stage, version } = scene;
+    try {
+      const evidence = await this.evidence(scene, receipts, contribution);
+      const verdict = await this.parts.validate(this.parts.run, evidence);
+      await this.parts.submit({ type: 'audited', minerId, stage, version, verdict });
+    } catch (error) {
+      const { code, message } = SwarmError.from(error);
+      this.parts.tell(code, `An audit of miner ${minerId} in step ${version} of stage ${stage} could not be made: ${message}`);
+    } finally {
+      this.waiting -= 1;
+    }
+  }
+
+  private async evidence(scene: Scene, receipts: readonly Witnessed[], contribution: Contributed | null): Promise<Evidence> {
+    const { stage, parameters, parameterHash } = scene;
+    const summed = new Set(contribution?.microbatches);
+    const isIn = ({ kind, microbatch, round }: Witnessed) => kind === 'backward' && round === contribution?.round && summed.has(microbatch);
+    const leases = await Promise.all(
+      receipts.map(async (receipt) => ({
+        leaseId: receipt.leaseId,
+        kind: receipt.kind,
+        microbatch: receipt.microbatch,
+        said: receipt.said,
+        inSum: isIn(receipt),
+        input: await read(receipt.input),
+        tokens: receipt.tokens && (await read(receipt.tokens)),
+        upstream: receipt.upstream && (await read(receipt.upstream)),
+        output: receipt.output && (await read(receipt.output)),
+      })),
+    );
+    // A sum is held against its replay only if all of it was seen, and if nothing of it is held back.
+    const whole = contribution !== null && leases.filter(({ inSum }) => inSum).length === summed.size;
+    const gradient = whole && isComparable(this.parts.run.gradient) ? this.parts.gradientOf(stage, contribution.hashes) : null;
+    return { stage, parameters, parameterHash, leases, gradient };
+  }
+}
+
+const read = async ({ frame }: StoredTensor) => (await decodeFrame(frame)).data;
