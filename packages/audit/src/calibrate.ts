@@ -68,12 +68,12 @@ if (values.help) {
   };
   const result = {
     measured: new Date().toISOString().slice(0, 10),
-    environment: { node: process.version, cpu: cpus()[0]!.model, ...adapters },
+    environment: { node: process.version, processor: cpus()[0]!.model, ...adapters },
     ...(await calibrate(threads, options)),
   };
   await Promise.all(threads.map((thread) => thread.close()));
   const file = values.json ?? (values.quick ? null : join(import.meta.dirname, 'thresholds.json'));
-  if (file) writeFileSync(file, `${JSON.stringify(result, null, 1)}\n`);
+  if (file) writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);
   console.log(JSON.stringify({ limits: result.limits, gradients: result.gradients }, null, 1));
   console.log(`${result.pairs.reduce((n, { comparisons }) => n + comparisons, 0)} comparisons${file ? `; written to ${file}` : ''}.`);
 }
