@@ -80,8 +80,16 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
   http.get('/v1/run', async () => run.view.snapshot(Date.now()));
   http.get('/v1/run/points', async () => run.view.points);
   http.get('/v1/run/events', async () => run.view.events);
+  const assertRun = ({ id }: { id: string }) => {
+    if (id !== run.view.config.runId) throw new SwarmError('NOT_FOUND', `This server's run is ${run.view.config.runId}.`);
+  };
+  http.get<{ Params: { id: string }; Querystring: { after?: string } }>('/v1/runs/:id/ledger', async ({ params, query }) => {
+    assertRun(params);
+    const after = query.after === undefined || query.after === '0' ? 0 : wholeNumber('after', query.after);
+    return { rounds: await run.ledger(after, LONGEST_PAGE) };
+  });
   http.get<{ Params: { id: string } }>('/v1/runs/:id/agreement', async ({ params }) => {
-    if (params.id !== run.view.config.runId) throw new SwarmError('NOT_FOUND', `This server's run is ${run.view.config.runId}.`);
+    assertRun(params);
     return { stages: run.agreement() };
   });
   http.get<{ Params: { id: string } }>('/v1/miners/:id', async ({ params }) => {

@@ -131,6 +131,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     validate: options.audits ? (run, evidence) => validator.validate(run, evidence) : null,
     auditSecret: (epoch) => Buffer.from(identity.seed(`audits ${epoch}`)).toString('hex'),
     roundSteps: options.roundSteps,
+    heldSteps: options.heldSteps,
     models,
     log,
   }).catch(async (error: unknown) => {

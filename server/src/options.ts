@@ -57,6 +57,8 @@ export interface ServerOptions {
   checkpointEvery: number;
   /** Steps in a round of the ledger, after which weights are set. */
   roundSteps: number;
+  /** Steps for which work is held before it counts: what an audit finds meanwhile is lost. */
+  heldSteps: number;
   /** `wss://…` of a node of subtensor; absent: a chain of the server's own. */
   chain?: string;
   netuid: number;
@@ -100,6 +102,7 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   validateEvery: 10,
   checkpointEvery: 10,
   roundSteps: 5,
+  heldSteps: 30,
   netuid: 9,
   blockMs: 12_000,
   tempo: 20,
@@ -139,6 +142,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
   --checkpoint-every N     steps between checkpoints (${DEFAULT_OPTIONS.checkpointEvery})
   --round-steps N          steps in a round; at its end weights are set (${DEFAULT_OPTIONS.roundSteps})
+  --held-steps N           steps for which work is held before it counts, so that audits can find it false (${DEFAULT_OPTIONS.heldSteps})
   --chain URL              wss:// address of a node of subtensor (a chain of the server's own, in --data)
   --netuid N               subnet (${DEFAULT_OPTIONS.netuid})
   --genesis HASH           refuse a node of any other chain
@@ -174,6 +178,7 @@ const NUMBERS = {
   'validate-every': { key: 'validateEvery', min: 1 },
   'checkpoint-every': { key: 'checkpointEvery', min: 1 },
   'round-steps': { key: 'roundSteps', min: 1 },
+  'held-steps': { key: 'heldSteps', min: 0, max: 100_000 },
   netuid: { key: 'netuid', min: 1, max: 65_535 },
   'block-ms': { key: 'blockMs', min: 20, max: 3_600_000 },
   tempo: { key: 'tempo', min: 1, max: 50_400 },

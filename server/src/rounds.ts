@@ -3,13 +3,15 @@
  * in the same group of the log. Everything that is paid follows from these lines.
  */
 import type { Effect } from '@starling/coordinator';
-import type { MinerWork, RoundWork, Work } from '@starling/protocol';
+import type { AuditEntry, MinerWork, RoundWork, Work } from '@starling/protocol';
 import type { Row, Store } from '@starling/store';
 import { newest, type Receipt } from './records.ts';
 
 export interface RoundParts {
   /** Steps in a round. */
   steps: number;
+  /** Rounds for which work is held. */
+  hold: number;
   /** FLOPs of a lease. */
   flopsOf(work: Work): number;
   /** Who a miner says it is; null: of one that nobody remembers. */
@@ -20,6 +22,8 @@ export interface RoundParts {
 export interface OpenRound {
   round: number;
   flops: Map<string, number>;
+  /** Miners that an audit found false. */
+  convicted: Set<string>;
 }
 
 /** Receipts read at a time. */
@@ -39,14 +43,15 @@ export class Rounds {
   /** To be told every effect once, in the order of the log. Gives the round that an effect closes. */
   take(effect: Effect, at: number): RoundWork | null {
     if (effect.type === 'settled') add(this.open.flops, effect.minerId, this.parts.flopsOf(effect.work));
+    if (effect.type === 'convicted') this.open.convicted.add(effect.minerId);
     if (effect.type !== 'closed' || (effect.step + 1) % this.steps !== 0) return null;
-    const { round, flops } = this.open;
-    this.open = { round: round + 1, flops: new Map() };
+    const { round, flops, convicted } = this.open;
+    this.open = { round: round + 1, flops: new Map(), convicted: new Set() };
     const miners = [...flops].map(([minerId, done]): MinerWork => {
       const facts = this.parts.factsOf(minerId);
       return { minerId, name: facts?.name ?? minerId, device: facts?.device ?? null, flops: done };
     });
-    return { round, step: effect.step + 1, time: at, miners };
+    return { round, step: effect.step + 1, time: at, miners, hold: this.parts.hold, convicted: [...convicted] };
   }
 }
 
@@ -55,18 +60,38 @@ export const roundRow = (round: RoundWork): Row => ({ kind: 'round', owner: '', 
 /** All lines of the ledger, the oldest first. */
 export const ledgerOf = (store: Pick<Store, 'rows'>): Promise<RoundWork[]> => newest<RoundWork>(store, 'round', Number.MAX_SAFE_INTEGER);
 
+/** Lines of the ledger after this round, the oldest first. */
+export async function ledgerAfter(store: Pick<Store, 'rows'>, round: number, limit: number): Promise<RoundWork[]> {
+  const lines = await ledgerOf(store);
+  return lines.filter((line) => line.round > round).slice(0, limit);
+}
+
 /** The round that was under way when the newest line of the log was written: the receipts since the newest round. */
 export async function openRound(store: Pick<Store, 'rows'>, flopsOf: RoundParts['flopsOf']): Promise<OpenRound> {
   const [last] = await store.rows('round', { limit: 1 });
   const flops = new Map<string, number>();
+  const convicted = await convictedSince(store, last?.id ?? 0);
   for (let before: number | undefined; ; ) {
     const rows = await store.rows('receipt', { limit: PAGE, ...(before !== undefined && { before }) });
     for (const { id, owner, body } of rows) {
-      if (last && id < last.id) return { round: roundOf(last) + 1, flops };
+      if (last && id < last.id) return { round: roundOf(last) + 1, flops, convicted };
       const { outcome, work } = JSON.parse(body) as Receipt;
       if (work && (outcome === 'counted' || outcome === 'surplus')) add(flops, owner, flopsOf(work));
     }
-    if (rows.length < PAGE) return { round: last ? roundOf(last) + 1 : 1, flops };
+    if (rows.length < PAGE) return { round: last ? roundOf(last) + 1 : 1, flops, convicted };
+    before = rows.at(-1)!.id;
+  }
+}
+
+async function convictedSince(store: Pick<Store, 'rows'>, id: number): Promise<Set<string>> {
+  const convicted = new Set<string>();
+  for (let before: number | undefined; ; ) {
+    const rows = await store.rows('audit', { limit: PAGE, ...(before !== undefined && { before }) });
+    for (const row of rows) {
+      if (row.id < id) return convicted;
+      if ((JSON.parse(row.body) as AuditEntry).verdict.outcome === 'failed') convicted.add(row.owner);
+    }
+    if (rows.length < PAGE) return convicted;
     before = rows.at(-1)!.id;
   }
 }

@@ -31,7 +31,7 @@ import type { ClosedStep, Models } from './models.ts';
 import { auditsOf, eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
 import { gradientOwner, type Recovered, recover } from './recovery.ts';
 import { Reductions } from './reductions.ts';
-import { openRound, Rounds, roundRow } from './rounds.ts';
+import { ledgerAfter, openRound, Rounds, roundRow } from './rounds.ts';
 import type { RunJournal } from './run-log.ts';
 import { encodeVectors, type SavedRun } from './saved-run.ts';
 import type { StageStates, StageVersion } from './stage-states.ts';
@@ -61,8 +61,9 @@ export interface RunParts {
   blobs: Blobs;
   checkpoints: Checkpoints;
   checkpointEvery: number;
-  /** Steps in a round of the ledger. */
+  /** Steps in a round of the ledger, and steps for which work is held before it counts. */
   roundSteps: number;
+  heldSteps: number;
   models: Models;
   /** Computes audits again; null: there are none. */
   validate: Validate | null;
@@ -165,10 +166,13 @@ export class Run {
   }
 
   private async start(resumed: boolean): Promise<void> {
-    const { config, minMicrobatches, store, roundSteps } = this.parts;
+    const { config, minMicrobatches, store, roundSteps, heldSteps } = this.parts;
     const cost = ({ kind, stage }: Work) => flopsOf(config.model, config.stages[stage]!, config.sequences, kind);
     const factsOf = (id: string) => this.coordinator.miner(id)?.facts ?? this.coordinator.credit(id)?.facts ?? null;
-    this.rounds = new Rounds({ steps: roundSteps, flopsOf: cost, factsOf }, await openRound(store, cost));
+    this.rounds = new Rounds(
+      { steps: roundSteps, hold: Math.ceil(heldSteps / roundSteps), flopsOf: cost, factsOf },
+      await openRound(store, cost),
+    );
     const { steps, validateEvery } = config;
     const wanted = { steps, validateEvery, minMicrobatches };
     // First: it tells from the time of the input before it how long nobody was here.
@@ -226,6 +230,11 @@ export class Run {
   /** What became of a miner's receipts, the newest first. */
   receiptsOf(minerId: string, limit: number, before?: number): Promise<ReceiptEntry[]> {
     return receiptsOf(this.parts.store, minerId, limit, before);
+  }
+
+  /** Lines of the ledger after this round. */
+  ledger(after: number, limit: number): Promise<RoundWork[]> {
+    return ledgerAfter(this.parts.store, after, limit);
   }
 
   /** Audits of all miners, or of one, the newest first. */

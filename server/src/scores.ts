@@ -1,6 +1,7 @@
 /**
- * What a round's work is worth: all that was verified, and less by half with every round that goes by. Pure arithmetic over the
- * public ledger, so that anybody gets the same numbers; a miner that does nothing gets nothing.
+ * What a round's work is worth: all that was verified, and less by half with every round that goes by. Work is held for some rounds
+ * before it counts; a miner that an audit finds false meanwhile loses all of its that is held. Pure arithmetic over the public
+ * ledger, so that anybody gets the same numbers; a miner that does nothing gets nothing.
  */
 import type { RoundWork } from '@starling/protocol';
 
@@ -13,7 +14,7 @@ export interface DeviceScore {
   score: number;
   /** Of the newest round. */
   roundWork: number;
-  /** Of all rounds. */
+  /** Of all rounds whose work counts. */
   work: number;
   /** Names its miners gave themselves, the newest round's first. */
   names: string[];
@@ -22,28 +23,40 @@ export interface DeviceScore {
 /** By device. Miners without a key are in no account. */
 export type Scores = ReadonlyMap<string, DeviceScore>;
 
+export interface Tally {
+  scores: Scores;
+  /** Rounds whose work does not count yet, the oldest first, less what was forfeited. */
+  held: readonly RoundWork[];
+}
+
+export const NO_TALLY: Tally = { scores: new Map(), held: [] };
+
 /** Below this share of the best a score is forgotten: no chain's u16 weight would show it. */
 const FORGOTTEN = 2 ** -20;
 const NAMES_KEPT = 5;
 
-/** The scores after one more round. */
-export function scoresAfter(before: Scores, { miners }: RoundWork): Scores {
+/** After one more line of the ledger. */
+export function tallyAfter({ scores: before, held: waiting }: Tally, line: RoundWork): Tally {
+  const convicted = new Set(line.convicted);
+  const held = [...waiting, line].map((round) => ({ ...round, miners: round.miners.filter(({ minerId }) => !convicted.has(minerId)) }));
+  const due = held.splice(0, Math.max(0, held.length - line.hold));
   const scores = new Map<string, DeviceScore>();
   for (const [device, { score, work, names }] of before) scores.set(device, { score: score * DECAY, roundWork: 0, work, names });
-  for (const { device, flops, name } of miners) {
+  const of = (device: string) => scores.get(device) ?? { score: 0, roundWork: 0, work: 0, names: [] };
+  for (const { device, flops, name } of due.flatMap(({ miners }) => miners)) {
     if (device === null) continue;
-    const { score, roundWork, work, names } = scores.get(device) ?? { score: 0, roundWork: 0, work: 0, names: [] };
-    scores.set(device, {
-      score: score + flops,
-      roundWork: roundWork + flops,
-      work: work + flops,
-      names: [...new Set([name, ...names])].slice(0, NAMES_KEPT),
-    });
+    const { score, roundWork, work, names } = of(device);
+    scores.set(device, { score: score + flops, roundWork, work: work + flops, names: [...new Set([name, ...names])].slice(0, NAMES_KEPT) });
+  }
+  for (const { device, flops, name } of line.miners) {
+    if (device === null) continue;
+    const { names, ...known } = of(device);
+    scores.set(device, { ...known, roundWork: known.roundWork + flops, names: [...new Set([name, ...names])].slice(0, NAMES_KEPT) });
   }
   const best = Math.max(0, ...[...scores.values()].map(({ score }) => score));
   for (const one of scores.values()) if (one.score < best * FORGOTTEN) one.score = 0;
-  return scores;
+  return { scores, held };
 }
 
-/** The scores that a whole ledger gives, its oldest line first. */
-export const scoresOf = (ledger: readonly RoundWork[]): Scores => ledger.reduce<Scores>(scoresAfter, new Map());
+/** What a whole ledger gives, its oldest line first. */
+export const tallyOf = (ledger: readonly RoundWork[]): Tally => ledger.reduce<Tally>(tallyAfter, NO_TALLY);

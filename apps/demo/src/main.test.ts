@@ -22,7 +22,7 @@ it('trains the default model with a tab, ends by itself and writes what it measu
     '--stages',
     '1',
     '--steps',
-    '2',
+    '4',
     '--exit',
     '--port',
     '0',
@@ -31,7 +31,7 @@ it('trains the default model with a tab, ends by itself and writes what it measu
     '--json',
     json,
   ]);
-  expect(stdout).toContain('step 2/2  loss');
+  expect(stdout).toContain('step 4/4  loss');
   expect(stdout).toContain('Emission by miner against verified work');
   expect(JSON.parse(await readFile(json, 'utf8'))).toEqual({
     preset: 'nano',
@@ -39,8 +39,8 @@ it('trains the default model with a tab, ends by itself and writes what it measu
     miners: 1,
     backend: 'wasm',
     adapter: expect.stringContaining('WebAssembly'),
-    steps: 2,
-    tokens: 2 * 6 * 4 * 64,
+    steps: 4,
+    tokens: 4 * 6 * 4 * 64,
     seconds: expect.any(Number),
     tokensPerSecond: expect.any(Number),
     firstLoss: expect.closeTo(Math.log(256), 0),

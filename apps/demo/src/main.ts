@@ -67,9 +67,9 @@ async function demo(argv: string[]): Promise<number> {
   }
   const backend = given.backend ?? 'webgpu';
   if (backend !== 'webgpu' && backend !== 'wasm') throw new SwarmError('CONFIG_INVALID', `--backend is webgpu or wasm, not "${backend}".`);
-  const { blockMs, tempo, roundSteps } = DEMO_CHAIN;
+  const { blockMs, tempo, roundSteps, heldSteps } = DEMO_CHAIN;
   // Before what was given, which thereby wins.
-  const usual = ['--block-ms', `${blockMs}`, '--tempo', `${tempo}`, '--round-steps', `${roundSteps}`];
+  const usual = ['--block-ms', `${blockMs}`, '--tempo', `${tempo}`, '--round-steps', `${roundSteps}`, '--held-steps', `${heldSteps}`];
   const serverOptions = parseServerArgs([...usual, ...given.others]) as ServerOptions;
   const { steps } = serverOptions;
   if (given.exit && steps === 0) throw new SwarmError('CONFIG_INVALID', '--exit needs --steps.');

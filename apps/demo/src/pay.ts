@@ -3,7 +3,7 @@ import type { ChainView } from '@starling/protocol';
 import type { RunningServer } from '@starling/server';
 
 /** A chain fast enough to be watched: an epoch every two seconds. */
-export const DEMO_CHAIN = { blockMs: 200, tempo: 10, roundSteps: 2 };
+export const DEMO_CHAIN = { blockMs: 200, tempo: 10, roundSteps: 2, heldSteps: 2 };
 
 const NANO = 1e9;
 const GIGA = 1e9;
@@ -11,7 +11,7 @@ const GIGA = 1e9;
 /** The chain as it is when the newest round is paid: its weights are set, and an epoch went by since. Null without a round. */
 export async function paidView(server: RunningServer): Promise<ChainView | null> {
   for (let view = await server.chain(); view.rounds.newest; view = await server.chain()) {
-    const due = view.rounds.newest.miners.some(({ device }) => device !== null);
+    const due = view.pay.some(({ score }) => score > 0);
     if (!due || view.trouble) return view;
     const isSet = view.weights?.round === view.rounds.newest.round;
     await server.nextEpoch();

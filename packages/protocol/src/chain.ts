@@ -20,6 +20,10 @@ export interface RoundWork {
   /** Unix ms. */
   time: number;
   miners: MinerWork[];
+  /** Rounds for which its work is held before it counts. */
+  hold: number;
+  /** Miners whose work an audit found false in this round: what is held of theirs does not count. */
+  convicted: string[];
 }
 
 /** Whom a device works for, and what that has come to. */

@@ -9,7 +9,8 @@ import { openReader } from '@starling/store';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startServer } from '../index.ts';
 import { ledgerOf } from '../rounds.ts';
-import { scoresOf } from '../scores.ts';
+import { scores } from '../score.ts';
+import { tallyOf } from '../scores.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -27,6 +28,7 @@ it('pays guests in proportion to what they did, and remembers it over a restart'
     stages: 2,
     steps: STEPS,
     roundSteps: 4,
+    heldSteps: 4,
     blockMs: 20,
     tempo: 8,
     validateEvery: 1_000,
@@ -47,18 +49,23 @@ it('pays guests in proportion to what they did, and remembers it over a restart'
   // The newest weights and the newest epoch: u16 of the score, then incentive in proportion to the weights.
   const best = view.pay[0]!;
   const incentives = view.pay.reduce((all, { incentive }) => all + incentive, 0);
-  const scores = view.pay.reduce((all, { score }) => all + score, 0);
+  const total = view.pay.reduce((all, { score }) => all + score, 0);
   for (const line of view.pay) {
     expect(line.weight! / 65_535).toBeCloseTo(line.score / best.score, 4);
-    expect(line.incentive / incentives).toBeCloseTo(line.score / scores, 3);
+    expect(line.incentive / incentives).toBeCloseTo(line.score / total, 3);
     expect(view.neurons[line.uid!]).toMatchObject({ hotkey: line.address, incentive: line.incentive, emission: line.lastEmission });
   }
+  // Over HTTP, by somebody who has nothing but the ledger.
+  const recounted = await scores(server.url, server.snapshot().config.runId);
+  expect(recounted).toMatchObject({ rounds: STEPS / 4, differ: [] });
+  expect(recounted.lines.map(({ score }) => score)).toEqual(view.pay.map(({ score }) => score));
+  await expect(scores(server.url, 'another')).rejects.toMatchObject({ code: 'NOT_FOUND' });
   await Promise.all(miners.map((miner) => miner.stop()));
   await server.close();
 
   // Anybody who has the log computes the same scores.
   const reader = await openReader(join(folder, 'log.sqlite'));
-  const recomputed = scoresOf(await ledgerOf(reader));
+  const recomputed = tallyOf(await ledgerOf(reader)).scores;
   await reader.close();
   expect(new Map([...recomputed].map(([device, { score }]) => [encodeAddress(fromHex(device)!), score]))).toEqual(
     new Map(view.pay.map(({ address, score }) => [address, score])),

@@ -95,6 +95,8 @@ const round = (number: number, work: Record<string, number>): RoundWork => ({
   round: number,
   step: number,
   time: now,
+  hold: 0,
+  convicted: [],
   miners: Object.entries(work).map(([of, flops], i) => ({ minerId: `m-${i}`, name: `n${i}`, device: of === 'none' ? null : of, flops })),
 });
 

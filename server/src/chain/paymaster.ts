@@ -4,7 +4,7 @@
  */
 import { type Chain, type Delegation, type EpochPaid, encodeAddress, fromHex, type Metagraph, type Signer } from '@starling/chain';
 import { type AccountView, type ChainView, type ChallengeView, type RoundWork, SwarmError, type WeightsView } from '@starling/protocol';
-import { DECAY, type Scores, scoresAfter, scoresOf } from '../scores.ts';
+import { DECAY, type Tally, tallyAfter, tallyOf } from '../scores.ts';
 import type { Accounts, Receiver } from './accounts.ts';
 import type { ChainLine } from './line.ts';
 import { type AccountNames, correlationOf, Emissions, payOf, scoresByAddress } from './pay.ts';
@@ -39,7 +39,7 @@ export class Paymaster {
   readonly #parts: PaymasterParts;
   readonly #names: AccountNames;
   readonly #emissions = new Emissions();
-  #scores: Scores;
+  #tally: Tally;
   #newest: RoundWork | null;
   #weights: WeightsView | null = null;
   #loop: WeightsLoop | null = null;
@@ -52,7 +52,7 @@ export class Paymaster {
 
   constructor(parts: PaymasterParts) {
     this.#parts = parts;
-    this.#scores = scoresOf(parts.ledger);
+    this.#tally = tallyOf(parts.ledger);
     this.#newest = parts.ledger.at(-1) ?? null;
     this.#names = {
       addressOf: (device) => parts.accounts.addressOf(device),
@@ -94,13 +94,15 @@ export class Paymaster {
 
   /** A round of the ledger is closed. */
   closed(round: RoundWork): void {
-    this.#scores = scoresAfter(this.#scores, round);
+    this.#tally = tallyAfter(this.#tally, round);
     this.#newest = round;
     this.#set();
   }
 
   #set(): void {
-    if (this.#newest) this.#loop?.set({ round: this.#newest.round, scores: scoresByAddress(this.#scores, this.#names) });
+    const scores = scoresByAddress(this.#tally.scores, this.#names);
+    // While all work is held there is nobody to give weight to.
+    if (this.#newest && scores.size > 0) this.#loop?.set({ round: this.#newest.round, scores });
   }
 
   /** Resolves at the end of the chain's next epoch. */
@@ -131,7 +133,7 @@ export class Paymaster {
       return null;
     });
     trouble ??= this.#refused;
-    const pay = payOf(this.#scores, this.#names, graph, this.#weights, this.#emissions);
+    const pay = payOf(this.#tally.scores, this.#names, graph, this.#weights, this.#emissions);
     return {
       kind,
       server,
@@ -186,7 +188,7 @@ export class Paymaster {
     const delegation = accounts.delegationOf(device);
     const graph = await this.#read().catch(() => null);
     const neuron = graph?.neurons.find(({ hotkey }) => hotkey === address);
-    const pay = payOf(this.#scores, this.#names, graph, this.#weights, this.#emissions).find((line) => line.address === address);
+    const pay = payOf(this.#tally.scores, this.#names, graph, this.#weights, this.#emissions).find((line) => line.address === address);
     return {
       address,
       delegation: delegation && publicPart(delegation),

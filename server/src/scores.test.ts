@@ -1,0 +1,39 @@
+import type { RoundWork } from '@starling/protocol';
+import { expect, it } from 'vitest';
+import { DECAY, NO_TALLY, tallyAfter, tallyOf } from './scores.ts';
+
+const HOLD = 2;
+/** A line in which each of these devices did so much, by a miner of the same name. */
+const line = (round: number, work: Record<string, number>, convicted: string[] = []): RoundWork => ({
+  ...{ round, step: round, time: round, hold: HOLD, convicted },
+  miners: Object.entries(work).map(([device, flops]) => ({ minerId: `miner of ${device}`, name: device, device, flops })),
+});
+const scoresOf = (lines: RoundWork[]) => Object.fromEntries([...tallyOf(lines).scores].map(([device, { score }]) => [device, score]));
+
+it('work counts when it was held for its rounds, and is worth half as much with every round after that', () => {
+  const lines = [1, 2, 3, 4].map((round) => line(round, { a: 100 * round }));
+  expect(scoresOf(lines.slice(0, 2))).toEqual({ a: 0 });
+  expect(scoresOf(lines.slice(0, 3))).toEqual({ a: 100 });
+  expect(scoresOf(lines)).toEqual({ a: 100 * DECAY + 200 });
+  expect(tallyOf(lines).scores.get('a')).toMatchObject({ work: 300, roundWork: 400 });
+});
+
+it('a miner that is found false loses all of its that is held, and nothing that counts', () => {
+  const lines = [line(1, { a: 10, b: 1 }), line(2, { a: 20, b: 2 }), line(3, { a: 40, b: 4 }, ['miner of a']), line(4, { a: 80, b: 8 })];
+  // Round 1 would have counted with line 3.
+  expect(scoresOf(lines)).toEqual({ a: 0, b: 0.5 + 2 });
+  expect(scoresOf([...lines, line(5, {}), line(6, {})])).toEqual({ a: 80, b: (0.5 + 2) / 4 + 4 / 2 + 8 });
+});
+
+it('a shorter hold lets everything through that waited longer', () => {
+  const before = [line(1, { a: 1 }), line(2, { a: 2 })].reduce(tallyAfter, NO_TALLY);
+  expect(tallyAfter(before, { ...line(3, { a: 4 }), hold: 0 }).scores.get('a')).toMatchObject({ score: 7, work: 7 });
+});
+
+it('who has no key, or did nothing, has no score', () => {
+  const tally = tallyOf([
+    { ...line(1, { a: 0 }), hold: 0 },
+    { ...line(2, {}), hold: 0, miners: [{ minerId: 'm', name: 'm', device: null, flops: 9 }] },
+  ]);
+  expect([...tally.scores].map(([device, { score }]) => [device, score])).toEqual([['a', 0]]);
+});
