@@ -19,7 +19,21 @@ const ALLOWED: Record<string, readonly string[]> = {
   'apps/web': ['chain', 'kernels', 'miner', 'model', 'protocol'],
   'apps/headless': ['protocol'],
   'apps/demo': ['headless', 'protocol', 'server'],
-  bench: ['chain', 'codecs', 'coordinator', 'headless', 'kernels', 'miner', 'model', 'protocol', 'reduce', 'server', 'simulation', 'store'],
+  bench: [
+    'audit',
+    'chain',
+    'codecs',
+    'coordinator',
+    'headless',
+    'kernels',
+    'miner',
+    'model',
+    'protocol',
+    'reduce',
+    'server',
+    'simulation',
+    'store',
+  ],
 };
 
 const IMPORT = /(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g;

@@ -1,6 +1,8 @@
 /** `npm run bench -- NAME [options] [--json FILE]`. */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { attack } from './attack.ts';
+import { audit } from './audit.ts';
 import { chain } from './chain.ts';
 import { churn } from './churn.ts';
 import { convergence } from './convergence.ts';
@@ -13,6 +15,9 @@ const HELP = `Usage: npm run bench -- NAME [options]
 
   swarm         one process against swarms of one and two miners per stage, and where the miners' time goes
   coordinator   inputs a second in memory; leases a second over real sockets with a durable log
+  audit         how often audits wrong the honest, which cheats they find, and what cheating earns. Takes minutes
+  attack        a swarm of which a third cheats, against one without cheats
+                  --steps N       (200)
   chain         an epoch of Yuma Consensus over 256 validators and 256 neurons
   reduce        merges when reducers fail, and what a miner sends, beside a fixed pair scheme, a ring and a parameter server
   churn         a real swarm under kills, freezes and broken lines, against itself in calm
@@ -34,7 +39,7 @@ const text = { type: 'string' } as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    ...{ minutes: text, faults: text, miners: text, tabs: text, seed: text, verify: text },
+    ...{ minutes: text, faults: text, miners: text, tabs: text, seed: text, verify: text, steps: text },
     ...{ corpus: text, iterations: text, only: text },
     ...{ json: text, help: { type: 'boolean' } },
   },
@@ -48,6 +53,8 @@ const number = (name: keyof typeof values, otherwise: number) => {
 };
 
 const BENCHMARKS: Record<string, () => Promise<Report>> = {
+  audit,
+  attack: () => attack(number('steps', 200)),
   chain,
   coordinator,
   reduce,

@@ -1,0 +1,86 @@
+/** A real swarm of three stages with three miners each, a third of them cheats of different kinds, against the same swarm without cheats. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startNodeMiner } from '@starling/miner/node';
+import { startServer } from '@starling/server';
+import { environment, type Report, type Row } from './report.ts';
+
+const STAGES = 3;
+const MINERS = 9;
+const CHEATS = ['zeros', 'lazy backward', 'scaled gradient'] as const;
+
+interface Outcome {
+  validationLoss: number;
+  seconds: number;
+  /** Share of the chain's weights that cheats have. */
+  cheatsWeight: number;
+  found: number;
+  audits: number;
+  wronged: number;
+}
+
+async function run(steps: number, cheats: readonly (typeof CHEATS)[number][]): Promise<Outcome> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'starling-attack-'));
+  const server = await startServer({
+    ...{ port: 0, dataDir, stages: STAGES, preset: 'nano', sequences: 1, microbatchesPerStep: 18, steps, validateEvery: steps },
+    ...{ roundSteps: 5, heldSteps: 15, blockMs: 200, tempo: 10, log: () => {} },
+  });
+  const started = performance.now();
+  const named = (i: number) => (i < cheats.length ? `cheat ${i}` : `honest ${i}`);
+  const miners = Array.from({ length: MINERS }, (_, i) =>
+    startNodeMiner({ url: server.url, name: named(i), backend: 'wasm', ...(cheats[i] && { tampering: cheats[i] }) }),
+  );
+  try {
+    await server.completed;
+    const seconds = (performance.now() - started) / 1000;
+    await server.nextEpoch();
+    await server.nextEpoch();
+    const { pay } = await server.chain();
+    const weights = (of: (names: readonly string[]) => boolean) =>
+      pay.filter(({ names }) => of(names)).reduce((sum, { weight }) => sum + (weight ?? 0), 0);
+    const isCheat = (names: readonly string[]) => names.some((name) => name.startsWith('cheat'));
+    const { audits } = (await (await fetch(`${server.url}/v1/audits?limit=1000`)).json()) as {
+      audits: { minerId: string; verdict: { outcome: string } }[];
+    };
+    const ids = new Set(miners.slice(0, cheats.length).map(({ state }) => state!.minerId));
+    const failed = audits.filter(({ verdict }) => verdict.outcome === 'failed');
+    return {
+      validationLoss: server.points().at(-1)!.validationLoss!,
+      seconds,
+      cheatsWeight: weights(isCheat) / weights(() => true),
+      found: new Set(failed.filter(({ minerId }) => ids.has(minerId)).map(({ minerId }) => minerId)).size,
+      audits: audits.length,
+      wronged: failed.filter(({ minerId }) => !ids.has(minerId)).length,
+    };
+  } finally {
+    await Promise.all(miners.map((miner) => miner.kill()));
+    await server.close();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+export async function attack(steps: number): Promise<Report> {
+  const clean = await run(steps, []);
+  const attacked = await run(steps, CHEATS);
+  const rows: Row[] = [
+    { metric: 'without cheats: validation loss', value: clean.validationLoss, unit: 'nats' },
+    {
+      ...{ metric: `${CHEATS.length} of ${MINERS} cheat: validation loss`, value: attacked.validationLoss, unit: 'nats' },
+      ...{ against: 'without cheats', ratio: attacked.validationLoss / clean.validationLoss },
+    },
+    { metric: 'cheats found', value: attacked.found, unit: `of ${CHEATS.length}` },
+    { metric: 'honest miners condemned', value: clean.wronged + attacked.wronged, unit: '' },
+    { metric: "cheats' share of the weights", value: 100 * attacked.cheatsWeight, unit: '%' },
+    { metric: 'audits, without and with cheats', value: clean.audits + attacked.audits, unit: '' },
+    { metric: 'seconds without cheats', value: clean.seconds, unit: 's' },
+    {
+      metric: 'seconds with cheats',
+      value: attacked.seconds,
+      unit: 's',
+      against: 'without cheats',
+      ratio: attacked.seconds / clean.seconds,
+    },
+  ];
+  return { name: 'attack', environment: { ...environment(), preset: 'nano', steps }, rows };
+}

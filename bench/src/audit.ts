@@ -1,0 +1,195 @@
+/**
+ * Audits: how often they wrong the honest, over every pair of backends there is; which cheats they find; and what cheating earns
+ * at the default rates.
+ */
+import { AUDITS, type AuditedRun, auditRate, compareAll, judge, limitsFor, THRESHOLDS } from '@starling/audit';
+import { REPLAY_BACKENDS, ReplayThread } from '@starling/audit/node';
+import { ATTACKS, type Attack, evidenceOf, Rehearsal, ruledText, type Scene } from '@starling/audit/zoo';
+import { cutStages, presetOf, splitMix32 } from '@starling/model';
+import { environment, type Report, type Row } from './report.ts';
+
+const STAGES = 3;
+/** Not those of the calibration. */
+const SEED = 1_009;
+const HONEST: readonly { preset: string; boundary: AuditedRun['boundary']; steps: number }[] = [
+  { preset: 'pico', boundary: 'f32', steps: 40 },
+  { preset: 'pico', boundary: 'int8', steps: 12 },
+  { preset: 'nano', boundary: 'f32', steps: 2 },
+];
+/** Steps in which every attack is tried, at every stage. */
+const TRIED = 8;
+/** A life of so many steps, so many times. */
+const LIFE = 1_000;
+const LIVES = 4_000;
+/** Steps that a first ban takes, at 20 s a step: an hour. */
+const BAN_STEPS = 180;
+
+function runOf(preset: string, boundary: AuditedRun['boundary'], sequences: number): AuditedRun {
+  const { shape } = presetOf(preset);
+  return { model: shape, stages: cutStages(shape, STAGES), sequences, boundary, gradient: 'f32' };
+}
+
+function rehearse(run: AuditedRun, preset: string, microbatches: number, thread: ReplayThread): Rehearsal {
+  const { optimizer } = presetOf(preset);
+  const text = (cursor: number) => ruledText(run.sequences * run.model.context, SEED + cursor);
+  const compute: ConstructorParameters<typeof Rehearsal>[1] = (of, work) => thread.replay(of, work);
+  return new Rehearsal({ run, seed: SEED, optimizer, microbatchesPerStep: microbatches, text }, compute);
+}
+
+async function open(): Promise<ReplayThread[]> {
+  const threads: ReplayThread[] = [];
+  for (const backend of REPLAY_BACKENDS) {
+    const thread = new ReplayThread(backend);
+    const found = await thread.adapter().catch(() => null);
+    if (found) threads.push(thread);
+    else await thread.close();
+  }
+  return threads;
+}
+
+/** Honest comparisons, and those that a limit would have condemned. */
+async function honest(
+  threads: readonly ReplayThread[],
+): Promise<{ comparisons: number; wrong: number; audits: number; condemned: number }> {
+  const total = { comparisons: 0, wrong: 0, audits: 0, condemned: 0 };
+  for (const { preset, boundary, steps } of HONEST) {
+    const run = runOf(preset, boundary, 1);
+    const limits = limitsFor(THRESHOLDS, run);
+    const rehearsal = rehearse(run, preset, 4, threads[0]!);
+    for (let step = 0; step < steps; step++) {
+      for (const work of await rehearsal.step()) {
+        const replays = await Promise.all(threads.map((thread) => thread.replay(run, work)));
+        for (const claimed of replays) {
+          const evidence = await evidenceOf(work, claimed);
+          for (const replayed of replays) {
+            const { outcome } = judge(run, evidence, replayed, limits);
+            total.audits += 1;
+            if (outcome !== 'passed') total.condemned += 1;
+            for (const { quantity, distance } of compareAll(run, evidence, replayed)) {
+              const limit = limits[quantity];
+              total.comparisons += 1;
+              if (distance.relativeL2 > limit.relativeL2 || distance.cosineDistance > limit.cosineDistance) total.wrong += 1;
+            }
+          }
+        }
+      }
+    }
+  }
+  return total;
+}
+
+/** Share of the audits of cheated steps that found it, by attack. */
+async function detection(thread: ReplayThread, boundary: AuditedRun['boundary']): Promise<Map<string, number>> {
+  const run = runOf('nano', boundary, 1);
+  const limits = limitsFor(THRESHOLDS, run);
+  // Twice the microbatches: half of them are another miner's.
+  const rehearsal = rehearse(run, 'nano', 4, thread);
+  const next = splitMix32(SEED);
+  const found = new Map<string, number>();
+  let audits = 0;
+  const halves = (work: Scene['work']) => {
+    const cursors = [...new Set(work.leases.map(({ microbatch }) => microbatch))];
+    const own = new Set(cursors.slice(0, cursors.length / 2));
+    const part = (mine: boolean) => ({ ...work, leases: work.leases.filter(({ microbatch }) => own.has(microbatch) === mine) });
+    return { work: part(true), neighbour: part(false) };
+  };
+  const first = await rehearsal.step();
+  let before = first;
+  for (let step = 0; step < TRIED; step++) {
+    const works = await rehearsal.step();
+    for (const [stage, whole] of works.entries()) {
+      audits += 1;
+      const scene: Scene = {
+        run,
+        ...halves(whole),
+        before: halves(before[stage]!).work,
+        first: halves(first[stage]!).work,
+        compute: (of, work) => thread.replay(of, work),
+        random: () => next() / 2 ** 32,
+      };
+      for (const attack of ATTACKS) {
+        const evidence = await evidenceOf(scene.work, await attack.claims(scene));
+        const { outcome } = await thread.audit(run, evidence, limits);
+        if (outcome === 'failed') found.set(attack.name, (found.get(attack.name) ?? 0) + 1);
+      }
+    }
+    before = works;
+  }
+  return new Map(ATTACKS.map(({ name }) => [name, (found.get(name) ?? 0) / audits]));
+}
+
+/** Steps paid in a life, of those there are: a cheat is audited as everybody is, and what is held when it is found is lost. */
+function income({ share }: Attack, detected: number, next: () => number): { paid: number; audits: number } {
+  const chance = () => next() / 2 ** 32;
+  let [paid, audits] = [0, 0];
+  for (let life = 0; life < LIVES; life++) {
+    let [clean, failures, held] = [0, 0, 0];
+    for (let step = 0; step < LIFE; step++) {
+      held += 1;
+      if (held > AUDITS.heldSteps) {
+        held -= 1;
+        paid += 1;
+      }
+      const cheats = chance() < share;
+      if (chance() >= auditRate({ cleanSteps: clean, failures, zScore: 0 })) {
+        clean += 1;
+        continue;
+      }
+      audits += 1;
+      if (cheats && chance() < detected) {
+        [clean, held] = [0, 0];
+        step += BAN_STEPS * 2 ** failures;
+        failures += 1;
+      } else clean += 1;
+    }
+  }
+  return { paid: paid / (LIVES * (LIFE - AUDITS.heldSteps)), audits: audits / LIVES };
+}
+
+/** What an audit costs against the work it looks at: processor time of both, on the same backend. */
+async function cost(thread: ReplayThread): Promise<number> {
+  const run = runOf('nano', 'f32', 4);
+  const rehearsal = rehearse(run, 'nano', 4, thread);
+  const limits = limitsFor(THRESHOLDS, run);
+  let [work, audits] = [0, 0];
+  for (let step = 0; step < 4; step++) {
+    for (const one of await rehearsal.step()) {
+      const started = performance.now();
+      const claims = await thread.replay(run, one);
+      const done = performance.now();
+      await thread.audit(run, await evidenceOf(one, claims), limits);
+      if (step > 0) [work, audits] = [work + done - started, audits + performance.now() - done];
+    }
+  }
+  return audits / work;
+}
+
+export async function audit(): Promise<Report> {
+  const threads = await open();
+  const [wasm] = threads;
+  const names = threads.map(({ backend }) => backend);
+  const { comparisons, wrong, audits, condemned } = await honest(threads);
+  const [plain, small] = [await detection(wasm!, 'f32'), await detection(wasm!, 'int8')];
+  const share = await cost(wasm!);
+  await Promise.all(threads.map((thread) => thread.close()));
+  const next = splitMix32(SEED);
+  const rows: Row[] = [
+    { metric: `honest comparisons over ${names.length ** 2} pairs of backends`, value: comparisons, unit: '' },
+    { metric: 'of these, beyond a limit', value: wrong, unit: '' },
+    { metric: 'honest audits', value: audits, unit: '' },
+    { metric: 'of these, condemned', value: condemned, unit: '' },
+    { metric: 'an audit against the work it looks at', value: share, unit: '×' },
+    { metric: `audits at the floor of ${100 * AUDITS.floor} %, of the swarm's compute`, value: 100 * AUDITS.floor * share, unit: '%' },
+  ];
+  for (const attack of ATTACKS) {
+    const found = plain.get(attack.name)!;
+    const { paid, audits: spent } = income(attack, found, next);
+    rows.push(
+      { metric: `${attack.name}: audits that find it, f32`, value: 100 * found, unit: '%' },
+      { metric: `${attack.name}: the same, int8`, value: 100 * small.get(attack.name)!, unit: '%' },
+      { metric: `${attack.name}: audits spent in ${LIFE} steps`, value: spent, unit: '' },
+      { metric: `${attack.name}: income`, value: 100 * paid, unit: '%', against: 'an honest miner', ratio: paid },
+    );
+  }
+  return { name: 'audit', environment: { ...environment(), backends: names.join(', ') }, rows };
+}
