@@ -144,3 +144,18 @@ test('a reload keeps the miner, leaving the page gives its work back at once, an
   await expect(page.getByText('The server knows no miner m-00000000-0000')).toBeVisible();
   await expect(page.getByText('No receipts.')).toBeVisible();
 });
+
+test('the page of audits says what was compared, whose loss stands out and who agrees, at any width', async ({ browser }) => {
+  for (const width of [1440, 360]) {
+    const page = await open(browser, '/audits', { width, height: 900 });
+    const errors: string[] = [];
+    page.on('pageerror', ({ message }) => errors.push(message));
+    await expect(page.getByRole('heading', { name: 'Audits', level: 1 })).toBeVisible();
+    for (const name of ['Newest audits', 'Loss attribution', 'Agreement']) await expect(page.getByRole('region', { name })).toBeVisible();
+    // The secret that will draw is committed to before anybody can be drawn.
+    await expect(page.getByText(/drawn by secret \d+, whose hash is [0-9a-f]{12}…/)).toBeVisible();
+    expect(await sideways(page)).toBeLessThanOrEqual(0);
+    expect(errors).toEqual([]);
+    await page.context().close();
+  }
+});

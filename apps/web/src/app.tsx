@@ -11,6 +11,7 @@ import type { Page } from './paths.ts';
 import { usePage } from './router.tsx';
 
 /** Charts are only loaded by those who look at them. */
+const AuditsPage = lazy(() => import('./audits/audits-page.tsx'));
 const ChainPage = lazy(() => import('./chain/chain-page.tsx'));
 const DashboardPage = lazy(() => import('./dashboard/dashboard-page.tsx'));
 const PlaygroundPage = lazy(() => import('./playground/playground-page.tsx'));
@@ -35,6 +36,7 @@ export function App() {
 const TITLES: Record<Page['name'], string> = {
   mine: 'Mine',
   dashboard: 'Dashboard',
+  audits: 'Audits',
   chain: 'Chain',
   playground: 'Playground',
   miner: 'Miner',
@@ -46,6 +48,8 @@ function contents(page: Page) {
       return <MinePage />;
     case 'dashboard':
       return <DashboardPage />;
+    case 'audits':
+      return <AuditsPage />;
     case 'chain':
       return <ChainPage />;
     case 'playground':

@@ -1,13 +1,14 @@
 /** Addresses of the pages. */
-export type Path = '/' | '/dashboard' | '/chain' | '/playground' | `/miner/${string}`;
+export type Path = '/' | '/dashboard' | '/audits' | '/chain' | '/playground' | `/miner/${string}`;
 
-export type Page = { name: 'mine' | 'dashboard' | 'chain' | 'playground' } | { name: 'miner'; id: string };
+export type Page = { name: 'mine' | 'dashboard' | 'audits' | 'chain' | 'playground' } | { name: 'miner'; id: string };
 
 export const minerPath = (id: string): Path => `/miner/${encodeURIComponent(id)}`;
 
 /** What lives at an address; whatever is not known is the page where one mines. */
 export function pageAt(path: string): Page {
   if (path === '/dashboard') return { name: 'dashboard' };
+  if (path === '/audits') return { name: 'audits' };
   if (path === '/chain') return { name: 'chain' };
   if (path === '/playground') return { name: 'playground' };
   const encoded = /^\/miner\/([^/]+)$/.exec(path)?.[1];

@@ -1,0 +1,83 @@
+import { useCallback } from 'react';
+import { getJson, REFRESH_MS, usePolled } from '../api.ts';
+import { plural } from '../format.ts';
+
+/** As `GET /v1/runs/:id/agreement` says it. */
+interface Agreement {
+  pair: [string, string];
+  compared: number;
+  agreed: number;
+  disagreed: number;
+}
+
+/** Miners in one heat map, at most: a page is no place for more. */
+const SHOWN = 24;
+
+/** How often two miners that reduced the same shard came to the same bytes. Whoever lies alone is a red row. */
+export function AgreementPanel({ runId, nameOf }: { runId: string; nameOf: (id: string) => string }) {
+  const load = useCallback(
+    (signal: AbortSignal) => getJson<{ stages: Agreement[][] }>(`/v1/runs/${encodeURIComponent(runId)}/agreement`, signal),
+    [runId],
+  );
+  const { value } = usePolled(load, REFRESH_MS);
+  const stages = value?.stages ?? [];
+  return (
+    <section className="panel" aria-labelledby="agreement">
+      <div className="panel-head">
+        <h2 id="agreement">Agreement</h2>
+        <p className="muted">Every shard of a merge is added up by two miners. Their bytes must be the same.</p>
+      </div>
+      {stages.every((pairs) => pairs.length === 0) ? (
+        <p className="empty chain-empty">No stage has merged with two miners yet.</p>
+      ) : (
+        <div className="heat-maps">
+          {stages.map((pairs, stage) => pairs.length > 0 && <HeatMap key={stage} stage={stage} pairs={pairs} nameOf={nameOf} />)}
+        </div>
+      )}
+    </section>
+  );
+}
+
+function HeatMap({ stage, pairs, nameOf }: { stage: number; pairs: readonly Agreement[]; nameOf: (id: string) => string }) {
+  const miners = [...new Set(pairs.flatMap(({ pair }) => pair))].slice(0, SHOWN);
+  const of = (a: string, b: string) => pairs.find(({ pair }) => pair.includes(a) && pair.includes(b));
+  return (
+    <div className="table-scroll">
+      <table className="heat-map">
+        <caption>Stage {stage}</caption>
+        <thead>
+          <tr>
+            <td />
+            {miners.map((id) => (
+              <th key={id} scope="col">
+                <span>{nameOf(id)}</span>
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {miners.map((row) => (
+            <tr key={row}>
+              <th scope="row">{nameOf(row)}</th>
+              {miners.map((column) => (
+                <Cell key={column} agreement={row === column ? undefined : of(row, column)} />
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Cell({ agreement }: { agreement: Agreement | undefined }) {
+  if (!agreement) return <td className="heat none" />;
+  const { compared, agreed, disagreed } = agreement;
+  const said = `${agreed} of ${plural(compared, 'shard')} alike`;
+  return (
+    <td className={`heat ${disagreed > 0 ? 'bad' : 'good'}`} title={said}>
+      <span className="visually-hidden">{said}</span>
+      <span aria-hidden="true">{disagreed > 0 ? disagreed : compared}</span>
+    </td>
+  );
+}

@@ -1,0 +1,73 @@
+import { getJson, REFRESH_MS, usePolled } from '../api.ts';
+import { count } from '../format.ts';
+import { minerPath } from '../paths.ts';
+import { Link } from '../router.tsx';
+
+/** As `GET /v1/attribution` says it. */
+interface Line {
+  stage: number;
+  minerId: string;
+  samples: number;
+  excess: number;
+  zScore: number;
+}
+
+const load = (signal: AbortSignal) => getJson<{ attribution: Line[] }>('/v1/attribution', signal);
+/** From here on a miner is audited more often. */
+const SUSPICIOUS = 3.5;
+const signed = (x: number, digits: number) => `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(digits)}`;
+
+/** Whose paths lose more than they should. */
+export function AttributionPanel({ nameOf }: { nameOf: (id: string) => string }) {
+  const { value } = usePolled(load, REFRESH_MS);
+  const lines = value?.attribution ?? [];
+  return (
+    <section className="panel" aria-labelledby="attribution">
+      <div className="panel-head">
+        <h2 id="attribution">Loss attribution</h2>
+        <p className="muted">Loss of the paths through a miner, against its step’s median. Over {SUSPICIOUS} it is audited more often.</p>
+      </div>
+      {lines.length === 0 ? (
+        <p className="empty chain-empty">A miner needs eight microbatches that went all the way.</p>
+      ) : (
+        <div className="table-scroll">
+          <table className="chain-table">
+            <caption className="visually-hidden">Loss attribution by miner</caption>
+            <thead>
+              <tr>
+                <th scope="col">Miner</th>
+                <th scope="col" className="number">
+                  Stage
+                </th>
+                <th scope="col" className="number">
+                  Microbatches
+                </th>
+                <th scope="col" className="number">
+                  Nats per token
+                </th>
+                <th scope="col" className="number">
+                  z-score
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {lines.map(({ stage, minerId, samples, excess, zScore }) => (
+                <tr key={`${stage} ${minerId}`}>
+                  <th scope="row">
+                    <Link to={minerPath(minerId)}>{nameOf(minerId)}</Link>
+                  </th>
+                  <td className="number">{stage}</td>
+                  <td className="number">{count(samples)}</td>
+                  <td className="number">{signed(excess, 4)}</td>
+                  <td className="number">
+                    {zScore > SUSPICIOUS ? <span className="outcome failed">{signed(zScore, 1)}</span> : signed(zScore, 1)}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+}
