@@ -151,7 +151,11 @@ export class Term {
     this.parts.status.act(lease.kind, null);
     const started = performance.now();
     const input = lease.input ? await this.readInput(held, lease.input, lease.tokens) : kept;
-    if (!input) throw new SwarmError('BLOB_NOT_FOUND', `The input of microbatch ${lease.microbatch} is not here any more.`);
+    if (!input) {
+      // It went with another lease for the same backward, which came with an input of its own: this one goes to somebody else.
+      await this.parts.connection.request('busy', { leaseId: lease.id, pauseMs: 0 }).catch(() => {});
+      return;
+    }
     const targets = lease.targets ? await this.readTokens(lease.targets) : null;
     let output: TensorData | null = null;
     let lossSum: number | null = null;
