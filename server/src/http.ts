@@ -112,10 +112,9 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
     const before = query.before === undefined ? undefined : wholeNumber('before', query.before);
     const audits = await run.auditsOf(limit, before, query.miner);
     const { auditor } = run;
-    const step = run.view.snapshot(Date.now()).step;
-    return { audits, before: audits.length < limit ? null : (audits.at(-1)?.id ?? null), ...(auditor && (await auditor.secrets(step))) };
+    return { audits, before: audits.length < limit ? null : (audits.at(-1)?.id ?? null), ...(auditor && (await auditor.secrets())) };
   });
-  http.get('/v1/attribution', async () => ({ attribution: run.auditor?.attribution.scores() ?? [] }));
+  http.get('/v1/attribution', async () => ({ attribution: run.auditor?.attributions ?? [] }));
   http.post('/v1/leave', { bodyLimit: 4096 }, async ({ body }, reply) => {
     const word = v.safeParse(LastWord, parseJson(body));
     if (!word.success) throw new SwarmError('BAD_REQUEST', 'The body must be JSON with `minerId`, `token` and `socketId`.');

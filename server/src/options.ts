@@ -31,8 +31,7 @@ export interface ServerOptions {
   seed: number;
   /** Whose norm clips a gradient: the stage's own; or that of the whole model, and stages wait for each other. */
   clip: RunConfig['clip'];
-  /** How hidden states cross between stages. */
-  /** As `parseBoundary` reads it. */
+  /** How hidden states cross between stages, as `parseBoundary` reads it. */
   boundary: string;
   /** How gradients are written: by miners, and merged. */
   gradient: RunConfig['gradient'];

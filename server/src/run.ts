@@ -272,7 +272,7 @@ export class Run {
 
   /** Of the merges so far, by stage: how often two miners' results for one shard were the same. */
   agreement(): Agreement[][] {
-    return this.coordinator.view().map(({ stage }) => stage.agreement);
+    return this.parts.config.stages.map((_, stage) => this.coordinator.stage(stage).agreement);
   }
 
   /** A receipt counted: what it was given and what it answered, for audits. */

@@ -98,12 +98,16 @@ export class StageStates {
 
   /** What a merge's numbers follow from is in the log: they need not be. */
   updateOf({ version, clipNorm, tokens }: Pick<Merge, 'version' | 'clipNorm' | 'tokens'>): Update {
-    const { inner, overlap } = this.run;
+    const { inner } = this.run;
     if (tokens === 0) return { kind: 'none' };
-    // With overlap the first version's gradients are in the second: one update less.
-    if (!inner) return { kind: 'adamw', ...optimizerNumbers(this.optimizer, overlap ? version - 1 : version, clipNorm, tokens) };
+    if (!inner) return { kind: 'adamw', ...optimizerNumbers(this.optimizer, this.updatesIn(version), clipNorm, tokens) };
     const { learningRate, momentum } = inner;
     return { kind: 'outer', learningRate, momentum, inner: innerNumbersOf(this.optimizer, version + 1, inner.steps) };
+  }
+
+  /** With overlap the first step's gradients are in the second version: one update less than versions. */
+  private updatesIn(version: number): number {
+    return this.run.overlap ? version - 1 : version;
   }
 
   /** For a miner that begins at `version`; null where it takes no steps of its own. */
@@ -115,7 +119,9 @@ export class StageStates {
   /** Of the step that makes `version`. */
   learningRateOf(version: number): number {
     const { inner } = this.run;
-    return inner ? innerNumbersOf(this.optimizer, version, inner.steps).learningRate : learningRateAt(this.optimizer, version);
+    return inner
+      ? innerNumbersOf(this.optimizer, version, inner.steps).learningRate
+      : learningRateAt(this.optimizer, this.updatesIn(version));
   }
 
   /** Blobs of the stage's present version, made when somebody first needs them. */

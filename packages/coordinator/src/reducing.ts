@@ -2,7 +2,6 @@
  * The gradients of a stage become one: a butterfly all-reduce among those who contributed, carried along by the coordinator's
  * inputs. Its members committed and uploaded their shards before the pairs are drawn, so the draw can be nobody's choice.
  */
-
 import { SwarmError } from '@starling/protocol';
 import { AgreementMatrix, Butterfly, type ButterflyEffect, type ButterflyInput, type Shard, ShardedGradient } from '@starling/reduce';
 import { LIMITS } from './constants.ts';
@@ -189,7 +188,7 @@ function reduces({ merge: { butterfly } }: StageRecord, minerId: string): boolea
 /** Its gradient was found false: it is left out, if the merge is not done. */
 export function excludeFromMerge(state: State, stage: StageRecord, version: number, minerId: string, message: string): void {
   const { butterfly } = stage.merge;
-  if (stage.merge.version !== version || (butterfly?.phase !== 'uploading' && butterfly?.phase !== 'reducing')) return;
+  if (stage.merge.version !== version || butterfly?.phase !== 'reducing') return;
   for (const { id, excluded } of butterfly.view.members) {
     // Its second one, too.
     const isOwn = id === minerId || id.startsWith(`${minerId}#`);

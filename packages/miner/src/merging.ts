@@ -1,7 +1,5 @@
 /** A miner's part in the merges of one term: its gradient in shards, the shards it adds up for others, and what comes of them. */
-
-import type { Reduce } from '@starling/protocol';
-import { SwarmError, sha256Hex } from '@starling/protocol';
+import { type Reduce, SwarmError, sha256Hex } from '@starling/protocol';
 import { type Bytes, type ErrorFeedback, type Formats, ShardedGradient, type Vector } from '@starling/reduce';
 import type { BlobClient } from './blob-client.ts';
 import type { HeldStage } from './held-stage.ts';

@@ -3,6 +3,7 @@
  * coordinator what they found.
  */
 import {
+  type Attribution,
   type AuditedRun,
   auditRate,
   challengeSeed,
@@ -37,11 +38,15 @@ export interface AuditorParts {
 
 /** Steps that one secret draws for. */
 export const SECRET_STEPS = 30;
+/** Secrets of before that are told. */
+const SECRETS_TOLD = 10;
 /** Audits waiting at once, at most: a validator that is too slow must not fill the memory. */
 const MOST_WAITING = 64;
 
 export class Auditor {
-  readonly attribution = new LossAttribution();
+  private readonly attribution = new LossAttribution();
+  /** As they were when the newest step was drawn: they are dear, and asked for by every page. */
+  private scores: { version: number; attributions: Attribution[] } = { version: -1, attributions: [] };
   private readonly parts: AuditorParts;
   private readonly witness: Witness;
   private waiting = 0;
@@ -61,18 +66,37 @@ export class Auditor {
     this.attribution.add({ step: version, path, loss: lossSum / (run.sequences * run.model.context) });
   }
 
-  /** Hash of the secret that draws in this step, and the secrets of epochs that are over. */
-  async secrets(step: number): Promise<{ epoch: number; secretHash: string; over: { epoch: number; secret: string }[] }> {
+  /** Whose paths lose more than they should, as of the newest step that was drawn. */
+  get attributions(): readonly Attribution[] {
+    return this.scores.attributions;
+  }
+
+  /** Hash of the secret that draws now, and the newest secrets that will draw no more. */
+  async secrets(): Promise<{ epoch: number; secretHash: string; over: { epoch: number; secret: string }[] }> {
+    const { coordinator, run } = this.parts;
+    const step = Math.min(...run.stages.map((_, stage) => coordinator.versionOf(stage)));
     const epoch = Math.floor(step / SECRET_STEPS);
-    const over = Array.from({ length: Math.min(epoch, 10) }, (_, i) => epoch - 1 - i).map((past) => ({
+    // With overlap the step before the present one may not be drawn yet.
+    const drawn = Math.max(0, Math.floor((step - 1) / SECRET_STEPS));
+    const over = Array.from({ length: Math.min(drawn, SECRETS_TOLD) }, (_, i) => drawn - 1 - i).map((past) => ({
       epoch: past,
       secret: this.parts.secretOf(past),
     }));
     return { epoch, secretHash: await secretHash(this.parts.secretOf(epoch)), over };
   }
 
-  /** All gradients of this step are in: everybody has said all of it. Resolves when it is drawn; audits go on by themselves. */
+  /**
+   * All gradients of this step are in: everybody has said all of it. Resolves when it is drawn and what is needed was taken; audits go
+   * on by themselves. Never throws: the merge goes on in any case.
+   */
   async draw(stage: number, version: number, contributions: readonly Contributed[]): Promise<void> {
+    await this.drawFrom(stage, version, contributions).catch((error: unknown) => {
+      const { code, message } = SwarmError.from(error);
+      this.parts.tell(code, `Step ${version} of stage ${stage} is not audited: ${message}`);
+    });
+  }
+
+  private async drawFrom(stage: number, version: number, contributions: readonly Contributed[]): Promise<void> {
     const scene = this.witness.take(stage, version);
     if (!scene) return;
     const byMiner = Map.groupBy(scene.receipts, ({ minerId }) => minerId);
@@ -85,7 +109,8 @@ export class Auditor {
     );
     const secret = this.parts.secretOf(Math.floor(version / SECRET_STEPS));
     const seed = await challengeSeed(secret, stage, version, commits);
-    const scores = new Map(this.attribution.scores().map(({ minerId, zScore }) => [minerId, zScore]));
+    if (version > this.scores.version) this.scores = { version, attributions: this.attribution.scores() };
+    const scores = new Map(this.scores.attributions.map(({ minerId, zScore }) => [minerId, zScore]));
     const rateOf = (minerId: string) => {
       const { cleanSteps = 0, failedAudits = 0 } = this.parts.coordinator.credit(minerId) ?? {};
       return auditRate({ cleanSteps, failures: failedAudits, zScore: scores.get(minerId) ?? 0 });
@@ -121,7 +146,12 @@ export class Auditor {
   private async evidence(scene: Scene, receipts: readonly Witnessed[], contribution: Contributed | null): Promise<Evidence> {
     const { stage, parameters, parameterHash } = scene;
     const summed = new Set(contribution?.microbatches);
+    const { run, gradientOf } = this.parts;
     const isIn = ({ kind, microbatch, round }: Witnessed) => kind === 'backward' && round === contribution?.round && summed.has(microbatch);
+    // A sum is held against its replay only if all of it was seen, and if nothing of it is held back. First of all: when the merge
+    // is done, its uploads are forgotten.
+    const whole = contribution !== null && receipts.filter(isIn).length === summed.size;
+    const gradient = whole && isComparable(run.gradient) ? gradientOf(stage, contribution.hashes) : null;
     const leases = await Promise.all(
       receipts.map(async (receipt) => ({
         leaseId: receipt.leaseId,
@@ -135,9 +165,6 @@ export class Auditor {
         output: receipt.output && (await read(receipt.output)),
       })),
     );
-    // A sum is held against its replay only if all of it was seen, and if nothing of it is held back.
-    const whole = contribution !== null && leases.filter(({ inSum }) => inSum).length === summed.size;
-    const gradient = whole && isComparable(this.parts.run.gradient) ? this.parts.gradientOf(stage, contribution.hashes) : null;
     return { stage, parameters, parameterHash, leases, gradient };
   }
 }
