@@ -6,6 +6,7 @@ import { AUDITS, type AuditedRun, auditRate, compareAll, judge, limitsFor, THRES
 import { REPLAY_BACKENDS, ReplayThread } from '@starling/audit/node';
 import { ATTACKS, type Attack, evidenceOf, Rehearsal, ruledText, type Scene } from '@starling/audit/zoo';
 import { cutStages, presetOf, splitMix32 } from '@starling/model';
+import { collusion } from './collusion.ts';
 import { environment, type Report, type Row } from './report.ts';
 
 const STAGES = 3;
@@ -22,6 +23,8 @@ const LIFE = 1_000;
 const LIVES = 4_000;
 /** Steps that a first ban takes, at 20 s a step: an hour. */
 const BAN_STEPS = 180;
+/** The same after a false reduction: 15 s. */
+const PAIR_BAN_STEPS = 1;
 
 function runOf(preset: string, boundary: AuditedRun['boundary'], sequences: number): AuditedRun {
   const { shape } = presetOf(preset);
@@ -117,8 +120,17 @@ async function detection(thread: ReplayThread, boundary: AuditedRun['boundary'])
   return new Map(ATTACKS.map(({ name }) => [name, (found.get(name) ?? 0) / audits]));
 }
 
-/** Steps paid in a life, of those there are: a cheat is audited as everybody is, and what is held when it is found is lost. */
-function income({ share }: Attack, detected: number, next: () => number): { paid: number; audits: number } {
+/**
+ * Steps paid in a life, of those there are: a cheat is audited as everybody is, and what is held when it is found is lost. `rateOf`: its
+ * chance to be looked at in a step; `ban`: steps that the first one takes.
+ */
+function income(
+  { share }: Pick<Attack, 'share'>,
+  detected: number,
+  next: () => number,
+  rateOf: typeof auditRate = auditRate,
+  ban = BAN_STEPS,
+): { paid: number; audits: number } {
   const chance = () => next() / 2 ** 32;
   let [paid, audits] = [0, 0];
   for (let life = 0; life < LIVES; life++) {
@@ -130,14 +142,14 @@ function income({ share }: Attack, detected: number, next: () => number): { paid
         paid += 1;
       }
       const cheats = chance() < share;
-      if (chance() >= auditRate({ cleanSteps: clean, failures, zScore: 0 })) {
+      if (chance() >= rateOf({ cleanSteps: clean, failures, zScore: 0 })) {
         clean += 1;
         continue;
       }
       audits += 1;
       if (cheats && chance() < detected) {
         [clean, held] = [0, 0];
-        step += BAN_STEPS * 2 ** failures;
+        step += ban * 2 ** failures;
         failures += 1;
       } else clean += 1;
     }
@@ -190,5 +202,13 @@ export async function audit(): Promise<Report> {
       { metric: `${attack.name}: income`, value: 100 * paid, unit: '%', against: 'an honest miner', ratio: paid },
     );
   }
+  const pair = await collusion();
+  const { paid } = income({ share: pair.cheated }, pair.found, next, () => 1, PAIR_BAN_STEPS);
+  rows.push(
+    { metric: 'colluding pair in the reduction: merges in which it can cheat', value: 100 * pair.cheated, unit: '%' },
+    { metric: 'colluding pair in the reduction: of these, found', value: 100 * pair.found, unit: '%' },
+    { metric: 'colluding pair in the reduction: others named for it', value: pair.wronged, unit: '' },
+    { metric: 'colluding pair in the reduction: income', value: 100 * paid, unit: '%', against: 'an honest miner', ratio: paid },
+  );
   return { name: 'audit', environment: { ...environment(), backends: names.join(', ') }, rows };
 }

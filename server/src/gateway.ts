@@ -20,7 +20,7 @@ import {
   type Welcome,
 } from '@starling/protocol';
 import { packets } from '@starling/protocol/packets';
-import { Server, type Socket } from 'socket.io';
+import { type Namespace, Server, type Socket } from 'socket.io';
 import type { StoredTensor } from './activations.ts';
 import type { Blobs } from './blobs.ts';
 import type { Identity } from './identity.ts';
@@ -78,6 +78,11 @@ export class Gateway {
       dismiss: (minerId) => this.sockets.get(minerId)?.disconnect(true),
     });
     this.feed = this.serveSpectators();
+  }
+
+  /** For who is neither miner nor spectator. */
+  namespace(name: string): Namespace {
+    return this.io.of(name) as unknown as Namespace;
   }
 
   close(): void {

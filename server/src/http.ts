@@ -6,10 +6,14 @@ import fastifyStatic from '@fastify/static';
 import { ERROR_HINTS, type ErrorCode, SwarmError } from '@starling/protocol';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import * as v from 'valibot';
+import type { Panel } from './audits/panel.ts';
+import { addAuditRoutes } from './audits/routes.ts';
 import type { Blobs } from './blobs.ts';
+import { addNodeRoutes } from './chain/node-routes.ts';
 import type { Paymaster } from './chain/paymaster.ts';
 import { addChainRoutes } from './chain/routes.ts';
 import type { Identity } from './identity.ts';
+import { LONGEST_PAGE, wholeNumber } from './queries.ts';
 import type { Refusals } from './refusals.ts';
 import type { Run } from './run.ts';
 
@@ -42,6 +46,9 @@ export interface HttpParts {
   identity: Identity;
   refusals: Refusals;
   paymaster: Paymaster;
+  panel: Panel;
+  /** Between blocks of the server's own chain. */
+  blockMs: number;
   /** Folder of the built web app. */
   webRoot: string;
   maxBlobBytes: number;
@@ -52,11 +59,8 @@ export interface HttpParts {
 /** What `sendBeacon` posts when a page goes: who, and on which socket it was. */
 const LastWord = v.object({ minerId: v.string(), token: v.string(), socketId: v.string() });
 
-/** Entries of a history on one page, at most. */
-const LONGEST_PAGE = 1_000;
-
 export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
-  const { run, blobs, identity, refusals, paymaster, webRoot, maxBlobBytes, leave } = parts;
+  const { run, blobs, identity, refusals, paymaster, panel, blockMs, webRoot, maxBlobBytes, leave } = parts;
   const refuse = (error: unknown, _request: FastifyRequest, reply: FastifyReply) => {
     const fault = asSwarmError(error);
     if (fault.code === 'INTERNAL') run.report('error', 'INTERNAL', fault.message);
@@ -107,14 +111,6 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
       return { receipts, before: receipts.length < limit ? null : (receipts.at(-1)?.id ?? null) };
     },
   );
-  http.get<{ Querystring: { limit?: string; before?: string; miner?: string } }>('/v1/audits', async ({ query }) => {
-    const limit = Math.min(LONGEST_PAGE, wholeNumber('limit', query.limit ?? '100'));
-    const before = query.before === undefined ? undefined : wholeNumber('before', query.before);
-    const audits = await run.auditsOf(limit, before, query.miner);
-    const { auditor } = run;
-    return { audits, before: audits.length < limit ? null : (audits.at(-1)?.id ?? null), ...(auditor && (await auditor.secrets())) };
-  });
-  http.get('/v1/attribution', async () => ({ attribution: run.auditor?.attributions ?? [] }));
   http.post('/v1/leave', { bodyLimit: 4096 }, async ({ body }, reply) => {
     const word = v.safeParse(LastWord, parseJson(body));
     if (!word.success) throw new SwarmError('BAD_REQUEST', 'The body must be JSON with `minerId`, `token` and `socketId`.');
@@ -124,7 +120,9 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
     return reply.code(202).send({ ok: true });
   });
 
+  addAuditRoutes(http, run, panel);
   addChainRoutes(http, paymaster);
+  addNodeRoutes(http, paymaster.line, blockMs);
 
   const hashOf = (params: { hash: string }) => {
     if (!/^[0-9a-f]{64}$/.test(params.hash)) throw new SwarmError('BAD_REQUEST', 'A blob’s name is 64 hex digits.');
@@ -183,12 +181,6 @@ function parseJson(body: unknown): unknown {
   } catch {
     return null;
   }
-}
-
-function wholeNumber(name: string, text: string): number {
-  if (!/^[1-9]\d{0,14}$/.test(text))
-    throw new SwarmError('BAD_REQUEST', `${name} must be a whole number above zero, not "${text.slice(0, 40)}".`);
-  return Number(text);
 }
 
 /** What is no HTTP at all, or has too long a head: no route ever sees it. */

@@ -1,11 +1,14 @@
 /** The server in one process: corpus, checkpoints, run, HTTP and sockets, put together. */
+import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { parseBoundary } from '@starling/codecs';
 import { cutStages, DILOCO, layoutOf, presetOf, SPARSE_LOCO } from '@starling/model';
 import { type ChainView, type RunConfig, type RunSnapshot, type StepPoint, SwarmError } from '@starling/protocol';
 import { shardCount } from '@starling/reduce';
 import { openStore } from '@starling/store';
-import { LocalValidator } from './audits/validators.ts';
+import { LocalValidator } from './audits/local-validator.ts';
+import { Panel } from './audits/panel.ts';
+import { ValidatorSockets } from './audits/validator-sockets.ts';
 import { Blobs } from './blobs.ts';
 import { openPaymaster } from './chain/open.ts';
 import { openCheckpoints } from './checkpoints.ts';
@@ -115,7 +118,15 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   const store = await openStore(options.store ?? join(dataDir, 'log.sqlite'));
   const models = await Models.open(join(dataDir, 'models'), join(dataDir, 'temporary-models'), config.stages.length, fs);
   const { checkpointEvery } = options;
-  const validator = new LocalValidator('wasm');
+  const validator = new LocalValidator(options.auditBackend);
+  const panel = new Panel(
+    {
+      backend: options.auditBackend,
+      secretOf: (epoch) => Buffer.from(identity.seed(`audits ${epoch}`)).toString('hex'),
+      validate: (run, evidence) => validator.validate(run, evidence),
+    },
+    { now: Date.now, random: () => randomInt(2 ** 32) / 2 ** 32, tell: (code, message) => run.report('warning', code, message) },
+  );
   const run = await Run.open({
     config,
     minMicrobatches,
@@ -128,8 +139,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     blobs,
     checkpoints,
     checkpointEvery,
-    validate: options.audits ? (run, evidence) => validator.validate(run, evidence) : null,
-    auditSecret: (epoch) => Buffer.from(identity.seed(`audits ${epoch}`)).toString('hex'),
+    panel: options.audits ? panel : null,
     roundSteps: options.roundSteps,
     heldSteps: options.heldSteps,
     models,
@@ -157,6 +167,8 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     identity,
     refusals,
     paymaster,
+    panel,
+    blockMs: options.blockMs,
     webRoot: options.webRoot,
     // The largest tensor that ever travels, as a frame.
     maxBlobBytes: 4 * largest + 1024,
@@ -164,6 +176,13 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   });
   modelRoutes(http, run, models);
   const gateway = new Gateway(http.server, { run, blobs, identity, serverName, refusals, maxMiners: options.maxMiners });
+  const validators = new ValidatorSockets(gateway.namespace('/validate'), {
+    panel,
+    serverName,
+    isValidator: (hotkey) => paymaster.isValidator(hotkey),
+    step: () => run.auditor?.step ?? 0,
+  });
+  run.onRound((round) => validators.closed(round));
   try {
     await http.listen({ port: options.port, host: options.host });
   } catch (error) {

@@ -1,6 +1,7 @@
 /** What a server can be told: the type, the defaults, the command line, and its help text. */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { REPLAY_BACKENDS, type ReplayBackend } from '@starling/audit/node';
 import { BOUNDARY_NAMES } from '@starling/codecs';
 import { GRADIENTS, LONGEST_STEP, type RunConfig, SwarmError } from '@starling/protocol';
 
@@ -48,6 +49,8 @@ export interface ServerOptions {
   overlap: boolean;
   /** What miners did is computed again, now and then. */
   audits: boolean;
+  /** How the server's own validator computes it: as `ReplayBackend`. */
+  auditBackend: ReplayBackend;
   /** Share of merged shards that are computed once more although their reducers agree. */
   spotCheck: number;
   /** A validation loss is taken every so many steps. */
@@ -98,6 +101,7 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   outer: 'sparseloco',
   overlap: false,
   audits: true,
+  auditBackend: 'wasm',
   validateEvery: 10,
   checkpointEvery: 10,
   roundSteps: 5,
@@ -135,6 +139,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --inner-microbatches N   microbatches of such a step (${DEFAULT_OPTIONS.innerMicrobatches})
   --outer NAME             what follows them: sparseloco's plain step, or diloco's with momentum (${DEFAULT_OPTIONS.outer})
   --overlap                merge a step's gradients while the next one is computed: no waiting, gradients one step late
+  --audit-backend NAME     how that is done: wasm, cpu, or webgpu through Dawn (${DEFAULT_OPTIONS.auditBackend})
   --no-audits              do not compute again, now and then, what miners did
   --spot-check X           share of merged shards computed once more here, 0 to 1 (${DEFAULT_OPTIONS.spotCheck})
   --clip NAME              whose norm clips a gradient: stage, or global as one process would (${DEFAULT_OPTIONS.clip})
@@ -199,7 +204,17 @@ const TEXTS = {
 /** The options on a command line over the defaults, or `'help'`. Throws `CONFIG_INVALID`. */
 export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
   const string = { type: 'string' } as const;
-  const names = [...Object.keys(NUMBERS), ...Object.keys(TEXTS), 'clip', 'gradient', 'merged', 'median-clip', 'spot-check', 'outer'];
+  const names = [
+    ...Object.keys(NUMBERS),
+    ...Object.keys(TEXTS),
+    'clip',
+    'gradient',
+    'merged',
+    'median-clip',
+    'spot-check',
+    'outer',
+    'audit-backend',
+  ];
   let values: Record<string, string | boolean | string[] | undefined>;
   try {
     const options = {
@@ -232,6 +247,7 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
   options.merged = oneOf('merged', ['f32', 'bf16'], values.merged ?? options.merged);
   options.overlap = values.overlap === true;
   options.audits = values['no-audits'] !== true;
+  options.auditBackend = oneOf('audit-backend', REPLAY_BACKENDS, values['audit-backend'] ?? options.auditBackend);
   options.outer = oneOf('outer', ['sparseloco', 'diloco'], values.outer ?? options.outer);
   const median = values['median-clip'];
   if (typeof median === 'string') options.medianClip = median === 'off' ? null : numberIn('median-clip', median, 0, 1e6);

@@ -37,11 +37,11 @@ export function rowsOf(input: Input, effects: readonly Effect[], at: number): Ro
   return rows;
 }
 
-const auditRow = ({ minerId, stage, version, verdict }: Extract<Input, { type: 'audited' }>, at: number): Row => ({
+const auditRow = ({ minerId, stage, version, verdict, validator }: Extract<Input, { type: 'audited' }>, at: number): Row => ({
   kind: 'audit',
   owner: minerId,
   at,
-  body: JSON.stringify({ minerId, stage, version, verdict } satisfies Omit<AuditEntry, 'id' | 'time'>),
+  body: JSON.stringify({ minerId, stage, version, verdict, validator: validator ?? null } satisfies Omit<AuditEntry, 'id' | 'time'>),
 });
 
 /** Audits, the newest first: of all miners, or of one. `before`: only entries older than the one with this id. */

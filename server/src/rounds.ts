@@ -75,7 +75,8 @@ export async function openRound(store: Pick<Store, 'rows'>, flopsOf: RoundParts[
     const rows = await store.rows('receipt', { limit: PAGE, ...(before !== undefined && { before }) });
     for (const { id, owner, body } of rows) {
       if (last && id < last.id) return { round: roundOf(last) + 1, flops, convicted };
-      const { outcome, work } = JSON.parse(body) as Receipt;
+      const { outcome, work, error } = JSON.parse(body) as Receipt;
+      if (outcome === 'lost' && error?.code === 'REDUCTION_FALSE') convicted.add(owner);
       if (work && (outcome === 'counted' || outcome === 'surplus')) add(flops, owner, flopsOf(work));
     }
     if (rows.length < PAGE) return { round: last ? roundOf(last) + 1 : 1, flops, convicted };

@@ -22,7 +22,8 @@ import {
 import type { Agreement } from '@starling/reduce';
 import type { Handled, JournalPorts, Row, Store } from '@starling/store';
 import { type Activations, type Key, type Purpose, type StoredTensor, scopeOf } from './activations.ts';
-import { Auditor, type Validate } from './audits/auditor.ts';
+import { Auditor } from './audits/auditor.ts';
+import type { Panel } from './audits/panel.ts';
 import type { Witnessed } from './audits/witness.ts';
 import type { Blobs } from './blobs.ts';
 import type { Checkpoint, Checkpoints } from './checkpoints.ts';
@@ -65,10 +66,8 @@ export interface RunParts {
   roundSteps: number;
   heldSteps: number;
   models: Models;
-  /** Computes audits again; null: there are none. */
-  validate: Validate | null;
-  /** The secret of an epoch of audits. */
-  auditSecret(epoch: number): string;
+  /** Who audits; null: nobody. */
+  panel: Panel | null;
   log: (line: string) => void;
 }
 
@@ -126,16 +125,15 @@ export class Run {
     const sizes = this.states.layouts.map((layout) => layout.size);
     this.crossing = crossingOf(recovered.config);
     this.reductions = new Reductions(recovered.config, this.states.layouts, parts.blobs, parts.secret);
-    this.auditor = parts.validate && recovered.config.inner === null ? this.newAuditor(parts.validate) : null;
+    this.auditor = parts.panel && recovered.config.inner === null ? this.newAuditor(parts.panel) : null;
     this.view = new RunView(recovered.config, this.coordinator, sizes, recovered);
   }
 
-  private newAuditor(validate: Validate): Auditor {
+  private newAuditor(panel: Panel): Auditor {
     return new Auditor({
       run: this.parts.config,
       coordinator: this.coordinator,
-      validate,
-      secretOf: (epoch) => this.parts.auditSecret(epoch),
+      panel,
       gradientOf: (stage, hashes) => this.reductions.contributionOf(stage, hashes),
       submit: (input) => this.submit(input),
       tell: (code, message) => this.timer && this.report('warning', code, message),

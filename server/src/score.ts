@@ -1,7 +1,8 @@
 /** `npm run score`: a run's scores, computed again from its public ledger alone, beside what its server says. */
 import { parseArgs } from 'node:util';
 import { encodeAddress, fromHex } from '@starling/chain';
-import { type AccountView, type ChainView, ERROR_HINTS, type RoundWork, SwarmError, type WireError } from '@starling/protocol';
+import { type AccountView, type ChainView, ERROR_HINTS, type RoundWork, SwarmError } from '@starling/protocol';
+import { getJson } from './fetch.ts';
 import { tallyOf } from './scores.ts';
 
 const HELP = `Usage: npm run score -- --run ID [options]
@@ -22,23 +23,12 @@ interface Line {
   names: string[];
 }
 
-/** Throws the server's refusal, or `HTTP_FAILED`. */
-async function get<T>(url: string): Promise<T> {
-  const response = await fetch(url).catch((error: unknown) => {
-    throw SwarmError.from(error, 'HTTP_FAILED');
-  });
-  const body = (await response.json()) as T & { error?: WireError };
-  if (!response.ok)
-    throw body.error ? SwarmError.fromWire(body.error) : new SwarmError('HTTP_FAILED', `${url} answered ${response.status}.`);
-  return body;
-}
-
 /** Every device's score from the ledger, and those accounts for which the server says another. */
 export async function scores(url: string, runId?: string): Promise<{ run: string; rounds: number; lines: Line[]; differ: string[] }> {
-  const run = runId ?? (await get<{ config: { runId: string } }>(`${url}/v1/run`)).config.runId;
+  const run = runId ?? (await getJson<{ config: { runId: string } }>(`${url}/v1/run`)).config.runId;
   const ledger: RoundWork[] = [];
   for (;;) {
-    const page = await get<{ rounds: RoundWork[] }>(`${url}/v1/runs/${run}/ledger?after=${ledger.at(-1)?.round ?? 0}`);
+    const page = await getJson<{ rounds: RoundWork[] }>(`${url}/v1/runs/${run}/ledger?after=${ledger.at(-1)?.round ?? 0}`);
     if (page.rounds.length === 0) break;
     ledger.push(...page.rounds);
   }
@@ -49,10 +39,10 @@ export async function scores(url: string, runId?: string): Promise<{ run: string
 
 /** What the server pays by is a sum over the devices of an account. */
 async function compare(url: string, lines: readonly Line[]): Promise<string[]> {
-  const { pay } = await get<ChainView>(`${url}/v1/chain`);
+  const { pay } = await getJson<ChainView>(`${url}/v1/chain`);
   const own = new Map<string, number>();
   for (const { device, score } of lines) {
-    const { delegation } = await get<AccountView>(`${url}/v1/identity/${device}`);
+    const { delegation } = await getJson<AccountView>(`${url}/v1/identity/${device}`);
     const address = delegation?.hotkey ?? encodeAddress(fromHex(device)!);
     own.set(address, (own.get(address) ?? 0) + score);
   }

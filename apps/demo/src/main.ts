@@ -3,9 +3,11 @@ import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { Sr25519Key } from '@starling/chain';
 import { launchMiners, type Miners } from '@starling/headless';
-import { type ChainView, SwarmError } from '@starling/protocol';
+import { type ChainView, SwarmError, toHex } from '@starling/protocol';
 import { parseServerArgs, type RunningServer, type ServerOptions, startServer, wholeNumber } from '@starling/server';
+import { Validator } from '@starling/server/validator';
 import { DEMO_CHAIN, paidView, payTable } from './pay.ts';
 
 /** A run that stands still longer than this says why. */
@@ -15,6 +17,7 @@ const HELP = `Usage: npm run demo -- [options]
 
   --miners N          headless Chromium tabs (6)
   --backend NAME      webgpu or wasm (webgpu)
+  --validators N      validators beside the server's own, each with its own hotkey, secret and weights (0)
   --exit              end after --steps, with status 0 only if all of them were merged
   --json FILE         write what was measured
 
@@ -37,14 +40,17 @@ function read(argv: string[]) {
   for (let i = 0; i < argv.length; i++) {
     const [name] = argv[i]!.split('=');
     const isFlag = name === '--exit' || name === '--help';
-    const isOwn = isFlag || name === '--miners' || name === '--backend' || name === '--json';
+    const isOwn = isFlag || name === '--miners' || name === '--backend' || name === '--json' || name === '--validators';
     const takesNext = !isFlag && !argv[i]!.includes('=') && argv[i + 1] !== undefined;
     (isOwn ? own : others).push(argv[i]!, ...(isOwn && takesNext ? [argv[++i]!] : []));
   }
   try {
     const text = { type: 'string' } as const;
     const flag = { type: 'boolean' } as const;
-    return { ...parseArgs({ args: own, options: { miners: text, backend: text, json: text, exit: flag, help: flag } }).values, others };
+    return {
+      ...parseArgs({ args: own, options: { miners: text, backend: text, json: text, validators: text, exit: flag, help: flag } }).values,
+      others,
+    };
   } catch (error) {
     throw SwarmError.from(error, 'CONFIG_INVALID');
   }
@@ -73,6 +79,11 @@ async function demo(argv: string[]): Promise<number> {
   const serverOptions = parseServerArgs([...usual, ...given.others]) as ServerOptions;
   const { steps } = serverOptions;
   if (given.exit && steps === 0) throw new SwarmError('CONFIG_INVALID', '--exit needs --steps.');
+  const hotkeys = Array.from({ length: wholeNumber('validators', given.validators ?? '0', 0, 16) }, () => {
+    const seed = toHex(crypto.getRandomValues(new Uint8Array(32)));
+    return { seed, hotkey: Sr25519Key.fromSeed(seed) };
+  });
+  serverOptions.validators.push(...hotkeys.map(({ hotkey }) => hotkey.address));
   const count = wholeNumber('miners', given.miners ?? '6', 0, 64);
   if (given.json) await assertWritable(given.json);
   const interrupted = new Promise<void>((resolve) => {
@@ -82,9 +93,14 @@ async function demo(argv: string[]): Promise<number> {
   const dataDir = isGiven ? serverOptions.dataDir : await mkdtemp(join(tmpdir(), 'starling-demo-'));
   let server: RunningServer | null = null;
   let miners: Miners | null = null;
+  const validators: Validator[] = [];
   try {
     server = await startServer({ ...serverOptions, dataDir });
     console.log(`Open ${server.url} to mine with this browser too, ${server.url}/dashboard to watch.`);
+    for (const [i, { seed, hotkey }] of hotkeys.entries()) {
+      const log = (line: string) => console.log(`validator ${i + 1}: ${line}`);
+      validators.push(new Validator({ url: server.url, hotkey, seed, backend: 'wasm', log }));
+    }
     const before = { tokens: server.snapshot().tokens, step: server.snapshot().step };
     const silent = tellProgress(server, steps);
     miners = await launchMiners({
@@ -114,6 +130,7 @@ async function demo(argv: string[]): Promise<number> {
     return 1;
   } finally {
     await miners?.close();
+    await Promise.all(validators.map((validator) => validator.close()));
     await server?.close();
     if (!isGiven) await rm(dataDir, { recursive: true, force: true });
   }

@@ -2,6 +2,8 @@ export * from './chain.ts';
 export { commitHash, type Revealed } from './commit-hash.ts';
 export { type DevConfig, type DevOptions, devConfig } from './dev/config.ts';
 export { DevChain, type DevChainPorts, type DevClock } from './dev/dev-chain.ts';
+export { fromPlain, type Plain, toPlain } from './dev/plain.ts';
+export { RemoteDevChain } from './dev/remote-chain.ts';
 export { weightsFromScores } from './emitted-weights.ts';
 export * from './identity/index.ts';
 export { ChainRefusal, REFUSALS, type Refusal } from './refusals.ts';

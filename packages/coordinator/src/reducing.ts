@@ -201,10 +201,13 @@ function punish(state: State, stage: StageRecord, { memberId, shard }: Extract<B
   const message = `Miner ${memberId} reduced shard ${shard} of stage ${stage.index} in step ${stage.merge.version} to something else than it is.`;
   state.inform('REDUCTION_FALSE', message, 'warning');
   state.lapse(memberId, 'REDUCTION_FALSE', message);
+  // There is no honest way to a false result, arithmetic is the same everywhere: what is held of its pay is lost.
+  state.emit({ type: 'convicted', minerId: memberId, stage: stage.index, version: stage.merge.version });
+  const credit = state.credits.get(memberId);
+  if (credit) credit.cleanSteps = 0;
   excludeFromMerge(state, stage, stage.merge.version, memberId, message);
   const miner = state.miners.get(memberId);
   if (!miner) return;
-  // There is no honest way to a false result: arithmetic is the same everywhere.
   miner.late = Math.max(miner.late, LIMITS.lateBeforeBan - 1);
   state.blame(miner, { code: 'BANNED_WRONG', message: 'its reduction was false' });
 }

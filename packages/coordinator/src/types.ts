@@ -113,8 +113,8 @@ export type Input =
   /** The world finished an `apply`. */
   | ({ type: 'merged'; stage: number } & Merge)
   | { type: 'applied'; minerId: string; stage: number; version: number; parameterHash: string }
-  /** A validator computed again what this miner did in a step. */
-  | { type: 'audited'; minerId: string; stage: number; version: number; verdict: AuditVerdict }
+  /** A validator computed again what this miner did in a step. `validator`: its hotkey, for the record; absent: the server's own. */
+  | { type: 'audited'; minerId: string; stage: number; version: number; verdict: AuditVerdict; validator?: string }
   /** The operator wants other goals for the same run. */
   | { type: 'configure'; goals: Goals }
   /** The process that carries out effects is a new one: no socket of before is open, and no effect of before is under way. */

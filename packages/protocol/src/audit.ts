@@ -61,4 +61,6 @@ export interface AuditEntry {
   stage: number;
   version: number;
   verdict: AuditVerdict;
+  /** Hotkey of the validator that found it; null: the server's own. */
+  validator: string | null;
 }

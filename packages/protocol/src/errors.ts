@@ -56,6 +56,12 @@ export const ERROR_HINTS = {
   REDUCTION_FALSE:
     'The reported sum is not what the uploads give. Reload the page; the arithmetic is the same in every browser, so a changed client is the likely cause.',
   MERGE_EMPTY: 'No gradient came through. The microbatches of this step are computed again.',
+  // Validators
+  VALIDATOR_REFUSED:
+    'Register the hotkey and stake on it until it holds a validator permit (on a server’s own chain: `npm start -- --validator HOTKEY=TAO`), then connect again.',
+  VALIDATOR_DISPUTED:
+    'Its verdict was not borne out and does not count. If it was honest, its hardware computes wrongly: choose another --backend for it.',
+  SECRET_FALSE: 'The validator drew by another secret than it had committed to. Its draws do not count; the server’s own go on.',
   // Identity and chain
   ADDRESS_INVALID: 'Copy the address from the wallet again; it begins with 5 and has 47 or 48 characters.',
   SIGNATURE_INVALID: 'Sign again with the account that is shown. Nothing was changed.',

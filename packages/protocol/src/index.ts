@@ -8,4 +8,5 @@ export * from './messages.ts';
 export * from './rate.ts';
 export * from './reasons.ts';
 export * from './run.ts';
+export * from './validators.ts';
 export * from './version.ts';

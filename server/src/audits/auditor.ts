@@ -2,33 +2,18 @@
  * Draws who is audited in a step, when everybody has said all of it; puts the evidence together; hands it to validators; and tells the
  * coordinator what they found.
  */
-import {
-  type Attribution,
-  type AuditedRun,
-  auditRate,
-  challengeSeed,
-  commitHash,
-  drawAudits,
-  type Evidence,
-  isComparable,
-  LossAttribution,
-  secretHash,
-} from '@starling/audit';
+import { type Attribution, type AuditedRun, auditRate, commitHash, type Evidence, isComparable, LossAttribution } from '@starling/audit';
 import type { Vector } from '@starling/codecs';
 import type { Contributed, Coordinator, Flow, Input } from '@starling/coordinator';
-import { type AuditVerdict, decodeFrame, SwarmError } from '@starling/protocol';
+import { decodeFrame, SwarmError, type ValidatorView } from '@starling/protocol';
 import type { StoredTensor } from '../activations.ts';
+import { epochOf, type Panel, type Picked } from './panel.ts';
 import { type Scene, Witness, type Witnessed } from './witness.ts';
-
-/** Computes evidence again; several may be asked at once. Throws when it cannot. */
-export type Validate = (run: AuditedRun, evidence: Evidence) => Promise<AuditVerdict>;
 
 export interface AuditorParts {
   run: AuditedRun;
   coordinator: Coordinator;
-  validate: Validate;
-  /** The secret of an epoch of so many steps: it is told when the epoch is over. */
-  secretOf(epoch: number): string;
+  panel: Panel;
   /** A contribution's gradient sum, decoded. */
   gradientOf(stage: number, hashes: readonly string[]): Vector;
   submit(input: Input): Promise<unknown>;
@@ -36,10 +21,6 @@ export interface AuditorParts {
   tell(code: string, message: string): void;
 }
 
-/** Steps that one secret draws for. */
-export const SECRET_STEPS = 30;
-/** Secrets of before that are told. */
-const SECRETS_TOLD = 10;
 /** Audits waiting at once, at most: a validator that is too slow must not fill the memory. */
 const MOST_WAITING = 64;
 
@@ -71,18 +52,15 @@ export class Auditor {
     return this.scores.attributions;
   }
 
-  /** Hash of the secret that draws now, and the newest secrets that will draw no more. */
-  async secrets(): Promise<{ epoch: number; secretHash: string; over: { epoch: number; secret: string }[] }> {
+  /** The step whose work is being done. */
+  get step(): number {
     const { coordinator, run } = this.parts;
-    const step = Math.min(...run.stages.map((_, stage) => coordinator.versionOf(stage)));
-    const epoch = Math.floor(step / SECRET_STEPS);
-    // With overlap the step before the present one may not be drawn yet.
-    const drawn = Math.max(0, Math.floor((step - 1) / SECRET_STEPS));
-    const over = Array.from({ length: Math.min(drawn, SECRETS_TOLD) }, (_, i) => drawn - 1 - i).map((past) => ({
-      epoch: past,
-      secret: this.parts.secretOf(past),
-    }));
-    return { epoch, secretHash: await secretHash(this.parts.secretOf(epoch)), over };
+    return Math.min(...run.stages.map((_, stage) => coordinator.versionOf(stage)));
+  }
+
+  /** The server's own first, with the secrets that will draw no more. */
+  validators(): Promise<ValidatorView[]> {
+    return this.parts.panel.view(this.step);
   }
 
   /**
@@ -107,15 +85,16 @@ export class Auditor {
         return { minerId, hash: await commitHash(said, own.map(({ hashes }) => hashes.join()).join() || null) };
       }),
     );
-    const secret = this.parts.secretOf(Math.floor(version / SECRET_STEPS));
-    const seed = await challengeSeed(secret, stage, version, commits);
     if (version > this.scores.version) this.scores = { version, attributions: this.attribution.scores() };
     const scores = new Map(this.scores.attributions.map(({ minerId, zScore }) => [minerId, zScore]));
     const rateOf = (minerId: string) => {
       const { cleanSteps = 0, failedAudits = 0 } = this.parts.coordinator.credit(minerId) ?? {};
       return auditRate({ cleanSteps, failures: failedAudits, zScore: scores.get(minerId) ?? 0 });
     };
-    for (const minerId of await drawAudits(seed, commits, rateOf)) {
+    const rates = commits.map(({ minerId }) => rateOf(minerId));
+    const picks = await this.parts.panel.draw({ stage, version, epoch: epochOf(version), commits, rates });
+    for (const pick of picks) {
+      const { minerId } = pick;
       if (this.waiting >= MOST_WAITING) {
         this.parts.tell(
           'AUDITS_BEHIND',
@@ -124,17 +103,18 @@ export class Auditor {
         continue;
       }
       const own = contributions.find((contribution) => contribution.minerId === minerId) ?? null;
-      void this.audit(scene, minerId, byMiner.get(minerId)!, own);
+      void this.audit(scene, pick, byMiner.get(minerId)!, own);
     }
   }
 
-  private async audit(scene: Scene, minerId: string, receipts: readonly Witnessed[], contribution: Contributed | null): Promise<void> {
+  private async audit(scene: Scene, pick: Picked, receipts: readonly Witnessed[], contribution: Contributed | null): Promise<void> {
     this.waiting += 1;
+    const { minerId } = pick;
     const { stage, version } = scene;
     try {
       const evidence = await this.evidence(scene, receipts, contribution);
-      const verdict = await this.parts.validate(this.parts.run, evidence);
-      await this.parts.submit({ type: 'audited', minerId, stage, version, verdict });
+      const { verdict, validator } = await this.parts.panel.judge(pick, this.parts.run, version, evidence);
+      await this.parts.submit({ type: 'audited', minerId, stage, version, verdict, ...(validator !== null && { validator }) });
     } catch (error) {
       const { code, message } = SwarmError.from(error);
       this.parts.tell(code, `An audit of miner ${minerId} in step ${version} of stage ${stage} could not be made: ${message}`);

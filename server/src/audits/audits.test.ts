@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startNodeMiner } from '@starling/miner/node';
-import type { AuditEntry, RunEvent } from '@starling/protocol';
+import type { AuditEntry, RunEvent, ValidatorView } from '@starling/protocol';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startServer } from '../index.ts';
 
@@ -37,13 +37,13 @@ it('finds a miner that cheats, and nobody else', async () => {
       timeout: 50_000,
     })
     .toBeGreaterThan(1);
-  const { audits, secretHash } = await json<{ audits: AuditEntry[]; secretHash: string }>('/v1/audits');
+  const { audits, validators } = await json<{ audits: AuditEntry[]; validators: ValidatorView[] }>('/v1/audits');
   for (const audit of audits)
     expect([audit.minerId === minerId, audit.verdict.outcome]).toEqual([
       audit.minerId === minerId,
       audit.minerId === minerId ? 'failed' : 'passed',
     ]);
-  expect(secretHash).toMatch(/^[0-9a-f]{64}$/);
+  expect(validators).toMatchObject([{ hotkey: null, connected: true, disputes: 0, secretHash: expect.stringMatching(/^[0-9a-f]{64}$/) }]);
   const own = await json<{ audits: AuditEntry[] }>(`/v1/audits?miner=${minerId}&limit=1`);
   expect(own.audits).toMatchObject([{ minerId, verdict: { outcome: 'failed' } }]);
   await Promise.all([...honest, cheat].map((miner) => miner.stop()));

@@ -31,7 +31,7 @@ export class Accounts {
   readonly #challenges: Challenges;
   readonly #now: () => number;
   /** By device. */
-  readonly #links = new Map<string, Delegation>();
+  readonly #links = new Map<string, { delegation: Delegation; signed: unknown }>();
   #seq = 0;
   #writing: Promise<unknown> = Promise.resolve();
   #failed: StoredEntry | null = null;
@@ -67,7 +67,7 @@ export class Accounts {
 
   /** The device is a guest again. It signs the challenge of the delegation that ends. Throws `NOT_FOUND`, `SIGNATURE_INVALID`. */
   async unlink(device: string, signature: string, server: string): Promise<void> {
-    const link = this.#links.get(device);
+    const link = this.#links.get(device)?.delegation;
     if (!link) throw new SwarmError('NOT_FOUND', 'This device works for no hotkey.');
     await assertFromDevice(device, unlinkMessage({ ...link, server }), signature);
     await this.#write({ type: 'unlink', device, signature });
@@ -75,8 +75,13 @@ export class Accounts {
 
   /** The delegation that is good now; null for a guest, and when it is over. */
   delegationOf(device: string): Delegation | null {
-    const link = this.#links.get(device);
+    const link = this.#links.get(device)?.delegation;
     return link && link.expiresAt > this.#now() ? link : null;
+  }
+
+  /** The same, as it was signed. */
+  signedDelegationOf(device: string): unknown {
+    return this.delegationOf(device) && this.#links.get(device)!.signed;
   }
 
   /** SS58: whom the device's work is for. */
@@ -111,7 +116,7 @@ export class Accounts {
   }
 
   #apply(entry: Entry): void {
-    if (entry.type === 'link') this.#links.set(entry.delegation.device, entry.delegation);
+    if (entry.type === 'link') this.#links.set(entry.delegation.device, entry);
     else this.#links.delete(entry.device);
   }
 }

@@ -36,6 +36,7 @@ const FRESH_MS = 1_000;
 const EPOCHS_READ = 5_000;
 
 export class Paymaster {
+  readonly line: ChainLine;
   readonly #parts: PaymasterParts;
   readonly #names: AccountNames;
   readonly #emissions = new Emissions();
@@ -52,6 +53,7 @@ export class Paymaster {
 
   constructor(parts: PaymasterParts) {
     this.#parts = parts;
+    this.line = parts.line;
     this.#tally = tallyOf(parts.ledger);
     this.#newest = parts.ledger.at(-1) ?? null;
     this.#names = {
@@ -180,6 +182,18 @@ export class Paymaster {
     await this.#parts.accounts.unlink(device, signature, this.#parts.server);
     this.#set();
     return this.account(device);
+  }
+
+  /** Null for a guest. */
+  signedDelegation(device: string): unknown {
+    return this.#parts.accounts.signedDelegationOf(device);
+  }
+
+  /** Whether this hotkey may be a validator: it holds a permit, or stake enough for one at the next epoch. Throws what the chain throws. */
+  async isValidator(hotkey: string): Promise<boolean> {
+    const { neurons, rules } = await this.#metagraph();
+    const neuron = neurons.find((one) => one.hotkey === hotkey);
+    return neuron !== undefined && (neuron.permit || (neuron.stake > 0n && neuron.stake >= rules.stakeThreshold));
   }
 
   async account(device: string): Promise<AccountView> {

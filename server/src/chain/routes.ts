@@ -14,6 +14,10 @@ export function addChainRoutes(http: FastifyInstance, paymaster: Paymaster): voi
   http.post('/v1/identity/challenge', { bodyLimit: BODY_LIMIT }, async () => paymaster.challenge());
   http.post('/v1/identity/delegations', { bodyLimit: BODY_LIMIT }, ({ body }) => paymaster.link(jsonOf(body)));
   http.get<{ Params: { device: string } }>('/v1/identity/:device', ({ params }) => paymaster.account(deviceOf(params.device)));
+  // As it was signed: whoever pays by it checks it for himself.
+  http.get<{ Params: { device: string } }>('/v1/identity/:device/delegation', async ({ params }) => ({
+    signed: paymaster.signedDelegation(deviceOf(params.device)),
+  }));
   http.post<{ Params: { device: string } }>('/v1/identity/:device/unlink', { bodyLimit: BODY_LIMIT }, ({ params, body }) => {
     const parsed = v.safeParse(Unlink, jsonOf(body));
     if (!parsed.success) throw new SwarmError('BAD_REQUEST', 'The body must be JSON with `signature`, the device’s.');
@@ -26,7 +30,8 @@ function deviceOf(text: string): string {
   return text;
 }
 
-function jsonOf(body: unknown): unknown {
+/** Throws `BAD_REQUEST`. */
+export function jsonOf(body: unknown): unknown {
   try {
     return JSON.parse(String(body));
   } catch {

@@ -2,6 +2,7 @@ import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { count } from '../format.ts';
 import { minerPath } from '../paths.ts';
 import { Link } from '../router.tsx';
+import { TablePanel } from '../table.tsx';
 
 /** As `GET /v1/attribution` says it. */
 interface Line {
@@ -22,52 +23,27 @@ export function AttributionPanel({ nameOf }: { nameOf: (id: string) => string })
   const { value } = usePolled(load, REFRESH_MS);
   const lines = value?.attribution ?? [];
   return (
-    <section className="panel" aria-labelledby="attribution">
-      <div className="panel-head">
-        <h2 id="attribution">Loss attribution</h2>
-        <p className="muted">Loss of the paths through a miner, against its step’s median. Over {SUSPICIOUS} it is audited more often.</p>
-      </div>
-      {lines.length === 0 ? (
-        <p className="empty chain-empty">A miner needs eight microbatches that went all the way.</p>
-      ) : (
-        <div className="table-scroll">
-          <table className="chain-table">
-            <caption className="visually-hidden">Loss attribution by miner</caption>
-            <thead>
-              <tr>
-                <th scope="col">Miner</th>
-                <th scope="col" className="number">
-                  Stage
-                </th>
-                <th scope="col" className="number">
-                  Microbatches
-                </th>
-                <th scope="col" className="number">
-                  Nats per token
-                </th>
-                <th scope="col" className="number">
-                  z-score
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {lines.map(({ stage, minerId, samples, excess, zScore }) => (
-                <tr key={`${stage} ${minerId}`}>
-                  <th scope="row">
-                    <Link to={minerPath(minerId)}>{nameOf(minerId)}</Link>
-                  </th>
-                  <td className="number">{stage}</td>
-                  <td className="number">{count(samples)}</td>
-                  <td className="number">{signed(excess, 4)}</td>
-                  <td className="number">
-                    {zScore > SUSPICIOUS ? <span className="outcome failed">{signed(zScore, 1)}</span> : signed(zScore, 1)}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-    </section>
+    <TablePanel
+      id="attribution"
+      title="Loss attribution"
+      note={`Loss of the paths through a miner, against its step’s median. Over ${SUSPICIOUS} it is audited more often.`}
+      caption="Loss attribution by miner"
+      columns={['Miner', { number: 'Stage' }, { number: 'Microbatches' }, { number: 'Nats per token' }, { number: 'z-score' }]}
+      empty="A miner needs eight microbatches that went all the way."
+    >
+      {lines.map(({ stage, minerId, samples, excess, zScore }) => (
+        <tr key={`${stage} ${minerId}`}>
+          <th scope="row">
+            <Link to={minerPath(minerId)}>{nameOf(minerId)}</Link>
+          </th>
+          <td className="number">{stage}</td>
+          <td className="number">{count(samples)}</td>
+          <td className="number">{signed(excess, 4)}</td>
+          <td className="number">
+            {zScore > SUSPICIOUS ? <span className="outcome failed">{signed(zScore, 1)}</span> : signed(zScore, 1)}
+          </td>
+        </tr>
+      ))}
+    </TablePanel>
   );
 }

@@ -1,6 +1,6 @@
 import '../styles/chain.css';
 import '../styles/audits.css';
-import type { AuditEntry } from '@starling/protocol';
+import type { AuditEntry, ValidatorView } from '@starling/protocol';
 import { useCallback } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { count, moment, plural, small, took } from '../format.ts';
@@ -8,14 +8,16 @@ import { useLive } from '../live.ts';
 import { ErrorText, Notice } from '../parts.tsx';
 import { minerPath } from '../paths.ts';
 import { Link } from '../router.tsx';
+import { TablePanel } from '../table.tsx';
 import { AgreementPanel } from './agreement.tsx';
 import { AttributionPanel } from './attribution.tsx';
+import { shortHotkey, ValidatorsPanel } from './validators.tsx';
 
 /** What `GET /v1/audits` answers. Numbers that are not finite come as null. */
 interface AuditFeed {
   audits: AuditEntry[];
-  epoch?: number;
-  secretHash?: string;
+  /** The server's own first; none where nothing is audited. */
+  validators: ValidatorView[];
 }
 
 const SHOWN = 100;
@@ -41,65 +43,41 @@ export default function AuditsPage() {
         </Notice>
       )}
       {value ? <Feed feed={value} nameOf={nameOf} /> : !error && <p className="muted chain-loading">Asking for the audits…</p>}
+      {value && value.validators.length > 0 && <ValidatorsPanel validators={value.validators} />}
       <AttributionPanel nameOf={nameOf} />
       {run && <AgreementPanel runId={run.config.runId} nameOf={nameOf} />}
     </div>
   );
 }
 
-function Feed({ feed: { audits, epoch, secretHash }, nameOf }: { feed: AuditFeed; nameOf: (id: string) => string }) {
+const COLUMNS = [
+  'Miner',
+  'When',
+  { number: 'Stage' },
+  { number: 'Step' },
+  'Outcome',
+  'By',
+  { number: 'Compared' },
+  { number: 'Nearest the limit' },
+  { number: 'Took' },
+];
+
+function Feed({ feed: { audits }, nameOf }: { feed: AuditFeed; nameOf: (id: string) => string }) {
   const failed = audits.filter(({ verdict }) => verdict.outcome === 'failed').length;
   return (
-    <section className="panel" aria-labelledby="feed">
-      <div className="panel-head">
-        <h2 id="feed">Newest audits</h2>
-        <p className="muted">
-          {audits.length === 0 ? 'None yet' : `${plural(audits.length, 'audit')}, ${failed} failed`}
-          {secretHash && (
-            <>
-              {' '}
-              · drawn by secret {epoch}, whose hash is <code title={secretHash}>{secretHash.slice(0, 12)}…</code>
-            </>
-          )}
-        </p>
-      </div>
-      {audits.length === 0 ? (
-        <p className="empty chain-empty">No audit is done yet. A newcomer is drawn in a fifth of its steps.</p>
-      ) : (
-        <div className="table-scroll">
-          <table className="chain-table audits">
-            <caption className="visually-hidden">Audits, the newest first</caption>
-            <thead>
-              <tr>
-                <th scope="col">Miner</th>
-                <th scope="col">When</th>
-                <th scope="col" className="number">
-                  Stage
-                </th>
-                <th scope="col" className="number">
-                  Step
-                </th>
-                <th scope="col">Outcome</th>
-                <th scope="col" className="number">
-                  Compared
-                </th>
-                <th scope="col" className="number">
-                  Nearest the limit
-                </th>
-                <th scope="col" className="number">
-                  Took
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {audits.map((audit) => (
-                <AuditRow key={audit.id} audit={audit} name={nameOf(audit.minerId)} />
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-    </section>
+    <TablePanel
+      id="feed"
+      title="Newest audits"
+      note={audits.length === 0 ? 'None yet' : `${plural(audits.length, 'audit')}, ${failed} failed`}
+      caption="Audits, the newest first"
+      columns={COLUMNS}
+      empty="No audit is done yet. A newcomer is drawn in a fifth of its steps."
+      className="audits"
+    >
+      {audits.map((audit) => (
+        <AuditRow key={audit.id} audit={audit} name={nameOf(audit.minerId)} />
+      ))}
+    </TablePanel>
   );
 }
 
@@ -115,7 +93,7 @@ function closest({ verdict: { checks } }: AuditEntry): { quantity: string; off: 
 const WORDS: Record<string, string> = { activations: 'output', inputGradient: 'input gradient', loss: 'loss', gradient: 'gradient sum' };
 
 function AuditRow({ audit, name }: { audit: AuditEntry; name: string }) {
-  const { minerId, time, stage, version, verdict } = audit;
+  const { minerId, time, stage, version, verdict, validator } = audit;
   const worst = closest(audit);
   return (
     <tr>
@@ -130,6 +108,7 @@ function AuditRow({ audit, name }: { audit: AuditEntry; name: string }) {
           {verdict.outcome}
         </span>
       </td>
+      <td>{shortHotkey(validator)}</td>
       <td className="number">{count(verdict.compared)}</td>
       <td className="number">
         {worst ? (

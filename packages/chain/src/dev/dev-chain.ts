@@ -11,7 +11,7 @@ import type { Call, Chain, EpochPaid, Head, Included, Metagraph } from '../chain
 import type { Signer } from '../identity/index.ts';
 import { ChainRefusal } from '../refusals.ts';
 import { type DevOptions, devConfig } from './config.ts';
-import { assertSigned, type Extrinsic, signed } from './extrinsic.ts';
+import { assertSigned, type Extrinsic, parseExtrinsic, signed } from './extrinsic.ts';
 import { type Blocks, type DevEffect, type DevMachine, devMaker } from './machine.ts';
 import { metagraphOf } from './metagraph.ts';
 import { fromPlain, toPlain } from './plain.ts';
@@ -33,6 +33,8 @@ export interface DevChainPorts {
 
 /** Calls in one block; the rest wait for the next. */
 const CALLS_PER_BLOCK = 512;
+/** From outside, at once: signatures cost their sender as much as they cost here, and a flood must end somewhere. */
+const CALLS_WAITING = 4 * CALLS_PER_BLOCK;
 /** Blocks made at once: after a longer sleep of the computer the chain has slept, too. */
 const BLOCKS_AT_ONCE = 1_000;
 /** Blocks between snapshots: thousands are read again in a second. */
@@ -140,7 +142,7 @@ export class DevChain implements Chain {
     const turn = (async () => {
       await before?.catch(() => {});
       if (this.#closed) throw gone();
-      const extrinsic = await signed(this.network, this.#nextNonce(signer.address), call, signer);
+      const extrinsic = await signed(this.network, this.nextNonce(signer.address), call, signer);
       assertSigned(this.network, extrinsic);
       this.#pool.push({ extrinsic, resolve, reject });
     })();
@@ -149,7 +151,22 @@ export class DevChain implements Chain {
     return promise;
   }
 
-  #nextNonce(account: string): number {
+  /**
+   * Takes a call that was signed elsewhere, for `nextNonce`. Throws as `submit` does, and `BUSY` when more calls wait than blocks can
+   * take soon.
+   */
+  async submitSigned(given: unknown): Promise<Included> {
+    const extrinsic = parseExtrinsic(given);
+    assertSigned(this.network, extrinsic);
+    if (this.#closed) throw gone();
+    if (this.#pool.length >= CALLS_WAITING) throw new SwarmError('BUSY', `${this.#pool.length} calls wait for a block already.`);
+    const { promise, resolve, reject } = Promise.withResolvers<Included>();
+    this.#pool.push({ extrinsic, resolve, reject });
+    return promise;
+  }
+
+  /** Of the account's next call, those that wait for a block counted. */
+  nextNonce(account: string): number {
     const waiting = this.#pool.filter(({ extrinsic }) => extrinsic.signer === account).length;
     return (this.#journal.machine.state.accounts[account]?.nonce ?? 0) + waiting;
   }

@@ -5,7 +5,7 @@ import * as v from 'valibot';
 import { Call } from '../chain.ts';
 import { decodeAddress, fromHex, isSr25519, type Signer, utf8 } from '../identity/index.ts';
 import { ChainRefusal } from '../refusals.ts';
-import { toPlain } from './plain.ts';
+import { fromPlain, toPlain } from './plain.ts';
 
 export interface Extrinsic {
   signer: string;
@@ -13,6 +13,20 @@ export interface Extrinsic {
   call: Call;
   /** sr25519, 128 hex digits. */
   signature: string;
+}
+
+const Signed = v.object({
+  signer: v.pipe(v.string(), v.maxLength(60)),
+  nonce: v.pipe(v.number(), v.integer(), v.minValue(0)),
+  call: Call,
+  signature: v.pipe(v.string(), v.regex(/^[0-9a-f]{128}$/, 'not 64 bytes in hex')),
+});
+
+/** One that came from outside, as `toPlain` wrote it. Throws `BAD_MESSAGE`. */
+export function parseExtrinsic(plain: unknown): Extrinsic {
+  const parsed = v.safeParse(Signed, fromPlain(plain));
+  if (!parsed.success) throw new SwarmError('BAD_MESSAGE', `This is no signed call: ${v.summarize(parsed.issues)}`);
+  return parsed.output;
 }
 
 const payload = (network: string, nonce: number, call: Call) => utf8(JSON.stringify(['starling-dev', network, nonce, toPlain(call)]));

@@ -71,6 +71,14 @@ export interface Expected {
  * challenge is used up only by one that is right in everything else. `now`: Unix ms.
  */
 export async function acceptDelegation(signed: unknown, expected: Expected, challenges: Challenges, now: number): Promise<Delegation> {
+  const delegation = await checkDelegation(signed, expected, now);
+  if (challenges.redeem(delegation.nonce, now) !== delegation.issuedAt)
+    throw new SwarmError('DELEGATION_REPLAYED', 'The challenge was issued at another time.');
+  return delegation;
+}
+
+/** The same for whoever did not give the challenge: signatures, receiver and time. Throws as `acceptDelegation` does. */
+export async function checkDelegation(signed: unknown, expected: Expected, now: number): Promise<Delegation> {
   const parsed = v.safeParse(SignedDelegation, signed);
   if (!parsed.success) throw new SwarmError('BAD_MESSAGE', `This is no signed delegation: ${v.summarize(parsed.issues)}`);
   const { delegation, walletSignature, deviceSignature } = parsed.output;
@@ -81,8 +89,6 @@ export async function acceptDelegation(signed: unknown, expected: Expected, chal
     throw new SwarmError('SIGNATURE_INVALID', `The signature is not that of ${delegation.hotkey}.`);
   if (!(await isEd25519(text, signatureBytes(deviceSignature), fromHex(delegation.device)!)))
     throw new SwarmError('SIGNATURE_INVALID', 'The device did not sign what the wallet signed.');
-  if (challenges.redeem(delegation.nonce, now) !== delegation.issuedAt)
-    throw new SwarmError('DELEGATION_REPLAYED', 'The challenge was issued at another time.');
   return delegation;
 }
 

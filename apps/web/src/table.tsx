@@ -1,0 +1,61 @@
+import type { ReactNode } from 'react';
+
+/** A column's head; `number`: set to the right, as its cells are. */
+export type Column = string | { number: string };
+
+/** A panel of one table, or of a sentence where it is empty. Rows are `tr`s. */
+export function TablePanel({
+  id,
+  title,
+  note,
+  caption,
+  columns,
+  empty,
+  className,
+  children,
+}: {
+  id: string;
+  title: string;
+  note?: ReactNode;
+  /** For screen readers: what a row is. */
+  caption: string;
+  columns: readonly Column[];
+  /** Said instead of a table without rows. */
+  empty: string;
+  className?: string;
+  children: readonly ReactNode[];
+}) {
+  return (
+    <section className="panel" aria-labelledby={id}>
+      <div className="panel-head">
+        <h2 id={id}>{title}</h2>
+        {note && <p className="muted">{note}</p>}
+      </div>
+      {children.length === 0 ? (
+        <p className="empty chain-empty">{empty}</p>
+      ) : (
+        <div className="table-scroll">
+          <table className={className ? `chain-table ${className}` : 'chain-table'}>
+            <caption className="visually-hidden">{caption}</caption>
+            <thead>
+              <tr>
+                {columns.map((column) =>
+                  typeof column === 'string' ? (
+                    <th key={column} scope="col">
+                      {column}
+                    </th>
+                  ) : (
+                    <th key={column.number} scope="col" className="number">
+                      {column.number}
+                    </th>
+                  ),
+                )}
+              </tr>
+            </thead>
+            <tbody>{children}</tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,154 @@
+/** Several validators: one that is down, silent, lazy or lying changes nothing for miners, and is found. */
+import { type AuditedRun, type Evidence, secretHash } from '@starling/audit';
+import type { AuditVerdict, DrawRequest, ValidatorRequestName, ValidatorRequests } from '@starling/protocol';
+import { describe, expect, it } from 'vitest';
+import { drawnBy, type Juror, Panel } from './panel.ts';
+
+const verdict = (outcome: AuditVerdict['outcome']): AuditVerdict => ({
+  outcome,
+  finding: `It ${outcome}.`,
+  checks: [],
+  compared: 1,
+  computeMs: 1,
+});
+const RUN = {} as AuditedRun;
+const EVIDENCE = { stage: 0, parameterHash: '', leases: [], gradient: null } as unknown as Evidence;
+const MINERS = Array.from({ length: 40 }, (_, i) => `m-${i}`);
+
+/** Answers as a validator should, but for what is given. */
+function jurorOf(hotkey: string, how: Partial<{ [K in ValidatorRequestName]: (asked: ValidatorRequests[K]['asked']) => unknown }> = {}) {
+  const secretOf = (epoch: number) => `${hotkey} ${epoch}`.padEnd(64, '0');
+  const honest = {
+    commit: async ({ epoch }: { epoch: number }) => ({ secretHash: await secretHash(secretOf(epoch)) }),
+    draw: async (asked: DrawRequest) => ({ minerIds: await drawnBy(secretOf(asked.epoch), asked) }),
+    audit: async () => ({ verdict: verdict('passed') }),
+    reveal: async ({ epoch }: { epoch: number }) => ({ secret: secretOf(epoch) }),
+  };
+  const asked: ValidatorRequestName[] = [];
+  const juror: Juror = {
+    ...{ hotkey, backend: 'wasm' },
+    ask: async (name, what) => {
+      asked.push(name);
+      return ({ ...honest, ...how }[name] as (asked: unknown) => Promise<never>)(what);
+    },
+  };
+  return { juror, asked };
+}
+
+function panelOf({ honest = 'passed' as AuditVerdict['outcome'], random = 0.5 } = {}) {
+  const told: string[] = [];
+  const clock = { now: 1_000_000 };
+  const chance = { next: random };
+  const panel = new Panel(
+    { backend: 'wasm', secretOf: (epoch) => `house ${epoch}`, validate: async () => verdict(honest) },
+    { now: () => clock.now, random: () => chance.next, tell: (code, message) => told.push(`${code} ${message}`) },
+  );
+  const request = (version: number, rate: number): DrawRequest => ({
+    ...{ stage: 0, version, epoch: Math.floor(version / 30) },
+    commits: MINERS.map((minerId) => ({ minerId, hash: 'a'.repeat(64) })),
+    rates: MINERS.map(() => rate),
+  });
+  return { panel, told, clock, chance, request };
+}
+/** What a panel asks by the way is answered at once. */
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+describe('the panel', () => {
+  it('draws with the chance that is asked for, however many draw and however many do not answer', async () => {
+    for (const silent of [0, 1, 2]) {
+      const { panel, request, clock } = panelOf();
+      const never = () => Promise.reject(new Error('silent'));
+      for (let i = 0; i < 3; i++) panel.join(jurorOf(`v${i}`, i < silent ? { draw: never } : {}).juror, 0);
+      await settled();
+      let drawn = 0;
+      const by = new Set<string | null>();
+      for (let version = 0; version < 30; version++) {
+        const picks = await panel.draw(request(version, 0.2));
+        drawn += picks.length;
+        for (const { validator } of picks) by.add(validator);
+        clock.now += 120_000; // who was silent is asked again
+      }
+      // 1,200 chances of 0.2: three standard deviations are 42.
+      expect(Math.abs(drawn - 240)).toBeLessThan(42);
+      expect(by.size).toBe(4 - silent);
+    }
+  });
+
+  it('does not ask one that is silent again for a while', async () => {
+    const { panel, request, clock } = panelOf();
+    const { juror, asked } = jurorOf('v', { draw: () => Promise.reject(new Error('silent')) });
+    panel.join(juror, 0);
+    await settled();
+    const draws = () => asked.filter((name) => name === 'draw').length;
+    await panel.draw(request(0, 0.5));
+    await panel.draw(request(1, 0.5));
+    expect(draws()).toBe(1);
+    clock.now += 60_001;
+    await panel.draw(request(2, 0.5));
+    expect(draws()).toBe(2);
+  });
+
+  it('has nobody punished on the word of one, and dismisses who is wrong three times', async () => {
+    const { panel, told, clock } = panelOf();
+    panel.join(jurorOf('liar', { audit: async () => ({ verdict: verdict('failed') }) }).juror, 0);
+    const pick = { minerId: 'm-1', validator: 'liar' };
+    for (let i = 0; i < 3; i++)
+      expect(await panel.judge(pick, RUN, 0, EVIDENCE)).toMatchObject({ verdict: { outcome: 'passed' }, validator: null });
+    expect(told).toHaveLength(3);
+    expect(told[2]).toMatch(
+      /^VALIDATOR_DISPUTED Validator liar found step 0 of miner m-1 failed; computed once more, it is passed.*not asked for a day/,
+    );
+    const [, liar] = await panel.view(0);
+    expect(liar).toMatchObject({ hotkey: 'liar', audits: 3, disputes: 3, dismissedUntil: clock.now + 86_400_000 });
+  });
+
+  it('finds one that says “passed” without looking', async () => {
+    const { panel, told, chance } = panelOf({ honest: 'failed', random: 0.9 });
+    panel.join(jurorOf('lazy').juror, 0);
+    const pick = { minerId: 'm-1', validator: 'lazy' };
+    expect(await panel.judge(pick, RUN, 0, EVIDENCE)).toMatchObject({ verdict: { outcome: 'passed' }, validator: 'lazy' });
+    chance.next = 0.1;
+    expect(await panel.judge(pick, RUN, 0, EVIDENCE)).toMatchObject({ verdict: { outcome: 'failed' }, validator: null });
+    expect(told).toHaveLength(1);
+  });
+
+  it('bears out a verdict that is right, and does by itself what one leaves undone', async () => {
+    const { panel, told } = panelOf({ honest: 'failed' });
+    panel.join(jurorOf('right', { audit: async () => ({ verdict: verdict('failed') }) }).juror, 0);
+    expect(await panel.judge({ minerId: 'm-1', validator: 'right' }, RUN, 0, EVIDENCE)).toMatchObject({ validator: 'right' });
+    panel.join(jurorOf('down', { audit: () => Promise.reject(new Error('gone')) }).juror, 0);
+    expect(await panel.judge({ minerId: 'm-1', validator: 'down' }, RUN, 0, EVIDENCE)).toMatchObject({ validator: null });
+    expect(await panel.judge({ minerId: 'm-1', validator: 'never here' }, RUN, 0, EVIDENCE)).toMatchObject({ validator: null });
+    expect(told).toEqual([]);
+  });
+
+  it('holds draws against the secret that is told afterwards', async () => {
+    const { panel, told, request } = panelOf();
+    panel.join(jurorOf('fair').juror, 0);
+    panel.join(jurorOf('picker', { draw: async () => ({ minerIds: ['m-7'] }) }).juror, 0);
+    panel.join(jurorOf('forgetful', { reveal: async () => ({ secret: 'f'.repeat(64) }) }).juror, 0);
+    await settled();
+    for (const version of [3, 29]) await panel.draw(request(version, 0.3));
+    // With overlap step 29 may be drawn after step 30 has begun: its secret is not asked for before step 31.
+    await panel.draw(request(30, 0));
+    await settled();
+    expect(told).toEqual([]);
+    await panel.draw(request(31, 0));
+    await expect.poll(() => told.length).toBe(2);
+    expect(told.sort()).toEqual([
+      expect.stringMatching(/^SECRET_FALSE Validator forgetful told a secret for epoch 0/),
+      expect.stringMatching(/^SECRET_FALSE Validator picker picked in step 3 of stage 0/),
+    ]);
+    const [, fair] = await panel.view(31);
+    expect(fair!.over).toEqual([{ epoch: 0, secret: 'fair 0'.padEnd(64, '0') }]);
+  });
+
+  it('forgets one whose connection ends, but not what became of it', async () => {
+    const { panel, request } = panelOf();
+    const leave = panel.join(jurorOf('v').juror, 0);
+    await settled();
+    leave();
+    expect((await panel.draw(request(0, 1))).every(({ validator }) => validator === null)).toBe(true);
+    expect((await panel.view(0))[1]).toMatchObject({ hotkey: 'v', connected: false });
+  });
+});

@@ -1,0 +1,273 @@
+/**
+ * The validators: the server's own, and others with a hotkey, a stake and a secret of their own, as long as they are connected. Each
+ * draws by its own secret, so that nobody knows who is audited but who audits. The chance that a miner is drawn is the same however
+ * many there are; what one that is down leaves undone the server's own does; and no single validator can have a miner punished.
+ */
+import { type AuditedRun, challengeSeed, drawAudits, type Evidence, secretHash } from '@starling/audit';
+import {
+  type AuditVerdict,
+  type DrawRequest,
+  type ErrorCode,
+  SwarmError,
+  type ValidatorRequestName,
+  type ValidatorRequests,
+  type ValidatorView,
+} from '@starling/protocol';
+
+/** The server's own. */
+export interface House {
+  backend: string;
+  secretOf(epoch: number): string;
+  /** Computes evidence again. Throws when it cannot. */
+  validate(run: AuditedRun, evidence: Evidence): Promise<AuditVerdict>;
+}
+
+/** One that is connected. */
+export interface Juror {
+  hotkey: string;
+  backend: string;
+  /** Rejects when there is no answer in so many ms, or one that does not fit. */
+  ask<K extends ValidatorRequestName>(name: K, asked: ValidatorRequests[K]['asked'], ms: number): Promise<ValidatorRequests[K]['answered']>;
+}
+
+export interface PanelPorts {
+  /** Unix ms. */
+  now(): number;
+  /** In [0, 1), and nobody foresees it. */
+  random(): number;
+  tell(code: ErrorCode, message: string): void;
+}
+
+/** Who is audited, by whom; null: by the server's own. */
+export interface Picked {
+  minerId: string;
+  validator: string | null;
+}
+
+/** A merge waits for the draw, once: who does not answer is not asked again for a while. */
+const DRAW_MS = 2_000;
+const AUDIT_MS = 120_000;
+const SHORT_MS = 10_000;
+const SILENT_MS = 60_000;
+/** Share of passed verdicts that are computed once more: whoever says "passed" without computing is found. */
+const PASSED_CHECKED = 0.125;
+const MOST_DISPUTES = 3;
+const DISMISSED_MS = 24 * 3_600_000;
+/** Steps that one secret draws for. */
+export const SECRET_STEPS = 30;
+/** Secrets of before that are told. */
+const SECRETS_TOLD = 10;
+
+export const epochOf = (version: number): number => Math.floor(version / SECRET_STEPS);
+/** The newest epoch of which no step will be drawn any more: with overlap the step before the present one may not be drawn yet. */
+export const lastOver = (version: number): number => epochOf(Math.max(0, version - 1)) - 1;
+
+interface Epoch {
+  hash: string;
+  secret: string | null;
+  /** To be drawn again when the secret is told. */
+  draws: { asked: DrawRequest; minerIds: string[] }[];
+}
+
+interface Standing {
+  hotkey: string;
+  backend: string;
+  juror: Juror | null;
+  epochs: Map<number, Epoch>;
+  audits: number;
+  disputes: number;
+  silentUntil: number;
+  dismissedUntil: number;
+}
+
+/** The chance of each of n who draw, so that together they have this one: 1 − (1 − rate)^(1/n). */
+const shareOf = (rate: number, share: number) => 1 - (1 - rate) ** share;
+
+/** Whom this secret draws. */
+export async function drawnBy(secret: string, { stage, version, commits, rates }: DrawRequest): Promise<string[]> {
+  const rateOf = new Map(commits.map(({ minerId }, i) => [minerId, rates[i] ?? 0]));
+  return drawAudits(await challengeSeed(secret, stage, version, commits), commits, (minerId) => rateOf.get(minerId) ?? 0);
+}
+
+export class Panel {
+  readonly house: House;
+  private readonly ports: PanelPorts;
+  private readonly standings = new Map<string, Standing>();
+  /** Evidence that connected validators were asked to look at. */
+  private readonly shelf = new Map<string, Evidence>();
+  private audits = 0;
+
+  constructor(house: House, ports: PanelPorts) {
+    this.house = house;
+    this.ports = ports;
+  }
+
+  /** Of one that is let in; the newer connection of a hotkey wins. Returns what ends it. */
+  join(juror: Juror, version: number): () => void {
+    const before = this.standings.get(juror.hotkey);
+    const { hotkey, backend } = juror;
+    const fresh = { epochs: new Map<number, Epoch>(), audits: 0, disputes: 0, dismissedUntil: 0 };
+    const standing: Standing = { ...fresh, ...before, hotkey, backend, juror, silentUntil: 0 };
+    this.standings.set(hotkey, standing);
+    const epoch = epochOf(version);
+    void this.commit(standing, epoch);
+    void this.commit(standing, epoch + 1);
+    return () => {
+      if (standing.juror === juror) standing.juror = null;
+    };
+  }
+
+  /** Draws who is audited of those who said something in a step, and by whom. Takes 2 s at most. */
+  async draw(asked: DrawRequest): Promise<Picked[]> {
+    const { version, epoch, rates } = asked;
+    const asking = [...this.standings.values()].filter((one) => this.isAsked(one) && one.epochs.has(epoch));
+    const share = 1 / (asking.length + 1);
+    const picks = await Promise.all(asking.map((one) => this.drawBy(one, { ...asked, rates: rates.map((rate) => shareOf(rate, share)) })));
+    const undone = picks.filter((pick) => pick === null).length;
+    const rest = rates.map((rate) => shareOf(rate, share * (1 + undone)));
+    const own = await drawnBy(this.house.secretOf(epoch), { ...asked, rates: rest });
+    for (const one of asking) void this.turn(one, version);
+    const byMiner = new Map<string, Picked>();
+    for (const pick of [...picks.flatMap((pick) => pick ?? []), ...own.map((minerId) => ({ minerId, validator: null }))])
+      if (!byMiner.has(pick.minerId)) byMiner.set(pick.minerId, pick);
+    return [...byMiner.values()];
+  }
+
+  /** Null when it does not answer as it should. */
+  private async drawBy(one: Standing, asked: DrawRequest): Promise<Picked[] | null> {
+    const answer = await this.ask(one, 'draw', asked, DRAW_MS);
+    if (!answer) return null;
+    const known = new Set(asked.commits.map(({ minerId }) => minerId));
+    const minerIds = answer.minerIds.filter((minerId) => known.has(minerId));
+    one.epochs.get(asked.epoch)?.draws.push({ asked, minerIds });
+    return minerIds.map((minerId) => ({ minerId, validator: one.hotkey }));
+  }
+
+  /** What the one who drew it finds; or the server's own where that does not count. Throws when nobody can compute it. */
+  async judge(
+    pick: Picked,
+    run: AuditedRun,
+    version: number,
+    evidence: Evidence,
+  ): Promise<{ verdict: AuditVerdict; validator: string | null }> {
+    const own = async () => {
+      this.audits += 1;
+      return { verdict: await this.house.validate(run, evidence), validator: null };
+    };
+    const one = pick.validator === null ? undefined : this.standings.get(pick.validator);
+    if (!one || !this.isAsked(one)) return own();
+    const verdict = await this.judgeBy(one, pick.minerId, version, evidence);
+    if (!verdict) return own();
+    one.audits += 1;
+    // Nobody is punished on the word of one; and who never computes must not get by with "passed".
+    if (verdict.outcome === 'passed' && this.ports.random() >= PASSED_CHECKED) return { verdict, validator: one.hotkey };
+    const second = await own();
+    if (second.verdict.outcome === verdict.outcome) return { verdict, validator: one.hotkey };
+    const said = `${one.hotkey} found step ${version} of miner ${pick.minerId} ${verdict.outcome}`;
+    this.dispute(one, 'VALIDATOR_DISPUTED', `${said}; computed once more, it is ${second.verdict.outcome}: ${second.verdict.finding}`);
+    return second;
+  }
+
+  private async judgeBy(one: Standing, minerId: string, version: number, evidence: Evidence): Promise<AuditVerdict | null> {
+    const { stage, parameterHash } = evidence;
+    const id = crypto.randomUUID();
+    this.shelf.set(id, evidence);
+    const answer = await this.ask(one, 'audit', { id, minerId, stage, version, parameterHash }, AUDIT_MS);
+    this.shelf.delete(id);
+    return answer?.verdict ?? null;
+  }
+
+  /** Evidence under the name that a validator was told. Throws `NOT_FOUND`. */
+  evidence(id: string): Evidence {
+    const evidence = this.shelf.get(id);
+    if (!evidence) throw new SwarmError('NOT_FOUND', 'This evidence is not (any more) to be looked at.');
+    return evidence;
+  }
+
+  // ── secrets ───────────────────────────────────────────────────────────────────────────────────
+
+  private async commit(one: Standing, epoch: number): Promise<void> {
+    if (one.epochs.has(epoch)) return;
+    const answer = await this.ask(one, 'commit', { epoch }, SHORT_MS);
+    if (answer && !one.epochs.has(epoch)) one.epochs.set(epoch, { hash: answer.secretHash, secret: null, draws: [] });
+  }
+
+  /** Asks for the secrets that are due, and holds the draws of those that are told against them. */
+  private async turn(one: Standing, version: number): Promise<void> {
+    const over = lastOver(version);
+    await this.commit(one, epochOf(version) + 1);
+    for (const [epoch, told] of one.epochs) {
+      if (epoch < over - SECRETS_TOLD) one.epochs.delete(epoch);
+      if (epoch > over || told.secret !== null) continue;
+      const answer = await this.ask(one, 'reveal', { epoch }, SHORT_MS);
+      if (!answer || told.secret !== null) continue;
+      told.secret = answer.secret;
+      const draws = told.draws.splice(0);
+      if ((await secretHash(answer.secret)) !== told.hash) {
+        this.dispute(one, 'SECRET_FALSE', `${one.hotkey} told a secret for epoch ${epoch} that it had not committed to.`);
+        continue;
+      }
+      for (const { asked, minerIds } of draws) {
+        if ((await drawnBy(answer.secret, asked)).join() === minerIds.join()) continue;
+        const where = `step ${asked.version} of stage ${asked.stage}`;
+        this.dispute(one, 'SECRET_FALSE', `${one.hotkey} picked in ${where} whom its secret does not draw, or left out whom it draws.`);
+        break;
+      }
+    }
+  }
+
+  /** Of this step: the hash of the secret that draws, and the newest that will draw no more; first the server's own. */
+  async view(version: number): Promise<ValidatorView[]> {
+    const epoch = epochOf(version);
+    const over = Array.from({ length: Math.max(0, Math.min(lastOver(version) + 1, SECRETS_TOLD)) }, (_, i) => lastOver(version) - i);
+    const own: ValidatorView = {
+      ...{ hotkey: null, connected: true, backend: this.house.backend, audits: this.audits, disputes: 0, dismissedUntil: null, epoch },
+      secretHash: await secretHash(this.house.secretOf(epoch)),
+      over: over.map((past) => ({ epoch: past, secret: this.house.secretOf(past) })),
+    };
+    const others = [...this.standings.values()].map(
+      ({ hotkey, backend, juror, audits, disputes, dismissedUntil, epochs }): ValidatorView => ({
+        ...{ hotkey, backend, audits, disputes, epoch },
+        connected: juror !== null,
+        dismissedUntil: dismissedUntil > this.ports.now() ? dismissedUntil : null,
+        secretHash: epochs.get(epoch)?.hash ?? null,
+        over: over.flatMap((past) => {
+          const secret = epochs.get(past)?.secret;
+          return secret ? [{ epoch: past, secret }] : [];
+        }),
+      }),
+    );
+    return [own, ...others];
+  }
+
+  // ── standing ──────────────────────────────────────────────────────────────────────────────────
+
+  private isAsked({ juror, silentUntil, dismissedUntil }: Standing): boolean {
+    const now = this.ports.now();
+    return juror !== null && silentUntil <= now && dismissedUntil <= now;
+  }
+
+  /** Null when it is gone, or silent, which it then is for a while. */
+  private async ask<K extends ValidatorRequestName>(
+    one: Standing,
+    name: K,
+    asked: ValidatorRequests[K]['asked'],
+    ms: number,
+  ): Promise<ValidatorRequests[K]['answered'] | null> {
+    const { juror } = one;
+    if (!juror) return null;
+    try {
+      return await juror.ask(name, asked, ms);
+    } catch {
+      if (one.juror === juror) one.silentUntil = this.ports.now() + SILENT_MS;
+      return null;
+    }
+  }
+
+  private dispute(one: Standing, code: ErrorCode, message: string): void {
+    one.disputes += 1;
+    if (one.disputes % MOST_DISPUTES === 0) one.dismissedUntil = this.ports.now() + DISMISSED_MS;
+    const dismissed = one.dismissedUntil > this.ports.now() ? ' It is not asked for a day.' : '';
+    this.ports.tell(code, `Validator ${message}${dismissed}`);
+  }
+}

@@ -1,0 +1,95 @@
+/** Where validators of other hotkeys connect: who proves its hotkey and may validate is asked from then on (namespace `/validate`). */
+import { Challenges, decodeAddress, isSr25519 } from '@starling/chain/identity';
+import {
+  PROTOCOL_VERSION,
+  parseMessage,
+  type Reply,
+  type RoundWork,
+  SwarmError,
+  VALIDATOR_REQUESTS,
+  ValidatorHello,
+  type ValidatorRequestName,
+  type ValidatorRequests,
+  validatorText,
+} from '@starling/protocol';
+import type { Namespace, Socket } from 'socket.io';
+import type { Juror, Panel } from './panel.ts';
+
+export interface ValidatorSocketParts {
+  panel: Panel;
+  serverName: string;
+  /** Whether this hotkey holds a permit. Throws what the chain throws. */
+  isValidator(hotkey: string): Promise<boolean>;
+  /** The step whose work is being done. */
+  step(): number;
+}
+
+export class ValidatorSockets {
+  private readonly parts: ValidatorSocketParts;
+  private readonly space: Namespace;
+  private readonly challenges = new Challenges((bytes) => crypto.getRandomValues(new Uint8Array(bytes)));
+
+  constructor(space: Namespace, parts: ValidatorSocketParts) {
+    this.parts = parts;
+    this.space = space;
+    space.on('connection', (socket) => this.accept(socket));
+  }
+
+  /** A round of the ledger is closed: validators read it. */
+  closed({ round }: RoundWork): void {
+    this.space.emit('round', { round });
+  }
+
+  private accept(socket: Socket): void {
+    let leave = () => {};
+    const answering = (name: string, handle: (message: unknown) => unknown) =>
+      socket.on(name, async (message: unknown, reply: unknown) => {
+        const answer = (value: Reply<unknown>) => typeof reply === 'function' && reply(value);
+        try {
+          answer({ ok: true, value: await handle(message) });
+        } catch (error) {
+          answer({ ok: false, error: SwarmError.from(error).toWire() });
+        }
+      });
+    answering('challenge', () => ({ server: this.parts.serverName, nonce: this.challenges.issue(Date.now()).nonce }));
+    answering('hello', async (message) => {
+      const { hotkey, backend } = await this.admit(message);
+      leave();
+      leave = this.parts.panel.join(jurorOf(socket, hotkey, backend), this.parts.step());
+      return { hotkey };
+    });
+    socket.on('disconnect', () => leave());
+  }
+
+  /** Throws `BAD_MESSAGE`, `PROTOCOL_UNSUPPORTED`, `ADDRESS_INVALID`, `SIGNATURE_INVALID`, `DELEGATION_REPLAYED` or `VALIDATOR_REFUSED`. */
+  private async admit(message: unknown): Promise<ValidatorHello> {
+    const hello = parseMessage('hello', ValidatorHello, message);
+    if (hello.protocol !== PROTOCOL_VERSION)
+      throw new SwarmError('PROTOCOL_UNSUPPORTED', `This server speaks protocol ${PROTOCOL_VERSION}, the validator ${hello.protocol}.`);
+    const { hotkey, nonce, signature } = hello;
+    const text = new TextEncoder().encode(validatorText(this.parts.serverName, nonce));
+    if (!isSr25519(text, Uint8Array.from(Buffer.from(signature, 'hex')), decodeAddress(hotkey)))
+      throw new SwarmError('SIGNATURE_INVALID', `The signature is not that of ${hotkey}.`);
+    this.challenges.redeem(nonce, Date.now());
+    if (!(await this.parts.isValidator(hotkey)))
+      throw new SwarmError('VALIDATOR_REFUSED', `The hotkey ${hotkey} holds no validator permit on this subnet.`);
+    return hello;
+  }
+}
+
+const jurorOf = (socket: Socket, hotkey: string, backend: string): Juror => ({
+  hotkey,
+  backend,
+  ask: async <K extends ValidatorRequestName>(name: K, asked: ValidatorRequests[K]['asked'], ms: number) => {
+    if (!socket.connected) throw new SwarmError('CONNECTION_LOST', `Validator ${hotkey} is not connected.`);
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const gone = () => reject(new SwarmError('CONNECTION_LOST', `Validator ${hotkey} is gone.`));
+    socket.once('disconnect', gone);
+    socket.timeout(ms).emit(name, asked, (error: Error | null, answer: unknown) => (error ? reject(error) : resolve(answer)));
+    try {
+      return parseMessage(name, VALIDATOR_REQUESTS[name].answered, await promise) as ValidatorRequests[K]['answered'];
+    } finally {
+      socket.off('disconnect', gone);
+    }
+  },
+});
