@@ -111,6 +111,8 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
       return { receipts, before: receipts.length < limit ? null : (receipts.at(-1)?.id ?? null) };
     },
   );
+  // For a page that wants to know how fast its line is: the bytes are taken and forgotten.
+  http.post('/v1/probe', { bodyLimit: 2 ** 20 }, async ({ body }) => ({ bytes: Buffer.isBuffer(body) ? body.byteLength : 0 }));
   http.post('/v1/leave', { bodyLimit: 4096 }, async ({ body }, reply) => {
     const word = v.safeParse(LastWord, parseJson(body));
     if (!word.success) throw new SwarmError('BAD_REQUEST', 'The body must be JSON with `minerId`, `token` and `socketId`.');

@@ -1,12 +1,14 @@
-/** Starts the one Chromium that all tabs share, and chooses between its GPU and its software renderer. */
+/** Starts a Chromium, and chooses between its GPU and its software renderer. */
 import { SwarmError } from '@starling/protocol';
 import { type Browser, chromium } from 'playwright-core';
+
+export type SoftwareGpu = 'never' | 'allowed' | 'always';
 
 export interface BrowserOptions {
   /** Page that will be opened: a plain http address other than localhost is declared secure, or WebGPU would hide. */
   url: string;
-  /** true: SwiftShader on the CPU. false: the GPU. Absent: the GPU, or SwiftShader where Chromium finds none. */
-  software?: boolean;
+  /** A GPU imitated on the CPU: never, where Chromium finds no other, or in any case. Default: never. */
+  software?: SoftwareGpu;
   headless?: boolean;
 }
 
@@ -21,14 +23,24 @@ const FLAGS = [
   '--no-first-run',
 ];
 const SOFTWARE = '--use-webgpu-adapter=swiftshader';
-/** Chromium on Linux reaches a GPU's WebGPU through Vulkan, which it leaves off when it draws no window. */
-const HARDWARE = process.platform === 'linux' ? ['--enable-features=Vulkan', '--ignore-gpu-blocklist'] : [];
+/**
+ * By platform: how a Chromium that draws no window reaches the GPU. On Linux through Vulkan, which it leaves off by itself; on macOS
+ * through Metal, on Windows through Direct3D 12, which WebGPU takes anyway, while the page is drawn through ANGLE.
+ */
+const HARDWARE: Partial<Record<NodeJS.Platform, string[]>> = {
+  linux: ['--enable-features=Vulkan', '--use-angle=vulkan', '--ignore-gpu-blocklist'],
+  darwin: ['--use-angle=metal', '--ignore-gpu-blocklist'],
+  win32: ['--use-angle=d3d11', '--ignore-gpu-blocklist'],
+};
+const IMITATED = /swiftshader|llvmpipe|lavapipe|basic render|warp/i;
 
 /** The browser and the WebGPU adapter its pages see (`vendor architecture description`), or null without one. */
 export async function openBrowser(options: BrowserOptions): Promise<{ browser: Browser; adapter: string | null }> {
-  if (options.software !== true) {
-    const found = await start(options, HARDWARE);
-    if (found.adapter !== null || options.software === false) return found;
+  const { software = 'never' } = options;
+  if (software !== 'always') {
+    const found = await start(options, HARDWARE[process.platform] ?? []);
+    const adapter = found.adapter !== null && IMITATED.test(found.adapter) ? null : found.adapter;
+    if (adapter !== null || software === 'never') return { ...found, adapter };
     await found.browser.close();
   }
   return start(options, [SOFTWARE]);

@@ -1,8 +1,9 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { launchMiners, type Miners, pauseBefore, type TabEvent } from './launch.ts';
+import { launchMiners, type Miners, type TabEvent } from './launch.ts';
 import { parseMineArgs } from './options.ts';
+import { pauseBefore } from './pauses.ts';
 
 /** A page that says about itself what the Mine page says. */
 const PAGE = `<!doctype html><script>
@@ -11,6 +12,7 @@ const PAGE = `<!doctype html><script>
     minerActivity: 'forward', minerBackend: query.get('backend'), minerId: query.get('name') + query.get('autostart'),
     minerStage: '2', minerMicrobatches: '17',
   });
+  window.starling = { finish: () => setTimeout(() => { document.documentElement.dataset.minerActivity = 'stopped'; }) };
 </script>`;
 
 /** Events as they come, and a promise for the n-th of a kind. */
@@ -48,7 +50,7 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
   });
 
   test('tabs say what their pages say; a killed one stays dead; close ends all', async () => {
-    miners = await launchMiners({ url, count: 2, backend: 'wasm', software: true, namePrefix: 'test', onEvent: events.push });
+    miners = await launchMiners({ url, count: 2, backend: 'wasm', software: 'always', namePrefix: 'test', onEvent: events.push });
     const alive = { activity: 'forward', backend: 'wasm', stage: 2, microbatches: 17 };
     expect(await miners.pages()).toEqual([
       { ...alive, tab: 0, name: 'test-1', id: 'test-11' },
@@ -62,22 +64,41 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
   });
 
   test('software rendering offers a WebGPU adapter', async () => {
-    miners = await launchMiners({ url, count: 1, backend: 'webgpu', software: true });
+    miners = await launchMiners({ url, count: 1, backend: 'webgpu', software: 'always' });
     expect(miners.adapter()?.toLowerCase()).toContain('swiftshader');
   });
 
   test('a tab whose page is away is opened again when it is back', async () => {
     const port = (server.address() as AddressInfo).port;
     await new Promise((resolve) => server.close(resolve));
-    miners = await launchMiners({ url, count: 1, backend: 'wasm', software: true, onEvent: events.push });
+    miners = await launchMiners({ url, count: 1, backend: 'wasm', software: 'always', onEvent: events.push });
     expect(events.count('unreachable')).toBe(1);
     server.listen(port, '127.0.0.1');
     await events.reached('opened', 1);
     expect((await miners.pages())[0].activity).toBe('forward');
   });
 
+  test('a browser that ends by itself is started again, and the other one is left alone', async () => {
+    miners = await launchMiners({ url, count: 2, tabsPerBrowser: 1, backend: 'wasm', software: 'always', onEvent: events.push });
+    const opened = events.count('opened');
+    await miners.killBrowser(0);
+    await events.reached('opened', opened + 1);
+    expect(events.all.slice(opened).map(({ kind, tab }) => [kind, tab])).toEqual([
+      ['browser-closed', -1],
+      ['opened', 0],
+    ]);
+    expect((await miners.pages()).map((page) => page.activity)).toEqual(['forward', 'forward']);
+  });
+
+  test('asked to finish, tabs do so before they are closed', async () => {
+    miners = await launchMiners({ url, count: 2, backend: 'wasm', software: 'always', onEvent: events.push });
+    await miners.finish();
+    await miners.closed;
+    expect(events.all.map((event) => event.kind)).toEqual(['opened', 'opened', 'finished', 'finished']);
+  });
+
   test('a crashed tab is opened again', async () => {
-    miners = await launchMiners({ url, count: 1, backend: 'wasm', software: true, onEvent: events.push });
+    miners = await launchMiners({ url, count: 1, backend: 'wasm', software: 'always', onEvent: events.push });
     await miners.killTab(0, { comeBack: true });
     await events.reached('opened', 2);
     expect(events.all.map((event) => event.kind)).toEqual(['opened', 'crashed', 'opened']);
@@ -91,10 +112,21 @@ test('pauses double from one second to a minute', () => {
 
 describe('command line', () => {
   test('defaults and choices', () => {
-    expect(parseMineArgs([])).toMatchObject({ url: 'http://localhost:8650', count: 1, backend: 'auto', headless: true });
-    expect(parseMineArgs(['--count', '3', '--backend', 'wasm', '--gpu', '--window'])).toMatchObject({
+    expect(parseMineArgs([])).toMatchObject({
+      ...{
+        url: 'http://localhost:8650',
+        count: 1,
+        backend: 'auto',
+        headless: true,
+        software: 'never',
+        tabsPerBrowser: 8,
+        hotkeyFile: null,
+      },
+    });
+    expect(parseMineArgs(['--count', '3', '--backend', 'wasm', '--allow-software', '--window', '--intensity=0.5'])).toMatchObject({
       count: 3,
-      software: false,
+      software: 'allowed',
+      intensity: 0.5,
       headless: false,
     });
     expect(parseMineArgs(['--json', '--metrics-port=9100'])).toMatchObject({ json: true, metricsPort: 9100 });
@@ -107,7 +139,9 @@ describe('command line', () => {
     ['--url=elsewhere'],
     ['--backend=cpu'],
     ['extra'],
-    ['--gpu', '--software'],
+    ['--gpu'],
+    ['--intensity=2'],
+    ['--tabs-per-browser=0'],
     ['--metrics-port=70000'],
   ])('%s %s is refused', (...argv) => {
     expect(() => parseMineArgs(argv)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));

@@ -1,4 +1,6 @@
 /** `npm run mine`: headless miners for a server elsewhere, with a line per miner every ten seconds. */
+import { readFile } from 'node:fs/promises';
+import { hotkeyFrom, type Sr25519Key } from '@starling/chain';
 import { SwarmError } from '@starling/protocol';
 import { launchMiners } from './launch.ts';
 import { MINE_HELP, parseMineArgs } from './options.ts';
@@ -14,19 +16,28 @@ async function main(): Promise<void> {
   }
   const { json, metricsPort } = options;
   const say = (text: string, entry: object) => console.log(json ? jsonLine(Date.now(), entry) : text);
-  const miners = await launchMiners({ ...options, onEvent: (event) => say(event.message, event) });
+  const hotkey = options.hotkeyFile === null ? undefined : await readHotkey(options.hotkeyFile);
+  const miners = await launchMiners({ ...options, ...(hotkey && { hotkey }), onEvent: (event) => say(event.message, event) });
   const adapter = miners.adapter();
   const tabs = `${options.count} tab${options.count > 1 ? 's' : ''}`;
   const { url, count } = options;
-  say(`Mining for ${url} with ${tabs}; WebGPU adapter: ${adapter ?? 'none'}`, { kind: 'started', url, count, adapter });
+  say(`Mining for ${url} with ${tabs}; WebGPU adapter: ${adapter ?? 'none'}`, {
+    kind: 'started',
+    url,
+    count,
+    adapter,
+    hotkey: hotkey?.address ?? null,
+  });
   const timer = setInterval(async () => {
     for (const page of await miners.pages()) say(textLine(page), { kind: 'miner', ...page });
   }, REPORT_EVERY);
   let asked = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
+      if (asked) void miners.close();
+      else void miners.finish();
+      if (!asked) say('Finishing what is under way; once more ends it at once.', { kind: 'finishing' });
       asked = true;
-      miners.close();
     });
   }
   const scraped = metricsPort === null ? null : await serveMetrics(metricsPort, miners.pages);
@@ -34,7 +45,14 @@ async function main(): Promise<void> {
   scraped?.closeAllConnections();
   scraped?.close();
   clearInterval(timer);
-  if (!asked) process.exitCode = 1;
+}
+
+/** Throws `CONFIG_INVALID`. */
+async function readHotkey(path: string): Promise<Sr25519Key> {
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw new SwarmError('CONFIG_INVALID', `--hotkey-file ${path} cannot be read: ${(error as Error).message}.`, { cause: error });
+  });
+  return hotkeyFrom(text);
 }
 
 main().catch((error) => {

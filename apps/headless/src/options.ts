@@ -7,12 +7,15 @@ export const BACKENDS: readonly MinerBackend[] = ['auto', 'webgpu', 'wasm'];
 
 export const MINE_HELP = `Usage: npm run mine -- --url URL [options]
 
-Mines with tabs of a headless Chromium, until Ctrl-C.
+Mines with tabs of headless Chromiums. Ctrl-C (or SIGTERM) lets them finish what is under way; a second one ends them at once.
 
   --url URL                  address of the server (http://localhost:8650)
   --count N                  tabs, each one miner (1)
   --backend auto|webgpu|wasm what computes (auto)
-  --gpu                      insist on the GPU: no software rendering where there is none
+  --tabs-per-browser N       tabs that share one Chromium, and go with it when it ends (8)
+  --intensity X              share of the time in which they compute, 0.1 to 1 (1)
+  --hotkey-file FILE         hotkey to mine for: of a Bittensor wallet, or a seed of 64 hex digits (guests, each with a key of its own)
+  --allow-software           WebGPU imitated on the CPU will do where there is no GPU; else \`auto\` is wasm there
   --software                 WebGPU on the CPU (SwiftShader), whatever GPU there is
   --name NAME                miners are called NAME-1, NAME-2, … (headless)
   --window                   show the browser
@@ -25,7 +28,10 @@ const OPTIONS = {
   url: { type: 'string', default: 'http://localhost:8650' },
   count: { type: 'string', default: '1' },
   backend: { type: 'string', default: 'auto' },
-  gpu: { type: 'boolean' },
+  'tabs-per-browser': { type: 'string', default: '8' },
+  intensity: { type: 'string' },
+  'hotkey-file': { type: 'string' },
+  'allow-software': { type: 'boolean' },
   software: { type: 'boolean' },
   name: { type: 'string' },
   window: { type: 'boolean' },
@@ -35,6 +41,7 @@ const OPTIONS = {
 } as const;
 
 export interface MineOptions extends LaunchOptions {
+  hotkeyFile: string | null;
   /** Log lines are JSON objects. */
   json: boolean;
   /** Where metrics are served; null: nowhere. */
@@ -56,7 +63,12 @@ export function parseMineArgs(argv: string[]): MineOptions | 'help' {
   if (!/^[1-9]\d{0,2}$/.test(values.count)) throw invalid(`--count needs a whole number from 1 to 999, not "${values.count}".`);
   const backend = BACKENDS.find((known) => known === values.backend);
   if (!backend) throw invalid(`--backend needs one of ${BACKENDS.join(', ')}, not "${values.backend}".`);
-  if (values.gpu && values.software) throw invalid('--gpu and --software exclude each other.');
+  const tabsPerBrowser = values['tabs-per-browser'];
+  if (!/^[1-9]\d{0,2}$/.test(tabsPerBrowser))
+    throw invalid(`--tabs-per-browser needs a whole number from 1 to 999, not "${tabsPerBrowser}".`);
+  const { intensity } = values;
+  if (intensity !== undefined && !(intensity.trim() !== '' && Number(intensity) >= 0.1 && Number(intensity) <= 1))
+    throw invalid(`--intensity needs a number from 0.1 to 1, not "${intensity}".`);
   const port = values['metrics-port'];
   if (port !== undefined && !(/^[1-9]\d{0,4}$/.test(port) && Number(port) < 65_536))
     throw invalid(`--metrics-port needs a port from 1 to 65535, not "${port}".`);
@@ -64,7 +76,10 @@ export function parseMineArgs(argv: string[]): MineOptions | 'help' {
     url: values.url,
     count: Number(values.count),
     backend,
-    software: values.software ? true : values.gpu ? false : undefined,
+    tabsPerBrowser: Number(tabsPerBrowser),
+    software: values.software ? 'always' : values['allow-software'] ? 'allowed' : 'never',
+    ...(intensity !== undefined && { intensity: Number(intensity) }),
+    hotkeyFile: values['hotkey-file'] ?? null,
     headless: !values.window,
     namePrefix: values.name,
     json: values.json,

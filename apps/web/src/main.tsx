@@ -7,12 +7,11 @@ import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './app.tsx';
 import { watch } from './live.ts';
-import { start } from './mine/mining.ts';
+import { start, wasMining } from './mine/mining.ts';
 import { wantedWallet, wantsAutostart } from './mine/settings.ts';
-import { currentSettings } from './mine/use-settings.ts';
 import { compareClocks } from './server-clock.ts';
 
-if (wantsAutostart(new URLSearchParams(location.search))) void start(currentSettings());
+if (wantsAutostart(new URLSearchParams(location.search)) || wasMining()) void start();
 const wallet = wantedWallet(new URLSearchParams(location.search));
 if (wallet) void import('./wallet/wallet-state.ts').then(({ linkFirst }) => linkFirst(wallet));
 watch();

@@ -1,19 +1,11 @@
 /** Mines away from the page's thread: neither drawing nor a hidden tab slows it down. */
 import { createKernels } from '@starling/kernels';
 import { Miner, type MinerState } from '@starling/miner';
-import plain from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url';
-import simd from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url';
-import threaded from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url';
 import { deviceKey } from './device-key.ts';
 import { pace } from './pace.ts';
 import { sessionStore } from './session-store.ts';
-import type { FromWorker, ToWorker } from './worker-messages.ts';
-
-const wasmPaths = {
-  'tfjs-backend-wasm.wasm': plain,
-  'tfjs-backend-wasm-simd.wasm': simd,
-  'tfjs-backend-wasm-threaded-simd.wasm': threaded,
-};
+import { wasmPaths } from './wasm-paths.ts';
+import type { FromWorker, StartMessage, ToWorker } from './worker-messages.ts';
 
 /** A small stage changes state hundreds of times a second; nobody reads faster than this. */
 const STATE_INTERVAL_MS = 100;
@@ -26,17 +18,35 @@ const post = pace((state: MinerState) => {
 let miner: Miner | null = null;
 
 self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
-  if (message.type === 'stop') {
-    miner?.stop(message.reason).catch(reportError);
-    return;
+  switch (message.type) {
+    case 'start':
+      start(message);
+      break;
+    case 'stop':
+    case 'finish':
+      miner?.[message.type](message.reason).catch(reportError);
+      break;
+    case 'pause':
+      miner?.pause(message.waiting);
+      break;
+    case 'resume':
+      miner?.resume();
+      break;
+    case 'rest':
+      miner?.rest(message.pauseMs);
+      break;
+    case 'intensity':
+      miner?.setIntensity(message.share);
+      break;
+    case 'online':
+      miner?.online();
+      break;
   }
-  if (message.type === 'rest') {
-    miner?.rest(message.pauseMs);
-    return;
-  }
-  const { url, name, backend, tab } = message;
+};
+
+function start({ url, name, backend, tab, intensity, memoryCap, paused }: StartMessage): void {
   miner = new Miner(
-    { url, name, backend },
+    { url, name, backend, intensity, ...(memoryCap !== null && { memoryCap }) },
     {
       createKernels: (chosen) => createKernels({ backend: chosen, wasmPaths }),
       storage: sessionStore(tab),
@@ -49,9 +59,10 @@ self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
     },
   );
   miner.onState(post);
+  if (paused) miner.pause(paused);
   const mine = miner;
   mine.start().catch((error) => {
     // A failure that the state tells is told; anything else reaches the page's `worker.onerror`.
     if (mine.state.activity !== 'stopped') reportError(error);
   });
-};
+}

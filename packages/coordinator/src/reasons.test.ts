@@ -16,11 +16,13 @@ function spoiled(): Swarm {
   return swarm;
 }
 
+type Elsewhere = 'STORE' | 'FULL' | 'IDLE' | 'USELESS' | 'OFFLINE' | 'PAUSED' | 'POLICY' | 'FINISHING';
+
 /**
  * For every reason but the store's and a full server's, which the server tells, the miner's own, and a stage's: who is told
  * it, when, and in which words.
  */
-const SCENES: Record<Exclude<ReasonCode, 'STORE' | 'FULL' | 'IDLE' | 'USELESS'>, { who: string; says: string; scene: () => Swarm }> = {
+const SCENES: Record<Exclude<ReasonCode, Elsewhere>, { who: string; says: string; scene: () => Swarm }> = {
   LOADING: {
     who: 'a',
     says: 'Stage 0 is being fetched.',

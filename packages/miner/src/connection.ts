@@ -33,39 +33,62 @@ export interface ConnectionEvents {
   command<K extends CommandName>(name: K, message: Commands[K]): void;
   /** The server refused the hello: no use in trying again by itself. */
   refused(error: SwarmError): void;
-  lost(reason: string): void;
+  /** `retryAt`: Unix ms of the next attempt. */
+  lost(reason: string, retryAt: number): void;
 }
+
+/** Between attempts to connect: doubles, and is drawn from half of it to all of it, so that a swarm does not come back at one moment. */
+const FIRST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 5_000;
 
 export class Connection {
   private readonly socket: Socket<ServerToMiner, MinerToServer>;
   private readonly events: ConnectionEvents;
   private readonly pending = new Set<Pending>();
   private joined = false;
+  private attempts = 0;
+  private retry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(url: string, events: ConnectionEvents) {
     this.events = events;
     // WebSocket only: the long-polling start would need sticky sessions and doubles the first requests.
     this.socket = io(url, {
       transports: ['websocket'],
-      reconnectionDelay: 500,
-      reconnectionDelayMax: 5_000,
+      // By itself it would not tell when.
+      reconnection: false,
       forceNew: true,
       parser: packets,
     });
-    this.socket.on('connect', () => this.join());
+    this.socket.on('connect', () => {
+      this.attempts = 0;
+      this.join();
+    });
     this.socket.on('disconnect', (reason) => {
       this.joined = false;
       if (reason === 'io client disconnect') return; // by `leave`
-      // "io server disconnect" is the only reason after which the client would not try again by itself.
-      if (reason === 'io server disconnect') this.socket.connect();
-      this.events.lost(reason);
+      this.connectLater(reason);
     });
-    this.socket.on('connect_error', (error) => this.events.lost(error.message));
+    this.socket.on('connect_error', (error) => this.connectLater(error.message));
     for (const name of Object.keys(COMMANDS) as CommandName[]) {
       (this.socket as unknown as Socket).on(name as string, (message: unknown) => {
         this.events.command(name, parseMessage(name, COMMANDS[name], message) as Commands[typeof name]);
       });
     }
+  }
+
+  private connectLater(reason: string): void {
+    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this.attempts) * (0.5 + 0.5 * Math.random());
+    this.attempts += 1;
+    clearTimeout(this.retry);
+    this.retry = setTimeout(() => this.socket.connect(), pause);
+    this.events.lost(reason, Date.now() + pause);
+  }
+
+  /** Now, instead of at the time that was told: the device says that it has a network again. */
+  hurry(): void {
+    if (this.socket.connected) return;
+    clearTimeout(this.retry);
+    this.socket.connect();
   }
 
   /** Says hello (again): at every connect, and to ask for a fresh assignment. */
@@ -114,6 +137,7 @@ export class Connection {
     const answered = this.joined ? this.socket.timeout(1_000).emitWithAck('leave', { reason }) : Promise.resolve();
     await answered.catch(() => {}); // the server then notices by the closed socket
     this.pending.clear();
+    clearTimeout(this.retry);
     this.socket.disconnect();
   }
 

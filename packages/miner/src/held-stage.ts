@@ -189,6 +189,11 @@ export class HeldStage {
     }
   }
 
+  /** A part of a step that was not handed in yet. */
+  get hasGradient(): boolean {
+    return this.sum.microbatches.length > 0;
+  }
+
   discard(gradient: StageGradient): void {
     this.stage.discard(gradient);
   }
@@ -216,6 +221,7 @@ export class HeldStage {
     this.inputs.clear();
     for (const gradient of this.accepted.splice(0)) this.stage.discard(gradient);
     this.stage.resetGradient(); // of a round that came too late
+    this.sum.microbatches = [];
     await this.upload();
   }
 

@@ -3,6 +3,7 @@
  * are on the wire meanwhile. An assignment starts a new *term*: whatever an older term still does is void.
  */
 import type { Kernels } from '@starling/kernels';
+import { stageMemory } from '@starling/model';
 import {
   type Assign,
   type Backend,
@@ -17,6 +18,7 @@ import {
   type Reduce,
   type RunConfig,
   SwarmError,
+  type Waiting,
   type Welcome,
 } from '@starling/protocol';
 import { ErrorFeedback } from '@starling/reduce';
@@ -32,6 +34,10 @@ export interface MinerOptions {
   name: string;
   /** `auto`: WebGPU, else wasm, and the state says why. */
   backend: 'auto' | 'webgpu' | 'wasm';
+  /** Bytes on the device that a stage may need, at most; absent: what the device gives. */
+  memoryCap?: number;
+  /** See `setIntensity`. */
+  intensity?: number;
 }
 
 export interface MinerPorts {
@@ -48,6 +54,16 @@ export interface MinerPorts {
 const LONGEST_REBUILD_PAUSE_MS = 60_000;
 /** A server that is full is asked again after about so long. */
 const FULL_PAUSE_MS = 15_000;
+/** As long as a server grants. */
+const REST_MS = 60_000;
+/** A step's merge may take its time; whoever wants to go does not wait for ever. */
+const FINISH_MS = 120_000;
+const POLL_MS = 100;
+const LEAST_INTENSITY = 0.05;
+/** After a lease at little intensity, at most: its deadline must not run out for the next. */
+const LONGEST_BREAK_MS = 10_000;
+
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 export class Miner {
   readonly options: MinerOptions;
@@ -72,10 +88,15 @@ export class Miner {
   private queued = 0;
   private rebuilds = 0;
   private stopped = false;
+  private intensity = 1;
+  private paused: Waiting | null = null;
+  private finishing = false;
+  private resting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: MinerOptions, ports: MinerPorts) {
     this.options = options;
     this.ports = ports;
+    this.setIntensity(options.intensity ?? 1);
     this.status = new Status(options.name, {
       tell: (activity, reason) => this.connection?.tell('status', { activity, reason }),
       memory: () => this.kernels?.memory() ?? null,
@@ -117,10 +138,7 @@ export class Miner {
       welcome: (welcome) => this.welcome(welcome),
       command: (name, message) => this.command(name, message),
       refused: (error) => this.refusedEntry(error),
-      lost: (reason) => {
-        const error = new SwarmError('CONNECTION_LOST', `No connection (${reason}); trying again.`);
-        this.status.update({ activity: 'connecting', reason: error.message, error: error.toWire() });
-      },
+      lost: (reason, until) => this.offline(reason, until),
     });
   }
 
@@ -135,10 +153,57 @@ export class Miner {
     }
   }
 
+  /** Share of the time in which it computes, above 0 to 1: after each lease it does nothing for the rest. */
+  setIntensity(share: number): void {
+    this.intensity = Math.min(1, Math.max(LEAST_INTENSITY, share));
+  }
+
+  /**
+   * Nothing until `resume`: what is not begun goes to others at once, and the stage stays here. `reason`: shown, and told to the server.
+   */
+  pause(reason: Waiting): void {
+    this.paused = reason;
+    this.status.paused = reason;
+    this.keepResting();
+    if (this.queued === 0) this.idle();
+  }
+
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = null;
+    this.status.paused = null;
+    clearTimeout(this.resting);
+    this.rest(0);
+    if (this.queued === 0) this.idle();
+  }
+
+  /** A rest is granted for a minute at most: it is asked for again and again. */
+  private keepResting(): void {
+    clearTimeout(this.resting);
+    if (this.stopped || (!this.paused && !this.finishing)) return;
+    if (this.finishing) this.connection?.request('busy', { leaseId: null, pauseMs: REST_MS }).catch(() => {});
+    else this.rest(REST_MS);
+    this.resting = setTimeout(() => this.keepResting(), REST_MS / 2);
+  }
+
+  /** Completes what it was given and hands in what it has summed up, takes no more, and then stops. Resolves when it has. */
+  async finish(reason: string): Promise<void> {
+    if (this.stopped || this.finishing) return;
+    this.finishing = true;
+    const message = 'Completing what is under way; no more is taken.';
+    this.status.paused = { ...explain({ code: 'FINISHING', message }), since: Date.now(), until: Date.now() + FINISH_MS };
+    this.keepResting();
+    if (this.queued === 0) this.idle();
+    const deadline = performance.now() + FINISH_MS;
+    while (!this.stopped && performance.now() < deadline && (this.queued > 0 || this.term?.owes)) await pause(POLL_MS);
+    await this.stop(reason);
+  }
+
   /** Gives back what it holds and frees the device. */
   async stop(reason: string): Promise<void> {
     if (this.stopped) return;
     this.stopped = true;
+    clearTimeout(this.resting);
     this.endTerm();
     await this.connection?.leave(reason);
     this.kernels?.close();
@@ -165,7 +230,21 @@ export class Miner {
     void this.ports.storage.set(this.sessionKey, JSON.stringify(this.session)).catch(() => {}); // only a reload would miss it
     const { socketId } = this.connection!;
     this.status.update({ minerId, stages: run.stages.length, error: null, session: { minerId, token, socketId } });
+    this.keepResting();
     this.idle();
+  }
+
+  private offline(reason: string, until: number): void {
+    const error = new SwarmError('CONNECTION_LOST', `No connection (${reason}); it is tried again.`);
+    const { waiting: before, activity } = this.state;
+    const since = activity === 'connecting' && before?.code === 'OFFLINE' ? before.since : Date.now();
+    const waiting = { ...explain({ code: 'OFFLINE', message: error.message }), since, until };
+    this.status.update({ activity: 'connecting', reason: error.message, waiting, error: error.toWire() });
+  }
+
+  /** The device says that it has a network again. */
+  online(): void {
+    this.connection?.hurry();
   }
 
   private refusedEntry(error: SwarmError): void {
@@ -254,6 +333,11 @@ export class Miner {
           this.postponed = assign;
           break;
         }
+        const short = this.memoryShort(assign.stage);
+        if (short) {
+          this.refusedEntry(short);
+          break;
+        }
         this.endTerm();
         this.round = assign.round;
         this.term = this.newTerm();
@@ -262,7 +346,7 @@ export class Miner {
       }
       case 'lease': {
         const lease = message as Lease;
-        if (this.term?.take(lease.id)) this.enqueue((term) => term.work(lease));
+        if (this.term?.take(lease.id)) this.enqueue((term) => this.paced(() => term.work(lease)));
         break;
       }
       case 'collect':
@@ -285,6 +369,29 @@ export class Miner {
         if (this.queued === 0) this.idle();
         break;
     }
+  }
+
+  /** Null when the stage fits under the cap. */
+  private memoryShort(stage: number): SwarmError | null {
+    const { model, stages, sequences } = this.run!;
+    const { total, parameters, gradients, stash, workspace } = stageMemory(model, stages[stage]!, sequences);
+    const { memoryCap = Number.POSITIVE_INFINITY } = this.options;
+    if (total <= memoryCap) return null;
+    const mb = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
+    const parts = `parameters ${mb(parameters)}, gradients ${mb(gradients)}, kept for backwards ${mb(stash)}, workspace ${mb(workspace)}`;
+    return new SwarmError(
+      'MEMORY_SHORT',
+      `Stage ${stage} needs about ${mb(total)} on the device (${parts}); ${mb(memoryCap)} are allowed.`,
+    );
+  }
+
+  private async paced(work: () => Promise<void>): Promise<void> {
+    const started = performance.now();
+    await work();
+    if (this.intensity >= 1) return;
+    const took = performance.now() - started;
+    this.status.enter('wait');
+    await pause(Math.min(LONGEST_BREAK_MS, took * (1 / this.intensity - 1)));
   }
 
   private newTerm(): Term {

@@ -11,7 +11,10 @@ export interface NodeMinerOptions {
   tampering?: Tampering;
 }
 
-/** What the worker says; it is told only `stop`. */
+/** What the worker is told. */
+export type NodeMinerOrder = { type: 'stop' | 'finish' | 'pause' | 'resume' } | { type: 'intensity'; share: number };
+
+/** What the worker says. */
 export type NodeMinerMessage = { type: 'state'; state: MinerState } | { type: 'stopped' };
 
 export interface NodeMiner {
@@ -20,6 +23,9 @@ export interface NodeMiner {
   onState(listener: (state: MinerState) => void): void;
   /** Leaves politely. */
   stop(): Promise<void>;
+  /** As the miner's. */
+  finish(): Promise<void>;
+  order(order: NodeMinerOrder): void;
   /** Ends the thread at once, as when a tab crashes. */
   kill(): Promise<void>;
 }
@@ -36,6 +42,11 @@ export function startNodeMiner(options: NodeMinerOptions): NodeMiner {
       for (const listener of listeners) listener(message.state);
     });
   });
+  const end = async (type: 'stop' | 'finish') => {
+    worker.postMessage({ type } satisfies NodeMinerOrder);
+    await stopped;
+    await worker.terminate();
+  };
   return {
     get state() {
       return state;
@@ -43,11 +54,9 @@ export function startNodeMiner(options: NodeMinerOptions): NodeMiner {
     onState: (listener) => {
       listeners.add(listener);
     },
-    stop: async () => {
-      worker.postMessage('stop');
-      await stopped;
-      await worker.terminate();
-    },
+    stop: () => end('stop'),
+    finish: () => end('finish'),
+    order: (order) => worker.postMessage(order),
     kill: async () => {
       await worker.terminate();
     },

@@ -31,6 +31,8 @@ export interface StatusPorts {
 export class Status {
   /** Why no lease comes, as the server said last. */
   waiting: Waiting = IDLE;
+  /** Why it takes no work, by its own will; null when it does. */
+  paused: Waiting | null = null;
   private current: MinerState;
   private readonly ports: StatusPorts;
   private meter: { phase: Phase; since: number } = { phase: 'wait', since: performance.now() };
@@ -72,7 +74,8 @@ export class Status {
   }
 
   idle(): void {
-    this.act('waiting', this.waiting.message, this.waiting);
+    const waiting = this.paused ?? this.waiting;
+    this.act('waiting', waiting.message, waiting);
   }
 
   /** Books the time since the last change on the phase that ends; returns that phase. */

@@ -4,7 +4,7 @@
  */
 import { type Crossing, crossingOf } from '@starling/codecs';
 import type { Kernels } from '@starling/kernels';
-import { layoutOf } from '@starling/model';
+import { layoutOf, stageMemory } from '@starling/model';
 import {
   type Assign,
   type Collect,
@@ -96,6 +96,11 @@ export class Term {
     this.cancelled.add(leaseId);
   }
 
+  /** Something given to this miner is not answered yet, or its part of a step is not handed in. */
+  get owes(): boolean {
+    return this.waiting.size > 0 || this.unanswered.size > 0 || (this.held?.hasGradient ?? false);
+  }
+
   /** The leases that are not begun, which from now on are somebody else's. */
   giveBack(): string[] {
     const leases = [...this.waiting];
@@ -115,7 +120,9 @@ export class Term {
       layers: [spec.firstLayer, spec.firstLayer + spec.layers - 1],
       parameters: size,
     });
-    status.act('downloading', `Fetching stage ${stage}: ${((size * 12) / 1e6).toFixed(1)} MB.`);
+    const { total } = stageMemory(run.model, spec, run.sequences);
+    const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
+    status.act('downloading', `Fetching stage ${stage}: ${megabytes(12 * size)}; it will take about ${megabytes(total)} on the device.`);
     const vector = async (hash: string) => readVector(await blobs.get(hash, this.abort.signal), size);
     const [parameters, firstMoment, secondMoment] = await Promise.all([
       vector(state.parameters),

@@ -3,6 +3,7 @@ export { flopsOf } from './flops.ts';
 export { huggingFaceFiles, type ModelFile, type ModelOrigin } from './hugging-face.ts';
 export { initialParameters } from './initial.ts';
 export { layoutOf, type ParameterEntry, type ParameterLayout } from './layout.ts';
+export { type StageMemory, stageMemory } from './memory.ts';
 export { applyAdamW, learningRateAt, normOf, type OptimizerConfig, optimizerNumbers, sumGradients } from './optimizer.ts';
 export {
   applyOuter,

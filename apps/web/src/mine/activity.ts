@@ -1,6 +1,6 @@
 /** What a miner does, or why it does nothing, in words: the one in this tab, and any other as the server sees it. */
 import type { MinerState } from '@starling/miner';
-import type { Activity, MinerView, ReasonCode, Waiting, WireError } from '@starling/protocol';
+import { type Activity, type MinerView, REASON_REMEDIES, type ReasonCode, type Waiting, type WireError } from '@starling/protocol';
 import { lasting, roughly } from '../format.ts';
 import { onThisClock } from '../server-clock.ts';
 
@@ -56,6 +56,9 @@ const WAITS: { [K in ReasonCode]?: { title: string; tone: Tone } } = {
   APPLYING: { title: 'Applying', tone: 'busy' },
   BANNED: { title: 'Banned', tone: 'bad' },
   RESTING: { title: 'Resting', tone: 'wait' },
+  PAUSED: { title: 'Paused', tone: 'idle' },
+  POLICY: { title: 'Paused', tone: 'idle' },
+  FINISHING: { title: 'Finishing', tone: 'busy' },
 };
 const WAIT = { title: 'Waiting', tone: 'wait' } as const;
 
@@ -96,6 +99,10 @@ const plain = (tone: Tone, title: string, sentence: string, since: number | null
   until: null,
 });
 
+/** The miner's own reasons are told by this clock, all others by the server's. */
+const OWN: ReadonlySet<ReasonCode> = new Set(['PAUSED', 'POLICY', 'FINISHING', 'OFFLINE']);
+const clockOf = (code: ReasonCode) => (OWN.has(code) ? (time: number) => time : onThisClock);
+
 function waits({ code, message, remedy, since, until }: Waiting, fallbackSince: number): Headline {
   const { title, tone } = WAITS[code] ?? WAIT;
   return {
@@ -104,17 +111,19 @@ function waits({ code, message, remedy, since, until }: Waiting, fallbackSince: 
     sentence: message,
     remedy,
     code,
-    since: since > 0 ? onThisClock(since) : fallbackSince,
-    until: until === null ? null : onThisClock(until),
+    since: since > 0 ? clockOf(code)(since) : fallbackSince,
+    until: until === null ? null : clockOf(code)(until),
   };
 }
 
 /** The calm summary of this tab's miner: it does not flicker between microbatches, as the activity itself does. */
-export function headline(state: MinerState | null, stopping: boolean, now: number): Headline {
+export function headline(state: MinerState | null, ending: 'stop' | 'finish' | null, now: number): Headline {
   if (state === null) return plain('idle', 'Ready', 'Press Start, and this tab holds a part of the model.');
-  if (stopping) return plain('busy', 'Stopping', 'Giving unfinished work back to the swarm.');
+  if (ending === 'stop') return plain('busy', 'Stopping', 'Giving unfinished work back to the swarm.');
   const { activity, reason, since, error, waiting } = state;
   const sentence = reason ?? SENTENCES[activity];
+  if (ending === 'finish' && TONES[activity] === 'work')
+    return { ...plain('busy', 'Finishing', sentence), remedy: REASON_REMEDIES.FINISHING, code: 'FINISHING' };
   if (error && isInHeadline(state)) {
     const title = activity === 'stopped' ? 'Stopped' : (DELAYS[error.code] ?? 'Connecting');
     const told = plain(activity === 'stopped' ? 'bad' : 'wait', title, reason ?? error.message, since);

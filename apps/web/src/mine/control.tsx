@@ -1,12 +1,16 @@
 import type { MinerState } from '@starling/miner';
 import { ACTIVITIES } from '@starling/protocol';
+import { useState } from 'react';
 import { useNow } from '../now.ts';
 import { Announce, Choice, type Option, State } from '../parts.tsx';
+import { Link } from '../router.tsx';
 import type { BackendChoice } from '../worker-messages.ts';
 import { ACTIVITY_WORDS, headline } from './activity.ts';
+import { checkState, runCheck, useCheck } from './check.ts';
 import type { Device } from './device.ts';
-import { start, stop, useMiner, useStopping } from './mining.ts';
+import { finish, setPaused, start, stop, useEnding, useMiner, usePaused } from './mining.ts';
 import { MAX_NAME } from './settings.ts';
+import { SettingsPanel } from './settings-panel.tsx';
 import { changeSettings, useSettings } from './use-settings.ts';
 
 const BACKENDS: Option<BackendChoice>[] = [
@@ -15,14 +19,18 @@ const BACKENDS: Option<BackendChoice>[] = [
   { value: 'wasm', label: 'CPU', title: 'WebAssembly on the processor: works everywhere, slower' },
 ];
 
-/** Start and Stop, what happens now, and the few choices there are. */
+/** Start, Finish, Pause and Stop, what happens now, and the few choices there are. */
 export function Control({ device }: { device: Device | null }) {
   const miner = useMiner();
-  const stopping = useStopping();
+  const ending = useEnding();
+  const paused = usePaused();
+  const checking = useCheck().phase === 'running';
+  const [anyway, setAnyway] = useState(false);
   const now = useNow();
   const settings = useSettings();
   const running = miner !== null && miner.activity !== 'stopped';
-  const head = headline(miner, stopping, now);
+  const head = headline(miner, ending, now);
+  const watchOnly = device?.watchOnly === true && !anyway && !running;
 
   return (
     <section className={`panel control ${head.tone}`} aria-label="Mining">
@@ -31,12 +39,42 @@ export function Control({ device }: { device: Device | null }) {
         <Announce head={head} />
         <Lamps miner={miner} />
       </div>
-      <StartButton
-        running={running}
-        stopping={stopping}
-        impossible={device?.problem?.code === 'INSECURE_CONTEXT'}
-        onClick={() => (running ? stop('Stop was pressed.') : void start(settings))}
-      />
+      <div className="control-buttons">
+        {watchOnly ? (
+          <div className="watch-only">
+            <Link to="/dashboard" className="start">
+              Watch
+            </Link>
+            <button type="button" className="quiet" onClick={() => setAnyway(true)}>
+              Mine here anyway
+            </button>
+          </div>
+        ) : (
+          <StartButton
+            running={running}
+            stopping={ending === 'stop'}
+            checking={checking}
+            impossible={device?.problem?.code === 'INSECURE_CONTEXT'}
+            onClick={() => (running ? stop('Stop was pressed.') : void checkAndStart(settings.backend))}
+          />
+        )}
+        {running && (
+          <div className="control-more">
+            <button type="button" className="quiet" disabled={ending !== null} onClick={() => setPaused(!paused)}>
+              {paused ? 'Resume' : 'Pause'}
+            </button>
+            <button
+              type="button"
+              className="quiet"
+              disabled={ending !== null}
+              title="Completes what is under way, then stops: nobody has to compute anything again"
+              onClick={() => finish('Finish was pressed.')}
+            >
+              {ending === 'finish' ? 'Finishing…' : 'Finish'}
+            </button>
+          </div>
+        )}
+      </div>
       <div className="control-options">
         <label className="field">
           <span>Name</span>
@@ -61,27 +99,32 @@ export function Control({ device }: { device: Device | null }) {
             onChange={(backend) => changeSettings({ backend })}
           />
         </div>
-        <label className="field">
-          <span>Screen</span>
-          <span className="check">
-            <input type="checkbox" checked={settings.awake} onChange={(event) => changeSettings({ awake: event.target.checked })} />
-            Keep awake
-          </span>
-        </label>
         <div className="field found">
           <span>{running && miner.backend ? 'In use' : 'Found'}</span>
           <Found device={device} miner={running ? miner : null} />
         </div>
       </div>
+      <SettingsPanel />
     </section>
   );
 }
 
-function StartButton(props: { running: boolean; stopping: boolean; impossible: boolean; onClick: () => void }) {
-  const { running, stopping, impossible, onClick } = props;
-  const label = stopping ? 'Stopping…' : running ? 'Stop' : 'Start';
+/** The first time, it is measured what this device can do. */
+async function checkAndStart(backend: BackendChoice): Promise<void> {
+  if (checkState().phase !== 'done') await runCheck(backend);
+  await start();
+}
+
+function StartButton(props: { running: boolean; stopping: boolean; checking: boolean; impossible: boolean; onClick: () => void }) {
+  const { running, stopping, checking, impossible, onClick } = props;
+  const label = stopping ? 'Stopping…' : running ? 'Stop' : checking ? 'Checking…' : 'Start';
   return (
-    <button type="button" className={`start ${running ? 'stop' : ''}`} disabled={stopping || (impossible && !running)} onClick={onClick}>
+    <button
+      type="button"
+      className={`start ${running ? 'stop' : ''}`}
+      disabled={stopping || checking || (impossible && !running)}
+      onClick={onClick}
+    >
       <svg viewBox="0 0 16 16" aria-hidden="true">
         {running ? <rect x="3" y="3" width="10" height="10" rx="1.5" /> : <path d="M4 2.5v11l9-5.5Z" />}
       </svg>

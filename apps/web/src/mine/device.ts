@@ -12,6 +12,8 @@ export interface Device {
   problem: WireError | null;
   /** What to do in this very browser; null when nothing is wrong. */
   fix: string | null;
+  /** A telephone that ends heavy pages without a word: it watches, unless its owner insists. */
+  watchOnly: boolean;
 }
 
 const FEATURES: [GPUFeatureName, string][] = [
@@ -33,12 +35,24 @@ export async function findDevice(): Promise<Device> {
     features: FEATURES.filter(([feature]) => adapter.features.has(feature)).map(([, words]) => words),
     problem: null,
     fix: null,
+    watchOnly: isIos(navigator),
   };
 }
 
 function without(code: 'INSECURE_CONTEXT' | 'WEBGPU_UNAVAILABLE', message: string, fix: string | null): Device {
-  return { adapter: null, software: false, features: [], problem: { code, message, hint: ERROR_HINTS[code] }, fix };
+  return {
+    adapter: null,
+    software: false,
+    features: [],
+    problem: { code, message, hint: ERROR_HINTS[code] },
+    fix,
+    watchOnly: isIos(navigator),
+  };
 }
+
+/** iPads call themselves Macs; a Mac has no touch screen. */
+export const isIos = ({ userAgent, maxTouchPoints }: Pick<Navigator, 'userAgent' | 'maxTouchPoints'>): boolean =>
+  /iPhone|iPad|iPod/.test(userAgent) || (/Macintosh/.test(userAgent) && maxTouchPoints > 1);
 
 /** Browsers tell as little of the GPU as they like: the most telling words there are. */
 export function adapterName(info: Pick<GPUAdapterInfo, 'vendor' | 'architecture' | 'device' | 'description'>): string {

@@ -6,6 +6,7 @@ import { ErrorText, Notice, Stat, Wait } from '../parts.tsx';
 import { isInHeadline } from './activity.ts';
 import { Control } from './control.tsx';
 import { type Device, findDevice } from './device.ts';
+import { DevicePanel } from './device-panel.tsx';
 import { useMiner } from './mining.ts';
 import { OwnHistory } from './own-history.tsx';
 import { Pipeline } from './pipeline.tsx';
@@ -43,6 +44,7 @@ export function MinePage() {
         <Refusals miner={miner} />
       </section>
       <SharedRun />
+      <DevicePanel />
       <div className="wallet-slot">
         <Suspense>
           <WalletPanel />
@@ -87,6 +89,14 @@ function Concerns({ device }: { device: Device | null }) {
           <p>
             The browser imitates a GPU on the CPU. Mining works, slowly; the CPU backend may be faster. Switch hardware acceleration on if
             there is a GPU.
+          </p>
+        </Notice>
+      )}
+      {!miner && device?.watchOnly && (
+        <Notice tone="wait" title="This telephone watches">
+          <p>
+            iOS ends pages that compute for long, without a word, and so what they hold is lost. The dashboard and the playground work; if
+            you mine here anyway, keep the page in front.
           </p>
         </Notice>
       )}

@@ -29,8 +29,8 @@ const view = (part: Partial<MinerView>) =>
 
 test('a short wait between microbatches still reads as mining, a long one says why, since when and what to do', () => {
   const waiting = state({ reason: 'About UPSTREAM.', waiting: reason('UPSTREAM', 700) });
-  expect(headline(waiting, false, SHORT_WAIT_MS - 1)).toMatchObject({ title: 'Mining', tone: 'work', code: null });
-  expect(headline(waiting, false, SHORT_WAIT_MS)).toEqual({
+  expect(headline(waiting, null, SHORT_WAIT_MS - 1)).toMatchObject({ title: 'Mining', tone: 'work', code: null });
+  expect(headline(waiting, null, SHORT_WAIT_MS)).toEqual({
     title: 'Waiting',
     tone: 'wait',
     sentence: 'About UPSTREAM.',
@@ -39,33 +39,34 @@ test('a short wait between microbatches still reads as mining, a long one says w
     since: 700,
     until: null,
   });
-  expect(headline(state({ microbatches: 0 }), false, 0)).toMatchObject({ title: 'Waiting' });
+  expect(headline(state({ microbatches: 0 }), null, 0)).toMatchObject({ title: 'Waiting' });
 });
 
 test('a wait whose beginning the server does not tell counts from when it was seen', () => {
   const waiting = state({ since: 42, waiting: reason('OTHER_MINERS', 0) });
-  expect(headline(waiting, false, 5_000).since).toBe(42);
+  expect(headline(waiting, null, 5_000).since).toBe(42);
 });
 
 test('a ban is told at once, with its end', () => {
   const banned = state({ since: 1_000, waiting: reason('BANNED', 900, 16_000) });
-  expect(headline(banned, false, 1_001)).toMatchObject({ title: 'Banned', tone: 'bad', since: 900, until: 16_000 });
-  expect([5_200, 16_000].map((now) => times(headline(banned, false, now), now))).toEqual(['4 s · 11 s left', '15 s · over now']);
-  expect(headline(state({ since: 1_000, waiting: reason('UPSTREAM', 900) }), false, 9_000).until).toBeNull();
+  expect(headline(banned, null, 1_001)).toMatchObject({ title: 'Banned', tone: 'bad', since: 900, until: 16_000 });
+  expect([5_200, 16_000].map((now) => times(headline(banned, null, now), now))).toEqual(['4 s · 11 s left', '15 s · over now']);
+  expect(headline(state({ since: 1_000, waiting: reason('UPSTREAM', 900) }), null, 9_000).until).toBeNull();
 });
 
 test('every situation has a headline', () => {
-  expect(headline(null, false, 0).title).toBe('Ready');
-  expect(headline(state({ activity: 'forward' }), true, 0).title).toBe('Stopping');
-  expect(headline(state({ activity: 'warming-up' }), false, 0).title).toBe('Warming up');
-  expect(headline(state({ activity: 'stopped' }), false, 0)).toMatchObject({ title: 'Stopped', tone: 'idle' });
-  expect(headline(state({ activity: 'stopped', error: failure('BACKEND_FAILED') }), false, 0).tone).toBe('bad');
+  expect(headline(null, null, 0).title).toBe('Ready');
+  expect(headline(state({ activity: 'forward' }), 'stop', 0).title).toBe('Stopping');
+  expect(headline(state({ activity: 'forward' }), 'finish', 0)).toMatchObject({ title: 'Finishing', code: 'FINISHING' });
+  expect(headline(state({ activity: 'warming-up' }), null, 0).title).toBe('Warming up');
+  expect(headline(state({ activity: 'stopped' }), null, 0)).toMatchObject({ title: 'Stopped', tone: 'idle' });
+  expect(headline(state({ activity: 'stopped', error: failure('BACKEND_FAILED') }), null, 0).tone).toBe('bad');
 });
 
 test('every reason to wait reaches the headline with its sentence, its remedy and its code', () => {
   for (const code of Object.keys(REASON_REMEDIES) as ReasonCode[]) {
     const told = { sentence: `About ${code}.`, remedy: REASON_REMEDIES[code], code };
-    expect(headline(state({ waiting: reason(code) }), false, 60_000)).toMatchObject(told);
+    expect(headline(state({ waiting: reason(code) }), null, 60_000)).toMatchObject(told);
     expect(situation(view({ waiting: reason(code) }), 60_000)).toMatchObject(told);
   }
 });
@@ -74,15 +75,15 @@ test('every failure that stops or delays has its sentence, its hint and its code
   for (const code of Object.keys(ERROR_HINTS) as ErrorCode[]) {
     const connecting = state({ activity: 'connecting', reason: null, error: failure(code) });
     expect(isInHeadline(connecting)).toBe(true);
-    expect(headline(connecting, false, 0)).toMatchObject({ sentence: `About ${code}.`, remedy: ERROR_HINTS[code], code });
-    expect(headline(connecting, false, 0).title).not.toMatch(/error/i);
+    expect(headline(connecting, null, 0)).toMatchObject({ sentence: `About ${code}.`, remedy: ERROR_HINTS[code], code });
+    expect(headline(connecting, null, 0).title).not.toMatch(/error/i);
     const stopped = state({ activity: 'stopped', error: failure(code) });
-    expect(headline(stopped, false, 0)).toMatchObject({ tone: 'bad', sentence: `About ${code}.`, remedy: ERROR_HINTS[code], code });
+    expect(headline(stopped, null, 0)).toMatchObject({ tone: 'bad', sentence: `About ${code}.`, remedy: ERROR_HINTS[code], code });
   }
   const full = state({ activity: 'connecting', reason: 'Full.', error: failure('BUSY'), waiting: reason('FULL', 0, 15_000) });
-  expect(headline(full, false, 0)).toMatchObject({ title: 'No place yet', sentence: 'Full.', until: 15_000 });
+  expect(headline(full, null, 0)).toMatchObject({ title: 'No place yet', sentence: 'Full.', until: 15_000 });
   for (const activity of ACTIVITIES) {
-    expect(headline(state({ activity }), false, 0).sentence).toMatch(/\w \w/);
+    expect(headline(state({ activity }), null, 0).sentence).toMatch(/\w \w/);
     expect(situation(view({ activity }), 0).sentence).toMatch(/\w \w/);
   }
 });
@@ -106,13 +107,22 @@ test('another miner: gone, away, banned, between two microbatches, at work', () 
 
 test('the address wins over memory, and nonsense over neither', () => {
   const memory = (key: string) => ({ 'starling.name': 'kestrel', 'starling.backend': 'wasm', 'starling.awake': '1' })[key] ?? null;
+  const rest = { tone: false, intensity: 1, memoryCap: null, onlyOnMains: false, onlyWhenIdle: false, hours: null };
   expect(settingsFrom(new URLSearchParams('?name= lab 7 &backend=webgpu'), memory)).toEqual({
+    ...rest,
     name: 'lab 7',
     backend: 'webgpu',
     awake: true,
   });
   expect(settingsFrom(new URLSearchParams('?backend=quantum'), memory)).toMatchObject({ name: 'kestrel', backend: 'wasm' });
-  expect(settingsFrom(new URLSearchParams(''), () => null)).toEqual({ name: '', backend: 'auto', awake: false });
+  expect(settingsFrom(new URLSearchParams(''), () => null)).toEqual({ ...rest, name: '', backend: 'auto', awake: false });
+  const more = { 'starling.intensity': '0.3', 'starling.memory': '512', 'starling.mains': '1', 'starling.hours': '22:00-06:30' };
+  const recalled = (key: string) => (more as Record<string, string>)[key] ?? null;
+  expect(settingsFrom(new URLSearchParams(''), recalled)).toMatchObject({
+    ...{ intensity: 0.3, memoryCap: 512, onlyOnMains: true, hours: { from: 1320, until: 390 } },
+  });
+  expect(settingsFrom(new URLSearchParams('?intensity=0.5'), recalled).intensity).toBe(0.5);
+  expect(settingsFrom(new URLSearchParams('?intensity=7'), () => 'x')).toMatchObject({ intensity: 1, memoryCap: null, hours: null });
   expect([wantsAutostart(new URLSearchParams('?autostart=1')), wantsAutostart(new URLSearchParams('?autostart=0'))]).toEqual([true, false]);
 });
 

@@ -1,14 +1,17 @@
 /** The page's side of mining: one worker at a time, its newest state, and what automation reads. */
 import { initialState, type MinerState } from '@starling/miner/state';
-import { ERROR_HINTS, type ErrorCode } from '@starling/protocol';
+import { ERROR_HINTS, type ErrorCode, explain, type Waiting } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
 import type { FromWorker, ToWorker } from '../worker-messages.ts';
-import type { Settings } from './settings.ts';
+import { watchConditions } from './conditions.ts';
+import { type Conditions, obstacle } from './policy.ts';
 import { claimTab } from './tab.ts';
+import { playTone } from './tone.ts';
+import { currentSettings, onSettings } from './use-settings.ts';
 
 declare global {
   interface Window {
-    starling: { state: MinerState | null };
+    starling: { state: MinerState | null; finish(): void };
   }
 }
 
@@ -18,7 +21,8 @@ const GOODBYE_MS = 4000;
 const listeners = new Set<() => void>();
 let state: MinerState | null = null;
 let worker: Worker | null = null;
-let stopping = false;
+/** How it is being ended. */
+let ending: 'stop' | 'finish' | null = null;
 let goodbye: ReturnType<typeof setTimeout> | undefined;
 
 /** With storage blocked, even to ask for it throws. */
@@ -45,26 +49,110 @@ function rememberOwn(id: string): void {
   }
 }
 
-export async function start({ name, backend }: Settings): Promise<void> {
+export async function start(): Promise<void> {
   if (worker) return;
+  const { name, backend, intensity, memoryCap, tone } = currentSettings();
   const mine = new Worker(new URL('../mine.worker.ts', import.meta.url), { type: 'module' });
   worker = mine;
-  stopping = false;
+  ending = null;
+  rememberMining(true);
+  playTone(tone);
   publish(connecting(name));
   mine.onmessage = ({ data }: MessageEvent<FromWorker>) => {
     if (worker === mine) publish(data.state); // not what was under way when it was ended
   };
   mine.onerror = (event) => fail('BACKEND_FAILED', event.message || 'The mining worker could not be loaded.');
-  const message: ToWorker = { type: 'start', url: location.origin, name, backend, tab: await tab };
-  if (!stopping) mine.postMessage(message);
+  const cap = memoryCap === null ? null : memoryCap * 2 ** 20;
+  held = whyPaused();
+  const message = { url: location.origin, name, backend, intensity, memoryCap: cap, paused: held, tab: await tab };
+  if (!ending) mine.postMessage({ type: 'start', ...message } satisfies ToWorker);
 }
 
 export function stop(reason: string): void {
-  if (!worker || stopping) return;
-  stopping = true;
-  worker.postMessage({ type: 'stop', reason } satisfies ToWorker);
+  if (!worker || ending === 'stop') return;
+  ending = 'stop';
+  rememberMining(false);
+  tell({ type: 'stop', reason });
   goodbye = setTimeout(() => publish(stopped(null)), GOODBYE_MS);
   notify();
+}
+
+/** Completes what is under way, then stops; `stop` cuts it short. */
+export function finish(reason: string): void {
+  if (!worker || ending) return;
+  ending = 'finish';
+  rememberMining(false);
+  tell({ type: 'finish', reason });
+  notify();
+}
+
+const tell = (message: ToWorker) => worker?.postMessage(message);
+
+// ── pauses ──────────────────────────────────────────────────────────────────────────────────────
+
+/** The visitor pressed Pause. */
+let pausedSince: number | null = null;
+let conditions: Conditions = { charging: null, idle: null };
+/** Why the worker is paused, as it was told last. */
+let held: Waiting | null = null;
+
+export function setPaused(paused: boolean): void {
+  pausedSince = paused ? Date.now() : null;
+  applyRules();
+  notify();
+}
+
+/** The visitor's word first, then the rules; null: it may mine. */
+function whyPaused(): Waiting | null {
+  if (pausedSince !== null) return { ...explain({ code: 'PAUSED', message: 'Pause was pressed.' }), since: pausedSince, until: null };
+  const found = obstacle(currentSettings(), conditions, new Date());
+  if (!found) return null;
+  const since = held?.code === 'POLICY' && held.message === found.message ? held.since : Date.now();
+  return { ...explain({ code: 'POLICY', message: found.message }), since, until: found.until };
+}
+
+function applyRules(): void {
+  if (!worker || ending) return;
+  const now = whyPaused();
+  if (now?.message === held?.message) return;
+  held = now;
+  tell(now ? { type: 'pause', waiting: now } : { type: 'resume' });
+}
+
+/** Hours of the day begin and end without an event. */
+const RULES_MS = 15_000;
+setInterval(applyRules, RULES_MS);
+watchConditions((now) => {
+  conditions = now;
+  applyRules();
+});
+onSettings(({ intensity, tone }) => {
+  applyRules();
+  tell({ type: 'intensity', share: intensity });
+  playTone(tone && worker !== null);
+});
+addEventListener('online', () => tell({ type: 'online' }));
+
+// ── reloads ─────────────────────────────────────────────────────────────────────────────────────
+
+const MINING = 'starling.mining';
+
+function rememberMining(mining: boolean): void {
+  try {
+    if (mining) sessionStorage.setItem(MINING, '1');
+    else sessionStorage.removeItem(MINING);
+  } catch {
+    // After a reload it waits for Start.
+  }
+}
+
+/** This tab was mining when its page was loaded anew. */
+export function wasMining(): boolean {
+  try {
+    return sessionStorage.getItem(MINING) === '1';
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -94,7 +182,9 @@ function publish(next: MinerState): void {
     clearTimeout(goodbye);
     worker?.terminate();
     worker = null;
-    stopping = false;
+    ending = null;
+    pausedSince = null;
+    playTone(false);
   }
   expose(next);
   notify();
@@ -106,7 +196,7 @@ function notify(): void {
 
 /** For automation: attributes on `<html>` and `window.starling`. */
 function expose(next: MinerState): void {
-  window.starling = { state: { ...next, session: null } };
+  window.starling.state = { ...next, session: null };
   const { dataset } = document.documentElement;
   dataset.minerActivity = next.activity;
   dataset.minerBackend = next.backend ?? '';
@@ -126,7 +216,7 @@ const stopped = (error: MinerState['error']): MinerState => ({
   error,
 });
 
-window.starling = { state: null };
+window.starling = { state: null, finish: () => finish('Its operator asked for it.') };
 
 function subscribe(listener: () => void): () => void {
   listeners.add(listener);
@@ -137,4 +227,6 @@ function subscribe(listener: () => void): () => void {
 export const useMiner = (): MinerState | null => useSyncExternalStore(subscribe, () => state);
 /** The miner this tab is or was; null before its first Start. */
 export const useOwnId = (): string | null => useSyncExternalStore(subscribe, () => own);
-export const useStopping = (): boolean => useSyncExternalStore(subscribe, () => stopping);
+export const useEnding = (): 'stop' | 'finish' | null => useSyncExternalStore(subscribe, () => ending);
+/** Pause was pressed, and Resume was not. */
+export const usePaused = (): boolean => useSyncExternalStore(subscribe, () => pausedSince !== null);

@@ -1,28 +1,56 @@
 /** What the visitor chose: from the address, else as remembered, else the defaults. */
 import { recall, remember } from '../remember.ts';
 import type { BackendChoice } from '../worker-messages.ts';
+import { clockOf, minutesOf, type Rules } from './policy.ts';
 
-export interface Settings {
+export interface Settings extends Rules {
   name: string;
   backend: BackendChoice;
   /** Keep the screen on while mining. */
   awake: boolean;
+  /** Play a tone that nobody hears, so that a hidden tab goes on. */
+  tone: boolean;
+  /** Share of the time in which it computes, above 0 to 1. */
+  intensity: number;
+  /** MiB on the device that a stage may need; null: what there is. */
+  memoryCap: number | null;
 }
 
 export const MAX_NAME = 40;
-const NAME = 'starling.name';
-const BACKEND = 'starling.backend';
-const AWAKE = 'starling.awake';
+export const LEAST_INTENSITY = 0.1;
 const CHOICES: BackendChoice[] = ['auto', 'webgpu', 'wasm'];
+const KEY = (name: string) => `starling.${name}`;
 
 const asChoice = (text: string | null): BackendChoice | undefined => CHOICES.find((choice) => choice === text);
 
-/** `?autostart=1&backend=auto|webgpu|wasm&name=…` win over what this browser remembers. */
+function asShare(text: string | null): number | undefined {
+  const share = text === null || text === '' ? Number.NaN : Number(text);
+  return share >= LEAST_INTENSITY && share <= 1 ? share : undefined;
+}
+
+function asMemory(text: string | null): number | null {
+  const mebibytes = Number(text ?? 0);
+  return Number.isInteger(mebibytes) && mebibytes > 0 ? mebibytes : null;
+}
+
+function asHours(text: string | null): Rules['hours'] {
+  const [from, until] = (text ?? '').split('-').map(minutesOf);
+  return typeof from === 'number' && typeof until === 'number' ? { from, until } : null;
+}
+
+/** `?autostart=1&backend=auto|webgpu|wasm&name=…&intensity=…` win over what this browser remembers. */
 export function settingsFrom(query: URLSearchParams, recalled: (key: string) => string | null = recall): Settings {
+  const kept = (name: string) => recalled(KEY(name));
   return {
-    name: (query.get('name') ?? recalled(NAME) ?? '').trim().slice(0, MAX_NAME),
-    backend: asChoice(query.get('backend')) ?? asChoice(recalled(BACKEND)) ?? 'auto',
-    awake: recalled(AWAKE) === '1',
+    name: (query.get('name') ?? kept('name') ?? '').trim().slice(0, MAX_NAME),
+    backend: asChoice(query.get('backend')) ?? asChoice(kept('backend')) ?? 'auto',
+    awake: kept('awake') === '1',
+    tone: kept('tone') === '1',
+    intensity: asShare(query.get('intensity')) ?? asShare(kept('intensity')) ?? 1,
+    memoryCap: asMemory(kept('memory')),
+    onlyOnMains: kept('mains') === '1',
+    onlyWhenIdle: kept('idle') === '1',
+    hours: asHours(kept('hours')),
   };
 }
 
@@ -31,8 +59,11 @@ export const wantsAutostart = (query: URLSearchParams): boolean => query.get('au
 /** `?wallet=NAME`: the wallet whose first account is mined for, without a click. */
 export const wantedWallet = (query: URLSearchParams): string | null => query.get('wallet');
 
-export function saveSettings({ name, backend, awake }: Settings): void {
-  remember(NAME, name);
-  remember(BACKEND, backend);
-  remember(AWAKE, awake ? '1' : '0');
+export function saveSettings({ name, backend, awake, tone, intensity, memoryCap, onlyOnMains, onlyWhenIdle, hours }: Settings): void {
+  const flag = (on: boolean) => (on ? '1' : '0');
+  const values = {
+    ...{ name, backend, awake: flag(awake), tone: flag(tone), intensity: String(intensity), memory: String(memoryCap ?? 0) },
+    ...{ mains: flag(onlyOnMains), idle: flag(onlyWhenIdle), hours: hours ? `${clockOf(hours.from)}-${clockOf(hours.until)}` : '' },
+  };
+  for (const [key, value] of Object.entries(values)) remember(KEY(key), value);
 }

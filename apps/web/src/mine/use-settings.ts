@@ -13,6 +13,11 @@ export function changeSettings(part: Partial<Settings>): void {
   for (const listener of listeners) listener();
 }
 
+/** Calls back at every change. */
+export function onSettings(changed: (settings: Settings) => void): void {
+  listeners.add(() => changed(settings));
+}
+
 function subscribe(listener: () => void): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);

@@ -1,0 +1,79 @@
+/** One browser and its tabs. When it ends by itself, another takes its place. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SwarmError } from '@starling/protocol';
+import type { Browser } from 'playwright-core';
+import { openBrowser } from './browser.ts';
+import type { LaunchOptions } from './launch.ts';
+import { pauseBefore, SETTLED_MS } from './pauses.ts';
+import { Tab, type TabEvent } from './tab.ts';
+
+export class BrowserSlot {
+  readonly tabs: readonly Tab[];
+  adapter: string | null = null;
+  readonly #options: LaunchOptions;
+  readonly #report: (event: TabEvent) => void;
+  readonly #closing: AbortSignal;
+  #browser: Browser | null = null;
+  #failures = 0;
+  #openedAt = 0;
+
+  /** Its tabs are those from `first` on. */
+  constructor(options: LaunchOptions, first: number, count: number, report: (event: TabEvent) => void, closing: AbortSignal) {
+    this.#options = options;
+    this.#report = report;
+    this.#closing = closing;
+    this.tabs = Array.from({ length: count }, (_, i) => new Tab(first + i, options, report, closing));
+  }
+
+  /** Throws `CHROMIUM_MISSING` or `WEBGPU_UNAVAILABLE`. */
+  async open(): Promise<void> {
+    this.#openedAt = performance.now();
+    const { browser, adapter } = await openBrowser(this.#options);
+    this.#browser = browser;
+    this.adapter = adapter;
+    if (this.#options.backend === 'webgpu' && adapter === null) {
+      await browser.close();
+      const hint = this.#options.software === 'never' ? ' Software rendering is refused: --allow-software permits it.' : '';
+      throw new SwarmError('WEBGPU_UNAVAILABLE', `Chromium offers no WebGPU adapter.${hint}`);
+    }
+    if (this.#closing.aborted) {
+      await browser.close();
+      return;
+    }
+    browser.once('disconnected', () => void this.#again());
+    // Without a GPU, `auto` is the CPU: its page would take the imitation.
+    const backend = this.#options.backend === 'auto' && adapter === null ? 'wasm' : this.#options.backend;
+    await Promise.all(this.tabs.map((tab) => tab.open(browser, backend)));
+  }
+
+  /** As when it crashes. */
+  async kill(): Promise<void> {
+    const browser = this.#browser;
+    if (!browser) return;
+    const gone = new Promise<void>((resolve) => browser.once('disconnected', () => resolve()));
+    const session = await browser.newBrowserCDPSession();
+    session.send('Browser.crash').catch(() => {}); // a dead browser answers nothing
+    await gone;
+  }
+
+  async close(): Promise<void> {
+    await this.#browser?.close();
+  }
+
+  async #again(): Promise<void> {
+    while (!this.#closing.aborted) {
+      this.#failures = performance.now() - this.#openedAt > SETTLED_MS ? 1 : this.#failures + 1;
+      const pause = pauseBefore(this.#failures);
+      for (const tab of this.tabs) tab.lose();
+      this.#report({ kind: 'browser-closed', tab: -1, message: `Chromium ended by itself; it is started again in ${pause / 1000} s` });
+      await sleep(pause, undefined, { signal: this.#closing }).catch(() => {});
+      if (this.#closing.aborted) return;
+      try {
+        await this.open();
+        return;
+      } catch (error) {
+        this.#report({ kind: 'browser-closed', tab: -1, message: SwarmError.from(error).message });
+      }
+    }
+  }
+}

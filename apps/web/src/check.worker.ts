@@ -1,0 +1,123 @@
+/** Measures what this device can do, away from the page's thread: arithmetic, memory, and the way to the server. */
+import { createKernels } from '@starling/kernels';
+import { SwarmError, type WireError } from '@starling/protocol';
+import { wasmPaths } from './wasm-paths.ts';
+
+export interface CheckOrder {
+  /** Origin of the server. */
+  url: string;
+  backend: 'auto' | 'webgpu' | 'wasm';
+}
+
+export interface Checked {
+  backend: 'webgpu' | 'wasm';
+  adapter: string;
+  /** 16-bit floats in shaders. */
+  f16: boolean;
+  /** FLOP/s of a matrix product of 512 × 512. */
+  flops: number;
+  /** Bytes of device memory that could be had, of those that were asked for; null on the CPU. */
+  memory: number | null;
+  /** Largest buffer and binding, bytes; null on the CPU. */
+  limits: { buffer: number; binding: number } | null;
+  /** Bits per second towards the server. */
+  uplink: number;
+  /** Why WebGPU is not what was measured. */
+  fallback: WireError | null;
+}
+
+export type CheckAnswer = { checked: Checked } | { error: WireError };
+
+const SIZE = 512;
+const COMPUTE_MS = 1_200;
+const PROBE_BYTES = 256 * 1024;
+const UPLINK_MS = 800;
+/** Enough for any stage that a browser is given. */
+const MOST_MEMORY = 1024 ** 3;
+const MEMORY_STEP = 128 * 1024 ** 2;
+
+self.onmessage = async ({ data: order }: MessageEvent<CheckOrder>) => {
+  try {
+    self.postMessage({ checked: await check(order) } satisfies CheckAnswer);
+  } catch (error) {
+    self.postMessage({ error: SwarmError.from(error, 'BACKEND_FAILED').toWire() } satisfies CheckAnswer);
+  }
+};
+
+async function check({ url, backend: wanted }: CheckOrder): Promise<Checked> {
+  let fallback: WireError | null = null;
+  let device = null;
+  if (wanted !== 'wasm') {
+    try {
+      device = await measureGpu();
+    } catch (error) {
+      fallback = SwarmError.from(error, 'WEBGPU_UNAVAILABLE').toWire();
+      if (wanted === 'webgpu') throw error;
+    }
+  }
+  const backend = device ? 'webgpu' : 'wasm';
+  const { adapter, flops } = await compute(backend);
+  return {
+    ...{ backend, adapter, flops, fallback, uplink: await uplink(url) },
+    ...(device ?? { f16: false, memory: null, limits: null }),
+  };
+}
+
+async function compute(backend: 'webgpu' | 'wasm'): Promise<{ adapter: string; flops: number }> {
+  const kernels = await createKernels({ backend, wasmPaths });
+  try {
+    const values = Float32Array.from({ length: SIZE * SIZE }, (_, i) => ((i * 7) % 11) / 11 - 0.5);
+    const a = kernels.upload(values, [SIZE, SIZE]);
+    const once = async () => {
+      const product = kernels.matmul(a, a);
+      await kernels.download(product);
+      kernels.dispose(product);
+    };
+    await once(); // compiles
+    const started = performance.now();
+    let done = 0;
+    while (done === 0 || performance.now() - started < COMPUTE_MS) {
+      await once();
+      done += 1;
+    }
+    return { adapter: kernels.adapter, flops: (done * 2 * SIZE ** 3) / ((performance.now() - started) / 1_000) };
+  } finally {
+    kernels.close();
+  }
+}
+
+/** Buffers are asked for until one is refused; all are given back. */
+async function measureGpu(): Promise<Pick<Checked, 'f16' | 'memory' | 'limits'>> {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: 'high-performance' });
+  if (!adapter)
+    throw new SwarmError('WEBGPU_UNAVAILABLE', navigator.gpu ? 'The browser offers no graphics adapter.' : 'This browser has no WebGPU.');
+  const { maxBufferSize: buffer, maxStorageBufferBindingSize: binding } = adapter.limits;
+  const device = await adapter.requestDevice();
+  const buffers: GPUBuffer[] = [];
+  let memory = 0;
+  while (memory < MOST_MEMORY) {
+    device.pushErrorScope('out-of-memory');
+    buffers.push(device.createBuffer({ size: MEMORY_STEP, usage: GPUBufferUsage.STORAGE }));
+    if (await device.popErrorScope()) break;
+    memory += MEMORY_STEP;
+  }
+  for (const one of buffers) one.destroy();
+  device.destroy();
+  return { f16: adapter.features.has('shader-f16'), memory, limits: { buffer, binding } };
+}
+
+async function uplink(url: string): Promise<number> {
+  const body = crypto.getRandomValues(new Uint8Array(65_536));
+  const probe = new Uint8Array(PROBE_BYTES);
+  for (let at = 0; at < PROBE_BYTES; at += body.length) probe.set(body, at);
+  const started = performance.now();
+  let sent = 0;
+  while (sent === 0 || performance.now() - started < UPLINK_MS) {
+    const response = await fetch(`${url}/v1/probe`, { method: 'POST', body: probe }).catch((error: unknown) => {
+      throw SwarmError.from(error, 'CONNECTION_LOST');
+    });
+    if (!response.ok) throw new SwarmError('HTTP_FAILED', `The server answered ${response.status} to a probe of the line.`);
+    sent += PROBE_BYTES;
+  }
+  return (8 * sent) / ((performance.now() - started) / 1_000);
+}

@@ -1,0 +1,110 @@
+/** The capability check: measured once per device, remembered, and said in plain sentences. */
+import type { WireError } from '@starling/protocol';
+import { useSyncExternalStore } from 'react';
+import type { CheckAnswer, Checked, CheckOrder } from '../check.worker.ts';
+import { bytes, compact } from '../format.ts';
+import { recall, remember } from '../remember.ts';
+import type { BackendChoice } from '../worker-messages.ts';
+
+export type CheckState =
+  | { phase: 'none' }
+  | { phase: 'running' }
+  | { phase: 'done'; checked: Checked; at: number }
+  | { phase: 'failed'; error: WireError };
+
+const KEY = 'starling.check';
+const listeners = new Set<() => void>();
+let state: CheckState = (() => {
+  try {
+    const kept = JSON.parse(recall(KEY) ?? 'null') as { checked: Checked; at: number } | null;
+    return kept?.checked?.adapter ? { phase: 'done', ...kept } : { phase: 'none' };
+  } catch {
+    return { phase: 'none' };
+  }
+})();
+
+function become(next: CheckState): void {
+  state = next;
+  for (const listener of listeners) listener();
+}
+
+export const checkState = (): CheckState => state;
+export const useCheck = (): CheckState =>
+  useSyncExternalStore(
+    (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    () => state,
+  );
+
+/** Takes three seconds. Never throws: what went wrong is in the state. */
+export async function runCheck(backend: BackendChoice): Promise<void> {
+  if (state.phase === 'running') return;
+  become({ phase: 'running' });
+  const worker = new Worker(new URL('../check.worker.ts', import.meta.url), { type: 'module' });
+  const answer = await new Promise<CheckAnswer>((resolve) => {
+    worker.onmessage = ({ data }: MessageEvent<CheckAnswer>) => resolve(data);
+    worker.onerror = ({ message }) =>
+      resolve({ error: { code: 'BACKEND_FAILED', message: message || 'The check could not be started.', hint: 'Reload the page.' } });
+    worker.postMessage({ url: location.origin, backend } satisfies CheckOrder);
+  });
+  worker.terminate();
+  if ('error' in answer) {
+    become({ phase: 'failed', error: answer.error });
+    return;
+  }
+  const at = Date.now();
+  remember(KEY, JSON.stringify({ checked: answer.checked, at }));
+  become({ phase: 'done', checked: answer.checked, at });
+}
+
+export interface Finding {
+  good: boolean;
+  /** What was found. */
+  sentence: string;
+  /** What to do about it; null when nothing is wrong. */
+  fix: string | null;
+}
+
+/** Below this a small stage keeps the others waiting. */
+const SLOW_FLOPS = 1e9;
+const SMALL_MEMORY = 256 * 1024 ** 2;
+const SLOW_UPLINK = 2e6;
+
+/** `webgpuFix`: what to do in this browser where WebGPU is missing. */
+export function findingsOf(checked: Checked, webgpuFix: string): Finding[] {
+  const { backend, adapter, f16, flops, memory, limits, uplink, fallback } = checked;
+  const good = (sentence: string): Finding => ({ good: true, sentence, fix: null });
+  const bad = (sentence: string, fix: string): Finding => ({ good: false, sentence, fix });
+  const findings = [
+    backend === 'webgpu'
+      ? good(`WebGPU on ${adapter}.`)
+      : bad(
+          fallback?.message ?? 'It computes on the processor, by choice.',
+          fallback ? webgpuFix : 'Choose Auto under “Compute on” to use the GPU.',
+        ),
+    flops >= SLOW_FLOPS
+      ? good(`${compact(flops / 1e9)} GFLOP/s in matrix products.`)
+      : bad(
+          `Only ${(flops / 1e9).toFixed(1)} GFLOP/s in matrix products.`,
+          'Close other heavy tabs; if this is no real GPU, the CPU may be faster: choose it under “Compute on”.',
+        ),
+  ];
+  if (memory !== null && limits)
+    findings.push(
+      memory >= SMALL_MEMORY
+        ? good(`At least ${bytes(memory)} of GPU memory; buffers up to ${bytes(limits.buffer)}.`)
+        : bad(`Only ${bytes(memory)} of GPU memory could be had.`, 'Close other tabs that draw or play video, and check again.'),
+    );
+  if (backend === 'webgpu') findings.push(good(f16 ? '16-bit floats in shaders.' : 'No 16-bit floats in shaders; none are needed.'));
+  findings.push(
+    uplink >= SLOW_UPLINK
+      ? good(`${compact(uplink / 1e6)} Mbit/s to the server.`)
+      : bad(
+          `Only ${(uplink / 1e6).toFixed(1)} Mbit/s to the server.`,
+          'A wired or nearer connection helps; mining works all the same, more slowly.',
+        ),
+  );
+  return findings;
+}

@@ -1,0 +1,105 @@
+import { type ReactNode, useState } from 'react';
+import { bytes } from '../format.ts';
+import { useDetector } from './conditions.ts';
+import { clockOf, minutesOf } from './policy.ts';
+import { LEAST_INTENSITY } from './settings.ts';
+import { changeSettings, useSettings } from './use-settings.ts';
+
+/** MiB. */
+const CAPS = [256, 512, 1_024, 2_048, 4_096];
+
+/** When and how much this device may work. Everything holds at once, and over reloads. */
+export function SettingsPanel() {
+  const settings = useSettings();
+  const { intensity, memoryCap, onlyOnMains, onlyWhenIdle, hours, awake, tone } = settings;
+  const [watched, setWatched] = useState<string | null>(null);
+  const idle = async (wanted: boolean) => {
+    changeSettings({ onlyWhenIdle: wanted });
+    if (wanted)
+      setWatched(
+        (await useDetector())
+          ? 'The whole device is watched.'
+          : 'This browser tells of this page only: a minute without input counts as idle.',
+      );
+  };
+  return (
+    <details className="settings">
+      <summary>Settings</summary>
+      <div className="settings-grid">
+        <label className="field">
+          <span>
+            Intensity: <b>{Math.round(100 * intensity)} %</b> of the time
+          </span>
+          <input
+            type="range"
+            min={LEAST_INTENSITY}
+            max={1}
+            step={0.05}
+            value={intensity}
+            aria-label="Intensity"
+            onChange={(event) => changeSettings({ intensity: Number(event.target.value) })}
+          />
+        </label>
+        <label className="field">
+          <span>Memory on the device</span>
+          <select
+            value={memoryCap ?? 0}
+            onChange={(event) => changeSettings({ memoryCap: Number(event.target.value) || null })}
+            title="A stage that needs more is refused. Holds from the next Start."
+          >
+            <option value={0}>no cap</option>
+            {CAPS.map((cap) => (
+              <option key={cap} value={cap}>
+                {bytes(cap * 2 ** 20)}
+              </option>
+            ))}
+          </select>
+        </label>
+        <Check checked={onlyOnMains} onChange={(checked) => changeSettings({ onlyOnMains: checked })}>
+          Only on mains power{!('getBattery' in navigator) && <small> (this browser does not tell)</small>}
+        </Check>
+        <Check checked={onlyWhenIdle} onChange={(checked) => void idle(checked)}>
+          Only while nobody uses the device{onlyWhenIdle && watched && <small> {watched}</small>}
+        </Check>
+        <div className="field">
+          <Check
+            checked={hours !== null}
+            onChange={(checked) => changeSettings({ hours: checked ? { from: 22 * 60, until: 7 * 60 } : null })}
+          >
+            Only at these hours
+          </Check>
+          {hours && (
+            <span className="hours">
+              <Clock label="From" value={hours.from} onChange={(from) => changeSettings({ hours: { ...hours, from } })} />
+              <Clock label="Until" value={hours.until} onChange={(until) => changeSettings({ hours: { ...hours, until } })} />
+            </span>
+          )}
+        </div>
+        <Check checked={awake} onChange={(checked) => changeSettings({ awake: checked })}>
+          Keep the screen awake while this page is seen
+        </Check>
+        <Check checked={tone} onChange={(checked) => changeSettings({ tone: checked })}>
+          Keep this tab awake when it is hidden, by a tone too quiet to hear
+        </Check>
+      </div>
+    </details>
+  );
+}
+
+function Check(props: { checked: boolean; onChange: (checked: boolean) => void; children: ReactNode }) {
+  const { checked, onChange, children } = props;
+  return (
+    <label className="check">
+      <input type="checkbox" checked={checked} onChange={(event) => onChange(event.target.checked)} />
+      <span>{children}</span>
+    </label>
+  );
+}
+
+function Clock({ label, value, onChange }: { label: string; value: number; onChange: (minutes: number) => void }) {
+  const change = (text: string) => {
+    const minutes = minutesOf(text);
+    if (minutes !== null) onChange(minutes);
+  };
+  return <input type="time" aria-label={label} value={clockOf(value)} onChange={(event) => change(event.target.value)} />;
+}
