@@ -17,12 +17,14 @@ import {
   type ServerToMiner,
   type ServerToSpectator,
   SwarmError,
+  type WatchAuth,
   type Welcome,
 } from '@starling/protocol';
 import { packets } from '@starling/protocol/packets';
 import { type Namespace, Server, type Socket } from 'socket.io';
 import type { StoredTensor } from './activations.ts';
 import type { Blobs } from './blobs.ts';
+import { Feed } from './feed.ts';
 import type { Identity } from './identity.ts';
 import { gradientOwner } from './recovery.ts';
 import type { Refusals } from './refusals.ts';
@@ -95,33 +97,18 @@ export class Gateway {
 
   private serveSpectators(): NodeJS.Timeout {
     const watch = this.io.of('/watch') as unknown as ReturnType<Server<Record<string, never>, ServerToSpectator>['of']>;
-    const { view } = this.run;
-    let sequence = 0;
-    let sent = { ...view.appended };
+    const feed = new Feed(this.run.view, Date.now());
     watch.on('connection', (socket) => {
-      socket.emit('snapshot', {
-        sequence,
-        run: view.snapshot(Date.now()),
-        points: sentPart(view.points, 'points'),
-        events: sentPart(view.events, 'events'),
-      });
+      // Nobody has looked for a while, and so nothing was prepared: this is where the next update goes on from.
+      if (watch.sockets.size === 1) feed.next(Date.now());
+      const missed = feed.since(socket.handshake.auth as Partial<WatchAuth>);
+      if (missed) for (const update of missed) socket.emit('update', update);
+      else socket.emit('snapshot', feed.snapshot());
     });
-    /** A snapshot holds what was sent to everybody so far; the next update brings the rest. */
-    const sentPart = <T>(list: T[], kind: 'points' | 'events') => list.slice(0, list.length - (view.appended[kind] - sent[kind]));
-    const newPart = <T>(list: T[], kind: 'points' | 'events') => list.slice(list.length - (view.appended[kind] - sent[kind]));
-    let lastRun = '';
     return setInterval(() => {
-      // Nobody looks: whoever comes gets a snapshot.
       if (watch.sockets.size === 0) return;
-      const run = view.snapshot(Date.now());
-      const text = JSON.stringify(run);
-      const points = newPart(view.points, 'points');
-      const events = newPart(view.events, 'events');
-      if (text === lastRun && points.length === 0 && events.length === 0) return;
-      lastRun = text;
-      sent = { ...view.appended };
-      sequence += 1;
-      watch.emit('update', { sequence, run, points, events });
+      const update = feed.next(Date.now());
+      if (update) watch.emit('update', update);
     }, FEED_MS);
   }
 
@@ -301,6 +288,7 @@ export class Gateway {
   private async output(minerId: string, { output, outputHash, leaseId }: Requests['receipt']): Promise<StoredTensor> {
     if (output === null) throw new SwarmError('TENSOR_SHAPE', `Lease ${leaseId} must bring a tensor.`);
     const bytes = output instanceof Uint8Array ? output : this.blobs.uploaded(minerId, output.blob);
+    if (output instanceof Uint8Array) this.run.view.carried(output.byteLength);
     const frame = await decodeFrame(bytes);
     const { crossing } = this.run;
     if (frame.dtype !== crossing.dtype || frame.shape.join() !== crossing.shape.join()) {

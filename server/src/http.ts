@@ -132,6 +132,7 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
   };
   http.get<{ Params: { hash: string } }>('/v1/blobs/:hash', async ({ params }, reply) => {
     const bytes = blobs.get(hashOf(params));
+    run.view.carried(bytes.byteLength);
     return reply
       .type('application/octet-stream')
       .header('cache-control', IMMUTABLE)
@@ -154,6 +155,7 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
     async ({ params, headers, body }, reply) => {
       if (!Buffer.isBuffer(body)) throw new SwarmError('BAD_REQUEST', 'The body must be the blob’s bytes.');
       await blobs.upload(identity.fromHeader(headers.authorization), hashOf(params), body);
+      run.view.carried(body.byteLength);
       return reply.code(201).send({ ok: true });
     },
   );

@@ -20,6 +20,7 @@ import { createHttp } from './http.ts';
 import { Identity } from './identity.ts';
 import { modelRoutes } from './model-routes.ts';
 import { Models } from './models.ts';
+import { addMomentRoutes, Moments } from './moments/moments.ts';
 import { DEFAULT_OPTIONS, type ServerOptions } from './options.ts';
 import { Refusals } from './refusals.ts';
 import { ledgerOf } from './rounds.ts';
@@ -115,7 +116,8 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     uploads: 8 + 2 * Math.max(...sizes.map((size) => shardCount(size, options.maxMiners))),
     bytes: 4 * (4 * largest + 1024),
   });
-  const store = await openStore(options.store ?? join(dataDir, 'log.sqlite'));
+  const where = options.store ?? join(dataDir, 'log.sqlite');
+  const store = await openStore(where);
   const models = await Models.open(join(dataDir, 'models'), join(dataDir, 'temporary-models'), config.stages.length, fs);
   const { checkpointEvery } = options;
   const validator = new LocalValidator(options.auditBackend);
@@ -175,6 +177,8 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     leave: (minerId, socketId) => gateway.leaveBy(minerId, socketId),
   });
   modelRoutes(http, run, models);
+  const moments = new Moments(where);
+  addMomentRoutes(http, moments);
   const gateway = new Gateway(http.server, { run, blobs, identity, serverName, refusals, maxMiners: options.maxMiners });
   const validators = new ValidatorSockets(gateway.namespace('/validate'), {
     panel,
@@ -209,6 +213,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
       // The checkpoint first: it must not wait for the last connection to end.
       await run.close();
       await validator.close();
+      await moments.close();
       await paymaster.close();
       await http.close();
     },

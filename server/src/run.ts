@@ -313,8 +313,12 @@ export class Run {
     if (this.due.length > 1) return;
     setImmediate(() => {
       for (const { input, effects, at } of this.due.splice(0)) {
-        if (input.type === 'merged') this.states.commit(input.stage, input.version);
-        for (const effect of effects) this.carryOut(effect, at);
+        if (input.type === 'merged') {
+          this.states.commit(input.stage, input.version);
+          this.view.moved({ kind: 'merge', stage: input.stage });
+        }
+        if (input.type === 'audited') this.view.moved({ kind: 'audit', minerId: input.minerId, outcome: input.verdict.outcome });
+        for (const effect of effects) this.carryOut(effect, at, input);
       }
     });
   }
@@ -334,7 +338,7 @@ export class Run {
 
   // ── effects ───────────────────────────────────────────────────────────────────────────────────
 
-  private carryOut(effect: Effect, at: number): void {
+  private carryOut(effect: Effect, at: number, input: Input): void {
     switch (effect.type) {
       case 'assign':
         this.enqueue(effect.minerId, () => this.assign(effect));
@@ -401,6 +405,8 @@ export class Run {
         break;
       }
       case 'settled':
+        if (effect.outcome === 'counted' && input.type === 'receipt') this.view.computed(effect.work.stage, input.computeMs);
+        if (effect.outcome === 'counted') this.view.moved({ kind: effect.work.kind, minerId: effect.minerId });
         if (effect.work.kind === 'backward' && effect.outcome === 'counted') this.view.worked(effect.minerId, this.tokensPerMicrobatch, at);
         break;
       case 'lapse': // a row of its miner's history
@@ -439,7 +445,7 @@ export class Run {
     const tensor = (slot: Key['slot']) => this.activations.get({ stage, version, purpose, microbatch, slot });
     const input = tensor('input');
     if (!input) return; // the stage has merged this step while the command waited: the lease is void
-    this.outlet.send(minerId, 'lease', {
+    const lent = {
       id,
       kind,
       stage,
@@ -452,7 +458,10 @@ export class Run {
       outputGradient: kind === 'backward' && !last ? (tensor('outputGradient')?.payload ?? null) : null,
       targets: last && kind !== 'forward' ? (tensor('targets')?.payload ?? null) : null,
       tokens: sendInput ? (tensor('tokens')?.payload ?? null) : null,
-    });
+    };
+    const inline = [lent.input, lent.outputGradient, lent.targets, lent.tokens].filter((payload) => payload instanceof Uint8Array);
+    this.view.carried(inline.reduce((sum, bytes) => sum + bytes.byteLength, 0));
+    this.outlet.send(minerId, 'lease', lent);
   }
 
   /** Puts what this stage needs of the microbatch's text into memory, once. It follows from the corpus. */

@@ -4,6 +4,7 @@ import {
   type Activity,
   explain,
   type MinerView,
+  type Move,
   Rate,
   type RunConfig,
   type RunEvent,
@@ -15,6 +16,8 @@ import {
 
 export const POINTS_KEPT = 5_000;
 export const EVENTS_KEPT = 300;
+/** In one update. */
+const MOVES_KEPT = 400;
 /** Miners remembered, beyond those that are here. */
 const MINERS_KEPT = 5_000;
 
@@ -23,6 +26,20 @@ interface MinerFacts extends Facts {
   reason: string | null;
   rate: Rate;
 }
+
+interface Effort {
+  /** Unix ms. */
+  since: number;
+  bytes: number;
+  /** By stage. */
+  computeMs: number[];
+  leases: number[];
+}
+
+const freshEffort = (stages: number, since: number): Effort => {
+  const zeros = () => Array.from({ length: stages }, () => 0);
+  return { since, bytes: 0, computeMs: zeros(), leases: zeros() };
+};
 
 export interface ViewState {
   points: StepPoint[];
@@ -38,6 +55,9 @@ export class RunView {
   appended: { points: number; events: number };
   tokens: number;
   readonly startedAt: number;
+  private readonly moves: Move[] = [];
+  /** Of the step under way, since this process began: what closes is told with it. */
+  private effort: Effort;
   /** Why nothing moves although nobody is at fault; null when all is well. */
   trouble: Waiting | null = null;
   private readonly coordinator: Coordinator;
@@ -54,6 +74,7 @@ export class RunView {
     this.appended = { points: points.length, events: events.length };
     this.tokens = points.at(-1)?.tokens ?? 0;
     this.startedAt = startedAt;
+    this.effort = freshEffort(config.stages.length, Date.now());
     // A rate is over the time since this process began, not since its first step closed.
     this.rate.add(0, Date.now());
     for (const { miners } of coordinator.view()) for (const { id, facts } of miners) this.joined(id, facts);
@@ -84,6 +105,14 @@ export class RunView {
   close({ step, tokens, lossSum, validation, norms }: Extract<Effect, { type: 'closed' }>, now: number, learningRate: number): StepPoint {
     this.tokens += tokens;
     this.rate.add(tokens, now);
+    const { since, bytes, computeMs, leases } = this.effort;
+    const here = this.coordinator
+      .view()
+      .flatMap(({ miners }) => miners)
+      .filter((miner) => miner.connected).length;
+    const had = here * (now - since);
+    const spent = computeMs.reduce((sum, ms) => sum + ms, 0);
+    this.effort = freshEffort(this.config.stages.length, now);
     return {
       step: step + 1,
       tokens: this.tokens,
@@ -93,13 +122,37 @@ export class RunView {
       learningRate,
       gradientNorms: norms,
       tokensPerSecond: this.rate.perSecond(now),
+      ...(had > 0 && { utilisation: Math.min(1, spent / had) }),
+      bytesPerToken: bytes / tokens,
+      computeMs: computeMs.map((ms, stage) => (leases[stage]! > 0 ? ms / leases[stage]! : null)),
     };
+  }
+
+  /** Bytes that went through the server, in either direction. */
+  carried(bytes: number): void {
+    this.effort.bytes += bytes;
+  }
+
+  /** A lease whose computing took so long counted. */
+  computed(stage: number, ms: number): void {
+    this.effort.computeMs[stage]! += ms;
+    this.effort.leases[stage]! += 1;
   }
 
   addPoint(point: StepPoint): void {
     this.points.push(point);
     if (this.points.length > POINTS_KEPT) this.points.shift();
     this.appended.points += 1;
+  }
+
+  /** Something that spectators see. More than anybody can look at is not kept. */
+  moved(move: Move): void {
+    if (this.moves.length < MOVES_KEPT) this.moves.push(move);
+  }
+
+  /** What moved since the last call. */
+  takeMoves(): Move[] {
+    return this.moves.splice(0);
   }
 
   addEvent(event: RunEvent): void {
@@ -162,6 +215,7 @@ export class RunView {
         reason: reason && explain(reason),
         done,
         total: total || this.config.microbatchesPerStep,
+        leases: miners.reduce((sum, miner) => sum + miner.leases.size, 0),
         parameterHash: stage.parameterHash,
         miners: miners.map((miner) => this.miner(miner.id, now)).filter((miner) => miner !== null),
       };

@@ -14,6 +14,9 @@ import { usePage } from './router.tsx';
 const AuditsPage = lazy(() => import('./audits/audits-page.tsx'));
 const ChainPage = lazy(() => import('./chain/chain-page.tsx'));
 const DashboardPage = lazy(() => import('./dashboard/dashboard-page.tsx'));
+const LeaderboardPage = lazy(() => import('./leaderboard/leaderboard-page.tsx'));
+const ReplayPage = lazy(() => import('./replay/replay-page.tsx'));
+const StagePage = lazy(() => import('./dashboard/stage-page.tsx'));
 const PlaygroundPage = lazy(() => import('./playground/playground-page.tsx'));
 
 export function App() {
@@ -39,6 +42,9 @@ const TITLES: Record<Page['name'], string> = {
   audits: 'Audits',
   chain: 'Chain',
   playground: 'Playground',
+  miners: 'Miners',
+  replay: 'Replay',
+  stage: 'Stage',
   miner: 'Miner',
 };
 
@@ -52,6 +58,12 @@ function contents(page: Page) {
       return <AuditsPage />;
     case 'chain':
       return <ChainPage />;
+    case 'miners':
+      return <LeaderboardPage />;
+    case 'replay':
+      return <ReplayPage />;
+    case 'stage':
+      return <StagePage key={page.index} index={page.index} />;
     case 'playground':
       return <PlaygroundPage />;
     case 'miner':

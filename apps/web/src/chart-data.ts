@@ -37,8 +37,23 @@ export function normColumns(points: StepPoint[], axis: XAxis, startedAt: number,
   return [xOf(points, axis, startedAt), ...lines];
 }
 
-export function column(points: StepPoint[], axis: XAxis, startedAt: number, key: 'tokensPerSecond' | 'learningRate'): Columns {
-  return [xOf(points, axis, startedAt), points.map((point) => point[key])];
+type Key = 'tokensPerSecond' | 'learningRate' | 'utilisation' | 'bytesPerToken';
+
+export function column(points: StepPoint[], axis: XAxis, startedAt: number, key: Key): Columns {
+  return [xOf(points, axis, startedAt), points.map((point) => point[key] ?? null)];
+}
+
+/** x and one line per stage: mean ms of a lease. */
+export function computeColumns(points: StepPoint[], axis: XAxis, startedAt: number, stages: number): Columns {
+  const lines = Array.from({ length: stages }, (_, stage) => points.map((point) => point.computeMs?.[stage] ?? null));
+  return [xOf(points, axis, startedAt), ...lines];
+}
+
+/** Columns under their names, for a spreadsheet: RFC 4180, no value where there is none. */
+export function csvOf([x, ...lines]: Columns, names: readonly string[]): string {
+  const quoted = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const rows = x.map((at, i) => [at, ...lines.map((line) => line[i] ?? '')].join(','));
+  return `${[names.map(quoted).join(','), ...rows].join('\r\n')}\r\n`;
 }
 
 /** Milliseconds until `steps` are done at the pace of the last 50 points; null without an end or a pace. */

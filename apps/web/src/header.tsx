@@ -17,6 +17,7 @@ export function Header() {
         <nav aria-label="Pages">
           <Link to="/">Mine</Link>
           <Link to="/dashboard">Dashboard</Link>
+          <Link to="/miners">Miners</Link>
           <Link to="/audits">Audits</Link>
           <Link to="/chain">Chain</Link>
           <Link to="/playground">Playground</Link>

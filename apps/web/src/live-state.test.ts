@@ -1,49 +1,56 @@
-import type { RunEvent, RunSnapshot, StepPoint, WatchUpdate } from '@starling/protocol';
+import type { RunEvent, RunSnapshot, StepPoint, WatchSnapshot, WatchUpdate } from '@starling/protocol';
 import { expect, test } from 'vitest';
 import { applySnapshot, applyUpdate, initialLive, MAX_EVENTS, MAX_POINTS, withConnection } from './live-state.ts';
 
-const run = (step: number) => ({ step }) as RunSnapshot;
+const run = (step: number) => ({ step, stages: [] as unknown[] }) as RunSnapshot;
 const point = (step: number) => ({ step }) as StepPoint;
 const event = (time: number) => ({ time }) as RunEvent;
-const message = (sequence: number, steps: number[] = [], times: number[] = []): WatchUpdate => ({
+const message = (sequence: number, steps: number[] = [], times: number[] = []): WatchSnapshot => ({
+  feed: 'f',
   sequence,
   run: run(sequence),
   points: steps.map(point),
   events: times.map(event),
+});
+const update = (sequence: number, steps: number[] = [], times: number[] = []): WatchUpdate => ({
+  sequence,
+  run: { step: sequence },
+  ...(steps.length > 0 && { points: steps.map(point) }),
+  ...(times.length > 0 && { events: times.map(event) }),
 });
 
 test('a snapshot replaces everything and opens the connection', () => {
   const before = applySnapshot(initialLive(0), message(9, [1, 2], [1]), 5);
   const lost = withConnection(before, 'lost', 8);
   const after = applySnapshot(lost, message(3, [7], [4]), 12);
-  expect(after).toEqual({ connection: 'open', since: 12, sequence: 3, run: run(3), points: [point(7)], events: [event(4)] });
+  expect(after).toEqual({ connection: 'open', since: 12, feed: 'f', sequence: 3, run: run(3), points: [point(7)], events: [event(4)] });
 });
 
 test('the next update appends points and events and replaces the run', () => {
   const live = applySnapshot(initialLive(0), message(4, [1], [1]), 0);
-  const next = applyUpdate(live, message(5, [2, 3], [2]));
+  const next = applyUpdate(live, update(5, [2, 3], [2]), 0);
   expect(next).toMatchObject({ sequence: 5, run: run(5), points: [1, 2, 3].map(point), events: [1, 2].map(event) });
 });
 
 test('an update without new points keeps the very same array', () => {
   const live = applySnapshot(initialLive(0), message(4, [1], [1]), 0);
-  const next = applyUpdate(live, message(5));
+  const next = applyUpdate(live, update(5), 0);
   expect(next?.points).toBe(live.points);
   expect(next?.events).toBe(live.events);
 });
 
 test('a gap, a repetition and an update before any snapshot are refused', () => {
   const live = applySnapshot(initialLive(0), message(4), 0);
-  expect(applyUpdate(live, message(6))).toBeNull();
-  expect(applyUpdate(live, message(4))).toBeNull();
-  expect(applyUpdate(initialLive(0), message(1))).toBeNull();
+  expect(applyUpdate(live, update(6), 0)).toBeNull();
+  expect(applyUpdate(live, update(4), 0)).toBeNull();
+  expect(applyUpdate(initialLive(0), update(1), 0)).toBeNull();
 });
 
 test('only the newest points and events are kept', () => {
   const many = Array.from({ length: MAX_POINTS + 10 }, (_, i) => i);
   const live = applySnapshot(initialLive(0), message(0, many, many), 0);
   expect(live.points).toHaveLength(MAX_POINTS);
-  const next = applyUpdate(live, message(1, [9_999_999], [9_999_999]))!;
+  const next = applyUpdate(live, update(1, [9_999_999], [9_999_999]), 0)!;
   expect(next.points).toHaveLength(MAX_POINTS);
   expect(next.points.at(-1)).toEqual(point(9_999_999));
   expect(next.events).toHaveLength(MAX_EVENTS);

@@ -1,5 +1,5 @@
 /** What a spectator knows of the run, as a pure function of what `/watch` said. */
-import type { RunEvent, RunSnapshot, StepPoint, WatchSnapshot, WatchUpdate } from '@starling/protocol';
+import { type RunEvent, type RunSnapshot, type StepPoint, type WatchSnapshot, type WatchUpdate, withDelta } from '@starling/protocol';
 
 export const MAX_POINTS = 5000;
 export const MAX_EVENTS = 300;
@@ -8,6 +8,8 @@ export interface Live {
   connection: 'connecting' | 'open' | 'lost';
   /** Unix ms since when `connection` holds. */
   since: number;
+  /** Of the server's process. */
+  feed: string;
   sequence: number;
   /** Null until the first snapshot. Kept while the connection is lost. */
   run: RunSnapshot | null;
@@ -18,6 +20,7 @@ export interface Live {
 export const initialLive = (now: number): Live => ({
   connection: 'connecting',
   since: now,
+  feed: '',
   sequence: -1,
   run: null,
   points: [],
@@ -30,9 +33,10 @@ export function withConnection(live: Live, connection: Live['connection'], now: 
 
 /** A snapshot replaces everything: whatever was missed is in it. */
 export function applySnapshot(live: Live, message: WatchSnapshot, now: number): Live {
-  const { sequence, run } = message;
+  const { feed, sequence, run } = message;
   return {
     ...withConnection(live, 'open', now),
+    feed,
     sequence,
     run,
     points: message.points.slice(-MAX_POINTS),
@@ -40,15 +44,15 @@ export function applySnapshot(live: Live, message: WatchSnapshot, now: number): 
   };
 }
 
-/** Appends an update. Null means that one was missed: only a new snapshot can mend that. */
-export function applyUpdate(live: Live, message: WatchUpdate): Live | null {
-  if (message.sequence !== live.sequence + 1) return null;
+/** What follows from an update. Null means that one was missed: the server sends it again to who asks. */
+export function applyUpdate(live: Live, message: WatchUpdate, now: number): Live | null {
+  if (message.sequence !== live.sequence + 1 || !live.run) return null;
   return {
-    ...live,
+    ...withConnection(live, 'open', now),
     sequence: message.sequence,
-    run: message.run,
-    points: append(live.points, message.points, MAX_POINTS),
-    events: append(live.events, message.events, MAX_EVENTS),
+    run: withDelta(live.run, message),
+    points: append(live.points, message.points ?? [], MAX_POINTS),
+    events: append(live.events, message.events ?? [], MAX_EVENTS),
   };
 }
 

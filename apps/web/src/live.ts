@@ -1,11 +1,12 @@
 /** The live run: one connection to `/watch` for the whole page. */
-import type { ServerToSpectator } from '@starling/protocol';
+import type { Move, ServerToSpectator, WatchAuth } from '@starling/protocol';
 import { packets } from '@starling/protocol/packets';
 import { useSyncExternalStore } from 'react';
 import { io, type Socket } from 'socket.io-client';
 import { applySnapshot, applyUpdate, initialLive, type Live, withConnection } from './live-state.ts';
 
 const listeners = new Set<() => void>();
+const movers = new Set<(moves: readonly Move[]) => void>();
 let live = initialLive(Date.now());
 
 function set(next: Live): void {
@@ -16,14 +17,22 @@ function set(next: Live): void {
 
 /** Opens the connection. Called once, by `main.tsx`. */
 export function watch(): void {
-  const socket: Socket<ServerToSpectator> = io('/watch', { transports: ['websocket'], reconnectionDelayMax: 5000, parser: packets });
+  const socket: Socket<ServerToSpectator> = io('/watch', {
+    ...{ transports: ['websocket'], reconnectionDelayMax: 5000, parser: packets },
+    // Only what was missed is sent, where the server still has it.
+    auth: (tell) => tell({ feed: live.feed, sequence: live.sequence } satisfies WatchAuth),
+  });
   const lost = () => set(withConnection(live, 'lost', Date.now()));
 
   socket.on('snapshot', (message) => set(applySnapshot(live, message, Date.now())));
   socket.on('update', (message) => {
-    const next = applyUpdate(live, message);
-    if (next) set(next);
-    else socket.disconnect().connect(); // The server greets every connection with a snapshot.
+    const next = applyUpdate(live, message, Date.now());
+    if (!next) {
+      socket.disconnect().connect();
+      return;
+    }
+    set(next);
+    for (const listener of movers) listener(message.moves ?? []);
   });
   socket.on('connect_error', lost);
   socket.on('disconnect', (reason) => {
@@ -31,6 +40,12 @@ export function watch(): void {
     lost();
     if (reason === 'io server disconnect') socket.connect();
   });
+}
+
+/** Calls back with what moved, up to four times a second. Returns what ends it. */
+export function onMoves(listener: (moves: readonly Move[]) => void): () => void {
+  movers.add(listener);
+  return () => movers.delete(listener);
 }
 
 function subscribe(listener: () => void): () => void {

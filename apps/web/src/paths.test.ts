@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { minerPath, pageAt, splitAtMiners } from './paths.ts';
+import { minerPath, pageAt, splitAtMiners, stagePath } from './paths.ts';
 
 test('every page has its address, and what is unknown is where one mines', () => {
   expect(['/', '/dashboard', '/miner', '/miner/a/b', '/elsewhere'].map((path) => pageAt(path).name)).toEqual([
@@ -8,6 +8,11 @@ test('every page has its address, and what is unknown is where one mines', () =>
     'mine',
     'mine',
     'mine',
+  ]);
+  expect([pageAt(stagePath(3)), pageAt('/stage/x'), pageAt('/miners')]).toEqual([
+    { name: 'stage', index: 3 },
+    { name: 'mine' },
+    { name: 'miners' },
   ]);
 });
 

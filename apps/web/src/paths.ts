@@ -1,16 +1,29 @@
 /** Addresses of the pages. */
-export type Path = '/' | '/dashboard' | '/audits' | '/chain' | '/playground' | `/miner/${string}`;
+export type Path =
+  | '/'
+  | '/dashboard'
+  | '/miners'
+  | '/audits'
+  | '/chain'
+  | '/playground'
+  | '/replay'
+  | `/replay?at=${number}`
+  | `/miner/${string}`
+  | `/stage/${number}`;
 
-export type Page = { name: 'mine' | 'dashboard' | 'audits' | 'chain' | 'playground' } | { name: 'miner'; id: string };
+const PLAIN = ['dashboard', 'miners', 'audits', 'chain', 'playground', 'replay'] as const;
+export type Page = { name: 'mine' | (typeof PLAIN)[number] } | { name: 'miner'; id: string } | { name: 'stage'; index: number };
 
+export const stagePath = (index: number): Path => `/stage/${index}`;
+export const replayPath = (at: number): Path => `/replay?at=${at}`;
 export const minerPath = (id: string): Path => `/miner/${encodeURIComponent(id)}`;
 
 /** What lives at an address; whatever is not known is the page where one mines. */
 export function pageAt(path: string): Page {
-  if (path === '/dashboard') return { name: 'dashboard' };
-  if (path === '/audits') return { name: 'audits' };
-  if (path === '/chain') return { name: 'chain' };
-  if (path === '/playground') return { name: 'playground' };
+  const plain = PLAIN.find((name) => path === `/${name}`);
+  if (plain) return { name: plain };
+  const stage = /^\/stage\/(\d{1,4})$/.exec(path)?.[1];
+  if (stage !== undefined) return { name: 'stage', index: Number(stage) };
   const encoded = /^\/miner\/([^/]+)$/.exec(path)?.[1];
   return encoded === undefined ? { name: 'mine' } : { name: 'miner', id: decoded(encoded) };
 }

@@ -16,7 +16,7 @@ function subscribe(listener: () => void): () => void {
 const usePath = (): string => useSyncExternalStore(subscribe, () => location.pathname.replace(/\/+$/, '') || '/');
 export const usePage = () => pageAt(usePath());
 
-function navigate(path: Path): void {
+export function navigate(path: Path): void {
   history.pushState(null, '', path);
   scrollTo(0, 0);
   notify();
@@ -25,7 +25,7 @@ function navigate(path: Path): void {
 
 /** A real link (opens in new tabs, shows its address) that changes the page without a reload. */
 export function Link({ to, className, title, children }: { to: Path; className?: string; title?: string; children: ReactNode }) {
-  const current = usePath() === to;
+  const current = usePath() === to.split('?')[0];
   const onClick = (event: MouseEvent) => {
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();

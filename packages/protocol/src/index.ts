@@ -10,3 +10,4 @@ export * from './reasons.ts';
 export * from './run.ts';
 export * from './validators.ts';
 export * from './version.ts';
+export * from './watch.ts';

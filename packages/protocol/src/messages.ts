@@ -7,7 +7,7 @@
 import * as v from 'valibot';
 import { SwarmError, type WireError } from './errors.ts';
 import type { ReasonCode } from './reasons.ts';
-import { ACTIVITIES, InnerNumbers, RunConfig, type RunEvent, type RunSnapshot, StageState, type StepPoint, Update } from './run.ts';
+import { ACTIVITIES, InnerNumbers, RunConfig, StageState, Update } from './run.ts';
 import { PROTOCOL_VERSION } from './version.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
@@ -229,22 +229,6 @@ export type CommandName = keyof Commands;
 
 export type MinerToServer = { [K in RequestName]: (message: Requests[K], reply: (reply: Reply<Replies[K]>) => void) => void };
 export type ServerToMiner = { [K in CommandName]: (message: Commands[K]) => void };
-
-// ── server → spectator (namespace `/watch`) ───────────────────────────────────────────────────────
-
-/** First message on `/watch`, and again whenever a spectator missed an `update` (gap in `sequence`). */
-export interface WatchSnapshot {
-  sequence: number;
-  run: RunSnapshot;
-  points: StepPoint[];
-  events: RunEvent[];
-}
-/** At most four a second: the run as it is now and what was appended since the message before. */
-export type WatchUpdate = WatchSnapshot;
-export interface ServerToSpectator {
-  snapshot: (message: WatchSnapshot) => void;
-  update: (message: WatchUpdate) => void;
-}
 
 /** What was wrong is told in so many characters: a field that came too long is not sent back whole. */
 const LONGEST_COMPLAINT = 240;

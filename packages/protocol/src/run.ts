@@ -221,6 +221,8 @@ export interface StageView {
   /** Microbatches of the present step whose backward was accepted here. */
   done: number;
   total: number;
+  /** Leases that miners have now. */
+  leases: number;
   parameterHash: string;
   miners: MinerView[];
 }
@@ -236,6 +238,12 @@ export interface StepPoint {
   /** Norm of each stage's mean gradient before clipping. */
   gradientNorms: number[];
   tokensPerSecond: number;
+  /** Of the time of the miners that were here, the share in which they computed what counted; absent in steps of before a restart, as below. */
+  utilisation?: number;
+  /** Bytes through the server, both ways, for each token trained on. */
+  bytesPerToken?: number;
+  /** Mean ms that a lease's computing took, by stage; null where none was settled. */
+  computeMs?: (number | null)[];
 }
 
 /** The model after one step, as `GET /v1/models` offers it; of step 0, which follows from the seed, nothing is served. */
@@ -253,6 +261,20 @@ export interface RunEvent {
   level: 'info' | 'warning' | 'error';
   code: string;
   message: string;
+}
+
+/** The run as it was after an entry of its log. */
+export interface Moment {
+  seq: number;
+  /** Unix ms. */
+  at: number;
+  run: RunSnapshot;
+}
+
+/** The entries that a log has. */
+export interface MomentRange {
+  first: { seq: number; at: number };
+  last: { seq: number; at: number };
 }
 
 export interface RunSnapshot {

@@ -1,8 +1,9 @@
 import 'uplot/dist/uPlot.min.css';
 import { useEffect, useRef, useState } from 'react';
 import uPlot from 'uplot';
-import { type Columns, logTicks, valueAt, type XAxis } from '../chart-data.ts';
+import { type Columns, csvOf, logTicks, valueAt, type XAxis } from '../chart-data.ts';
 import { compact, count, elapsed } from '../format.ts';
+import { save } from '../save.ts';
 import { onTheme } from '../theme.ts';
 
 export interface Line {
@@ -81,6 +82,33 @@ export function Chart({ title, data, lines, axis, log = false, format, empty }: 
           )}
         </ul>
         <span className="chart-x">{cursor !== null && X_FORMATS[axis].full(data[0][cursor])}</span>
+        <span className="chart-save">
+          <button
+            type="button"
+            title={`Save ${title} as CSV`}
+            aria-label={`Save ${title} as CSV`}
+            disabled={data[0].length === 0}
+            onClick={() =>
+              save(
+                new Blob([csvOf(data, [axis, ...lines.map(({ label, unlisted }) => (unlisted ? `${label} (raw)` : label))])], {
+                  type: 'text/csv',
+                }),
+                `${fileName(title)}.csv`,
+              )
+            }
+          >
+            CSV
+          </button>
+          <button
+            type="button"
+            title={`Save ${title} as PNG`}
+            aria-label={`Save ${title} as PNG`}
+            disabled={data[0].length === 0}
+            onClick={() => plot.current && savePicture(plot.current.ctx.canvas, box.current!, `${fileName(title)}.png`)}
+          >
+            PNG
+          </button>
+        </span>
       </figcaption>
       <div
         className="chart-box"
@@ -92,6 +120,24 @@ export function Chart({ title, data, lines, axis, log = false, format, empty }: 
       {data[0].length === 0 && <p className="chart-empty empty">{empty}</p>}
     </figure>
   );
+}
+
+const fileName = (title: string) =>
+  title
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '');
+
+/** As it is seen: the canvas itself is transparent. */
+function savePicture(canvas: HTMLCanvasElement, element: HTMLElement, name: string): void {
+  const picture = document.createElement('canvas');
+  picture.width = canvas.width;
+  picture.height = canvas.height;
+  const context = picture.getContext('2d')!;
+  context.fillStyle = getComputedStyle(element.closest('.panel') ?? element).backgroundColor;
+  context.fillRect(0, 0, picture.width, picture.height);
+  context.drawImage(canvas, 0, 0);
+  picture.toBlob((blob) => blob && save(blob, name), 'image/png');
 }
 
 const X_FORMATS: Record<XAxis, { short: (x: number) => string; full: (x: number) => string }> = {

@@ -1,7 +1,7 @@
 import type { RunSnapshot, StepPoint } from '@starling/protocol';
 import { useMemo, useState } from 'react';
-import { column, lossColumns, normColumns, type XAxis } from '../chart-data.ts';
-import { compact, loss, small } from '../format.ts';
+import { column, computeColumns, lossColumns, normColumns, type XAxis } from '../chart-data.ts';
+import { bytes, compact, loss, small, took } from '../format.ts';
 import { Choice, type Option } from '../parts.tsx';
 import { Chart, type Line } from './chart.tsx';
 
@@ -21,6 +21,8 @@ const LOSS: Line[] = [
   { label: 'validation', color: 'var(--green)', width: 2, sparse: true },
 ];
 const RATE: Line[] = [{ label: 'tokens per second', color: 'var(--violet)', width: 1.5 }];
+const USE: Line[] = [{ label: 'utilisation', color: 'var(--violet)', width: 1.5 }];
+const TRAFFIC: Line[] = [{ label: 'bytes per token', color: 'var(--violet)', width: 1.5 }];
 const LEARNING: Line[] = [{ label: 'learning rate', color: 'var(--violet)', width: 1.5 }];
 
 /** From the first stage's colour to the last one's. */
@@ -38,6 +40,9 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
   const rates = useMemo(() => column(points, axis, startedAt, 'tokensPerSecond'), [points, axis, startedAt]);
   const learning = useMemo(() => column(points, axis, startedAt, 'learningRate'), [points, axis, startedAt]);
   const norms = useMemo(() => normColumns(points, axis, startedAt, stages), [points, axis, startedAt, stages]);
+  const use = useMemo(() => column(points, axis, startedAt, 'utilisation'), [points, axis, startedAt]);
+  const traffic = useMemo(() => column(points, axis, startedAt, 'bytesPerToken'), [points, axis, startedAt]);
+  const compute = useMemo(() => computeColumns(points, axis, startedAt, stages), [points, axis, startedAt, stages]);
   const normLines = useMemo(
     () => Array.from({ length: stages }, (_, i): Line => ({ label: String(i), color: stageColor(i, stages), width: 1.25 })),
     [stages],
@@ -72,8 +77,16 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
         <Chart title="Learning rate" data={learning} lines={LEARNING} axis={axis} format={small} empty={empty} />
         <Chart title="Gradient norm by stage" data={norms} lines={normLines} axis={axis} format={norm} empty={empty} />
       </div>
+      <div className="chart-row">
+        <Chart title="Utilisation of the miners" data={use} lines={USE} axis={axis} format={percent} empty={empty} />
+        <Chart title="Bytes per token, through the server" data={traffic} lines={TRAFFIC} axis={axis} format={size} empty={empty} />
+        <Chart title="Computing a lease, by stage" data={compute} lines={normLines} axis={axis} format={duration} empty={empty} />
+      </div>
     </section>
   );
 }
 
+const percent = (value: number | null) => (value === null ? '–' : `${(100 * value).toFixed(0)} %`);
+const size = (value: number | null) => (value === null ? '–' : bytes(value));
+const duration = (value: number | null) => (value === null ? '–' : took(value));
 const norm = (value: number | null) => (value === null ? '–' : value.toPrecision(3));

@@ -5,6 +5,7 @@ import { useLive } from '../live.ts';
 import type { Live } from '../live-state.ts';
 import { Bird } from '../marks.tsx';
 import { useMiner } from '../mine/mining.ts';
+import { Network } from '../network/network.tsx';
 import { useNow } from '../now.ts';
 import { Notice } from '../parts.tsx';
 import { Link } from '../router.tsx';
@@ -21,6 +22,7 @@ export default function DashboardPage() {
       <h1 className="visually-hidden">Dashboard</h1>
       <Situation live={live} />
       <Headline run={live.run} points={live.points} />
+      <Network run={live.run} live />
       <Curves run={live.run} points={live.points} />
       <RunLog events={live.events} />
       <Counts counters={live.run.counters} />

@@ -4,7 +4,7 @@ import { ACTIVITY_WORDS, situation, times } from '../mine/activity.ts';
 import { useMiner } from '../mine/mining.ts';
 import { useNow } from '../now.ts';
 import { Progress } from '../parts.tsx';
-import { minerPath } from '../paths.ts';
+import { minerPath, stagePath } from '../paths.ts';
 import { Link } from '../router.tsx';
 
 const PHASES = { training: 'work', merging: 'busy', waiting: 'wait', complete: 'work' } as const;
@@ -31,7 +31,9 @@ function Stage({ stage, own, now }: { stage: StageView; own: string | null; now:
   return (
     <li className="panel stage">
       <div className="stage-head">
-        <h3>Stage {stage.index}</h3>
+        <h3>
+          <Link to={stagePath(stage.index)}>Stage {stage.index}</Link>
+        </h3>
         <span className={`pill ${PHASES[stage.phase]}`}>{stage.phase}</span>
       </div>
       <p className="stage-facts">

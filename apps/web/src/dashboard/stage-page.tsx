@@ -1,0 +1,128 @@
+import '../styles/dashboard.css';
+import { useMemo } from 'react';
+import { xOf } from '../chart-data.ts';
+import { Chart, type Line } from '../charts/chart.tsx';
+import { compact, count, layers, plural, took } from '../format.ts';
+import { useLive } from '../live.ts';
+import { situation } from '../mine/activity.ts';
+import { useNow } from '../now.ts';
+import { Notice, Progress, Stat, Wait } from '../parts.tsx';
+import { minerPath, stagePath } from '../paths.ts';
+import { Link } from '../router.tsx';
+import { TablePanel } from '../table.tsx';
+
+const NORM: Line[] = [{ label: 'gradient norm', color: 'var(--violet)', width: 1.5 }];
+const COMPUTE: Line[] = [{ label: 'ms per lease', color: 'var(--violet)', width: 1.5 }];
+const COLUMNS = [
+  'Miner',
+  'Does',
+  'On',
+  { number: 'Tokens/s' },
+  { number: 'Leases' },
+  { number: 'Counted' },
+  { number: 'Refused' },
+  { number: 'Version' },
+];
+const EMPTY = 'The first point comes when a step closes.';
+
+/** One stage: what it holds, what it waits for, who mines it, and how long that takes. */
+export default function StagePage({ index }: { index: number }) {
+  const { run, points } = useLive();
+  const now = useNow();
+  const stage = run?.stages[index];
+  const startedAt = run?.startedAt ?? 0;
+  const norms = useMemo(
+    () => [xOf(points, 'step', startedAt), points.map((point) => point.gradientNorms[index] ?? null)] as [number[], (number | null)[]],
+    [points, startedAt, index],
+  );
+  const compute = useMemo(
+    () => [xOf(points, 'step', startedAt), points.map((point) => point.computeMs?.[index] ?? null)] as [number[], (number | null)[]],
+    [points, startedAt, index],
+  );
+  if (!run) return <p className="empty">Asking for the run…</p>;
+  if (!stage)
+    return (
+      <Notice tone="wait" title={`There is no stage ${index}.`}>
+        <p>
+          This run has {plural(run.stages.length, 'stage')}, from 0 on. <Link to="/dashboard">The dashboard shows them all.</Link>
+        </p>
+      </Notice>
+    );
+  const connected = stage.miners.filter((miner) => miner.connected);
+  const rate = connected.reduce((sum, miner) => sum + miner.tokensPerSecond, 0);
+  return (
+    <div className="dashboard">
+      <section className="panel headline" aria-labelledby="stage">
+        <div className="headline-step">
+          <h1 id="stage">
+            Stage {index} <span className={`pill ${stage.phase === 'waiting' ? 'wait' : 'work'}`}>{stage.phase}</span>
+          </h1>
+          <p className="muted">
+            {layers(stage.layers)} of {run.config.preset}, {compact(stage.parameters)} parameters · SHA-256{' '}
+            <code title={stage.parameterHash}>{stage.parameterHash.slice(0, 16)}…</code>
+          </p>
+          <Progress done={stage.done} total={stage.total} label="Microbatches of this step" />
+          <p className="muted">
+            {stage.done} of {stage.total} microbatches of step {count(stage.version + 1)} are done here
+            {run.stages.length > 1 && (
+              <>
+                {' '}
+                · {index > 0 && <Link to={stagePath(index - 1)}>stage {index - 1}</Link>}{' '}
+                {index < run.stages.length - 1 && <Link to={stagePath(index + 1)}>stage {index + 1}</Link>}
+              </>
+            )}
+          </p>
+          {stage.reason && <Wait wait={stage.reason} />}
+        </div>
+        <dl className="stats">
+          <Stat label="Miners" value={count(connected.length)} note={`${count(stage.miners.length - connected.length)} disconnected`} />
+          <Stat label="Tokens per second" value={compact(rate)} note="backwards that counted" />
+          <Stat label="Queue" value={count(stage.total - stage.done)} note="microbatches to come in this step" />
+          <Stat label="Leases" value={count(stage.leases)} note="held by miners now" />
+        </dl>
+      </section>
+      <section className="panel curves" aria-label="Curves of the stage">
+        <div className="chart-row">
+          <Chart
+            title="Gradient norm"
+            data={norms}
+            lines={NORM}
+            axis="step"
+            format={(x) => (x === null ? '–' : x.toPrecision(3))}
+            empty={EMPTY}
+          />
+          <Chart
+            title="Computing a lease"
+            data={compute}
+            lines={COMPUTE}
+            axis="step"
+            format={(x) => (x === null ? '–' : took(x))}
+            empty={EMPTY}
+          />
+        </div>
+      </section>
+      <TablePanel
+        id="crew"
+        title="Who holds it"
+        caption={`Miners of stage ${index}`}
+        columns={COLUMNS}
+        empty="Nobody holds this stage: training waits for a miner."
+      >
+        {stage.miners.map((miner) => (
+          <tr key={miner.id}>
+            <th scope="row">
+              <Link to={minerPath(miner.id)}>{miner.name || miner.id}</Link>
+            </th>
+            <td>{situation(miner, now).title}</td>
+            <td>{miner.adapter}</td>
+            <td className="number">{compact(miner.tokensPerSecond)}</td>
+            <td className="number">{count(miner.leases)}</td>
+            <td className="number">{count(miner.microbatches)}</td>
+            <td className="number">{count(miner.rejected)}</td>
+            <td className="number">{count(miner.version)}</td>
+          </tr>
+        ))}
+      </TablePanel>
+    </div>
+  );
+}

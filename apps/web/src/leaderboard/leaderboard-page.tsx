@@ -1,0 +1,155 @@
+import '../styles/leaderboard.css';
+import type { ChainView } from '@starling/protocol';
+import { useMemo, useRef, useState } from 'react';
+import { getJson, REFRESH_MS, usePolled } from '../api.ts';
+import { brief, coins, work } from '../chain/amounts.ts';
+import { compact, count, plural } from '../format.ts';
+import { useLive } from '../live.ts';
+import { situation } from '../mine/activity.ts';
+import { useMiner } from '../mine/mining.ts';
+import { useNow } from '../now.ts';
+import { minerPath, stagePath } from '../paths.ts';
+import { Link } from '../router.tsx';
+import { save } from '../save.ts';
+import { csvOfRanks, filtered, type Key, type Order, ordered, type Ranked, ranked } from './rank.ts';
+
+const load = (signal: AbortSignal) => getJson<ChainView>('/v1/chain', signal);
+/** Of a line, px: as in the stylesheet. */
+const LINE = 40;
+/** Lines drawn above and below what is seen. */
+const MARGIN = 8;
+
+const COLUMNS: { key: Key | null; head: string; number?: boolean }[] = [
+  { key: 'rank', head: '#', number: true },
+  { key: 'name', head: 'Miner' },
+  { key: 'stage', head: 'Stage', number: true },
+  { key: null, head: 'Does' },
+  { key: 'tokensPerSecond', head: 'Tokens/s', number: true },
+  { key: 'microbatches', head: 'Counted', number: true },
+  { key: 'tokens', head: 'Tokens', number: true },
+  { key: 'rejected', head: 'Refused', number: true },
+  { key: 'score', head: 'Score', number: true },
+  { key: 'emission', head: 'Emission', number: true },
+];
+
+/** All miners of the run, in any order, however many there are. */
+export default function LeaderboardPage() {
+  const { run } = useLive();
+  const { value: chain } = usePolled(load, REFRESH_MS);
+  const [order, setOrder] = useState<Order>({ key: 'rank', descending: false });
+  const [query, setQuery] = useState('');
+  const all = useMemo(() => (run ? ranked(run, chain?.pay ?? []) : []), [run, chain]);
+  const lines = useMemo(() => ordered(filtered(all, query), order), [all, query, order]);
+  const sort = (key: Key) =>
+    setOrder((before) => ({ key, descending: before.key === key ? !before.descending : key !== 'rank' && key !== 'name' }));
+  return (
+    <div className="leaderboard-page">
+      <section className="panel" aria-labelledby="miners">
+        <div className="panel-head">
+          <h1 id="miners">Miners</h1>
+          <div className="leaderboard-tools">
+            <input
+              type="search"
+              placeholder="Filter: name, UID, hotkey, GPU"
+              aria-label="Filter miners"
+              value={query}
+              onChange={(event) => setQuery(event.target.value)}
+            />
+            <button
+              type="button"
+              className="quiet"
+              disabled={lines.length === 0}
+              onClick={() => save(new Blob([csvOfRanks(lines)], { type: 'text/csv' }), 'miners.csv')}
+            >
+              CSV
+            </button>
+          </div>
+        </div>
+        <p className="muted" role="status">
+          {query.trim() ? `${count(lines.length)} of ${plural(all.length, 'miner')}` : plural(all.length, 'miner')} in the run
+        </p>
+        {all.length === 0 ? (
+          <p className="empty">Nobody mines yet. Open the first page in a tab, and you are the first.</p>
+        ) : (
+          <Lines lines={lines} order={order} onSort={sort} />
+        )}
+      </section>
+    </div>
+  );
+}
+
+function Lines({ lines, order, onSort }: { lines: readonly Ranked[]; order: Order; onSort: (key: Key) => void }) {
+  const box = useRef<HTMLElement>(null);
+  const [top, setTop] = useState(0);
+  const own = useMiner()?.minerId;
+  const now = useNow();
+  const visible = Math.ceil((box.current?.clientHeight ?? 640) / LINE);
+  const first = Math.max(0, Math.min(Math.floor(top / LINE) - MARGIN, lines.length - 1));
+  const shown = lines.slice(first, first + visible + 2 * MARGIN);
+  return (
+    <section
+      className="leaderboard"
+      ref={box}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard.
+      tabIndex={0}
+      aria-label="Miners, a table"
+      onScroll={({ currentTarget }) => setTop(currentTarget.scrollTop)}
+    >
+      <table aria-rowcount={lines.length + 1}>
+        <thead>
+          <tr>
+            {COLUMNS.map(({ key, head, number }) => (
+              <th
+                key={head}
+                scope="col"
+                className={number ? 'number' : ''}
+                aria-sort={key === order.key ? (order.descending ? 'descending' : 'ascending') : undefined}
+              >
+                {key ? (
+                  <button type="button" onClick={() => onSort(key)}>
+                    {head}
+                    <span aria-hidden="true">{key === order.key ? (order.descending ? ' ↓' : ' ↑') : ''}</span>
+                  </button>
+                ) : (
+                  head
+                )}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {first > 0 && <Gap lines={first} />}
+          {shown.map(({ rank, miner, account }, i) => (
+            <tr key={miner.id} aria-rowindex={first + i + 2} className={miner.id === own ? 'own' : ''}>
+              <td className="number">{rank}</td>
+              <th scope="row">
+                <Link to={minerPath(miner.id)}>{miner.name || miner.id}</Link>{' '}
+                <small title={account?.address}>
+                  {account ? `${account.uid === null ? '' : `UID ${account.uid} · `}${brief(account.address)}` : ''}
+                </small>
+              </th>
+              <td className="number">{miner.stage === null ? '–' : <Link to={stagePath(miner.stage)}>{miner.stage}</Link>}</td>
+              <td>{situation(miner, now).title}</td>
+              <td className="number">{compact(miner.tokensPerSecond)}</td>
+              <td className="number">{count(miner.microbatches)}</td>
+              <td className="number">{compact(miner.tokens)}</td>
+              <td className="number">{count(miner.rejected)}</td>
+              <td className="number">{account ? work(account.score) : '–'}</td>
+              <td className="number">{account ? coins(account.emission) : '–'}</td>
+            </tr>
+          ))}
+          {first + shown.length < lines.length && <Gap lines={lines.length - first - shown.length} />}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+/** Of lines that are not drawn. */
+function Gap({ lines }: { lines: number }) {
+  return (
+    <tr>
+      <td colSpan={COLUMNS.length} style={{ height: lines * LINE }} />
+    </tr>
+  );
+}

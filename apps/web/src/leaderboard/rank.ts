@@ -1,0 +1,81 @@
+/** Miners in an order, joined with what their accounts earn. Pure. */
+import type { MinerView, PayView, RunSnapshot } from '@starling/protocol';
+
+export interface Ranked {
+  /** By score, from 1; those without any share the last place. */
+  rank: number;
+  miner: MinerView;
+  /** Null: not in the ledger (yet). */
+  account: PayView | null;
+}
+
+export const KEYS = ['rank', 'name', 'stage', 'tokensPerSecond', 'microbatches', 'tokens', 'rejected', 'score', 'emission'] as const;
+export type Key = (typeof KEYS)[number];
+export interface Order {
+  key: Key;
+  descending: boolean;
+}
+
+/** An account's miners are told by the names they gave themselves. */
+export function ranked({ stages }: Pick<RunSnapshot, 'stages'>, pay: readonly PayView[]): Ranked[] {
+  const accounts = new Map(pay.flatMap((account) => account.names.map((name) => [name, account] as const)));
+  const miners = stages.flatMap((stage) => stage.miners).map((miner) => ({ miner, account: accounts.get(miner.name) ?? null }));
+  const score = ({ account }: { account: PayView | null }) => account?.score ?? 0;
+  miners.sort((a, b) => score(b) - score(a) || b.miner.tokens - a.miner.tokens);
+  return miners.map((one, i) => ({ rank: i + 1, ...one }));
+}
+
+const VALUES: Record<Key, (line: Ranked) => number | string> = {
+  rank: ({ rank }) => rank,
+  name: ({ miner }) => (miner.name || miner.id).toLowerCase(),
+  stage: ({ miner }) => miner.stage ?? -1,
+  tokensPerSecond: ({ miner }) => miner.tokensPerSecond,
+  microbatches: ({ miner }) => miner.microbatches,
+  tokens: ({ miner }) => miner.tokens,
+  rejected: ({ miner }) => miner.rejected,
+  score: ({ account }) => account?.score ?? 0,
+  emission: ({ account }) => Number(account?.emission ?? 0),
+};
+
+export function ordered(lines: readonly Ranked[], { key, descending }: Order): Ranked[] {
+  const value = VALUES[key];
+  const direction = descending ? -1 : 1;
+  return lines.toSorted((a, b) => {
+    const [x, y] = [value(a), value(b)];
+    return (x < y ? -1 : x > y ? 1 : 0) * direction || a.rank - b.rank;
+  });
+}
+
+/** By name, id, hotkey, UID or device. */
+export function filtered(lines: readonly Ranked[], query: string): readonly Ranked[] {
+  const text = query.trim().toLowerCase();
+  if (text === '') return lines;
+  return lines.filter(({ miner, account }) =>
+    [miner.name, miner.id, miner.adapter, account?.address ?? '', account?.uid === null ? '' : `uid ${account?.uid}`].some((field) =>
+      field.toLowerCase().includes(text),
+    ),
+  );
+}
+
+export function csvOfRanks(lines: readonly Ranked[]): string {
+  const quoted = (text: string) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const head = 'rank,name,id,stage,activity,tokens_per_second,microbatches,tokens,refused,uid,address,score_flop,emission_rao';
+  const rows = lines.map(({ rank, miner, account }) =>
+    [
+      rank,
+      quoted(miner.name),
+      miner.id,
+      miner.stage ?? '',
+      miner.activity,
+      miner.tokensPerSecond,
+      miner.microbatches,
+      miner.tokens,
+      miner.rejected,
+      account?.uid ?? '',
+      account?.address ?? '',
+      account?.score ?? 0,
+      account?.emission ?? 0,
+    ].join(','),
+  );
+  return `${[head, ...rows].join('\r\n')}\r\n`;
+}

@@ -1,0 +1,41 @@
+import type { MinerView, RunSnapshot } from '@starling/protocol';
+import { expect, test } from 'vitest';
+import { layOut, under } from './layout.ts';
+
+const run = (...counts: number[]) =>
+  ({
+    stages: counts.map((count, index) => ({
+      ...{ index, phase: 'training', version: 3, done: 1, total: 4 },
+      miners: Array.from(
+        { length: count },
+        (_, i) =>
+          ({ id: `${index}-${i}`, name: '', tokensPerSecond: i, connected: true, activity: 'forward', bannedUntil: null }) as MinerView,
+      ),
+    })),
+  }) as unknown as Pick<RunSnapshot, 'stages'>;
+
+test('every miner has a place of its own inside its column, with one or with hundreds of them', () => {
+  for (const counts of [[1], [2, 3, 1], [170, 165, 165], [500], [0, 4]]) {
+    const [width, height] = [900, 320];
+    const columns = layOut(run(...counts), width, height, 0);
+    expect(columns.map(({ dots }) => dots.length)).toEqual(counts);
+    for (const { x, reach, dots } of columns) {
+      for (const [i, dot] of dots.entries()) {
+        expect(Math.abs(dot.x - x) + dot.radius).toBeLessThanOrEqual(reach);
+        expect(dot.y - dot.radius).toBeGreaterThanOrEqual(0);
+        expect(dot.y + dot.radius).toBeLessThanOrEqual(height);
+        for (const other of dots.slice(0, i))
+          expect(Math.hypot(other.x - dot.x, other.y - dot.y)).toBeGreaterThan(other.radius + dot.radius - 1e-9);
+      }
+    }
+  }
+});
+
+test('the faster, the larger; what is under a point is found', () => {
+  const columns = layOut(run(3, 2), 600, 300, 0);
+  const [slow, , fast] = columns[0]!.dots;
+  expect(fast!.radius).toBeGreaterThan(slow!.radius);
+  expect(under(columns, fast!.x + 1, fast!.y)).toEqual({ dot: fast });
+  expect(under(columns, columns[1]!.x, 10)).toEqual({ stage: 1 });
+  expect(under(columns, columns[1]!.x, 299)).toBeNull();
+});

@@ -1,0 +1,162 @@
+import '../styles/network.css';
+import type { RunSnapshot } from '@starling/protocol';
+import { type PointerEvent, useEffect, useEffectEvent, useRef, useState } from 'react';
+import { count, plural } from '../format.ts';
+import { onMoves } from '../live.ts';
+import { ACTIVITY_WORDS } from '../mine/activity.ts';
+import { minerPath, stagePath } from '../paths.ts';
+import { navigate } from '../router.tsx';
+import { onTheme } from '../theme.ts';
+import { type Column, layOut, under } from './layout.ts';
+import { type Palette, Scene } from './scene.ts';
+import { useFound } from './use-found.ts';
+
+const COLORS: Record<keyof Palette, string> = {
+  ink: '--ink',
+  muted: '--ink-3',
+  line: '--line',
+  forward: '--violet',
+  backward: '--green',
+  wait: '--ink-3',
+  bad: '--red',
+};
+
+/** The pipeline as it works: stages as columns, miners as dots, activations and gradients between them. `live`: what moves is shown. */
+export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
+  const box = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const picture = useRef<{ scene: Scene; columns: Column[]; palette: Palette | null; frame: number }>({
+    ...{ scene: new Scene(), columns: [], palette: null, frame: 0 },
+  });
+  const [hover, setHover] = useState<{ x: number; y: number; id: string } | null>(null);
+  const [query, setQuery] = useState('');
+  const found = useFound(run, query);
+
+  const draw = useEffectEvent(() => {
+    const { current } = picture;
+    current.frame = 0;
+    const element = canvas.current;
+    const context = element?.getContext('2d');
+    if (!element || !context) return;
+    const { clientWidth: width, clientHeight: height } = element;
+    const scale = devicePixelRatio;
+    if (element.width !== Math.round(width * scale) || element.height !== Math.round(height * scale)) {
+      element.width = Math.round(width * scale);
+      element.height = Math.round(height * scale);
+    }
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    current.palette ??= paletteOf(element);
+    const now = performance.now();
+    current.scene.draw(context, width, height, current.palette, new Set(found.map(({ id }) => id)), now);
+    if (current.scene.isMoving(now)) schedule();
+  });
+  const schedule = useEffectEvent(() => {
+    const { current } = picture;
+    if (current.frame === 0) current.frame = requestAnimationFrame(draw);
+  });
+  const arrange = useEffectEvent(() => {
+    const { current } = picture;
+    const { clientWidth, clientHeight } = box.current!;
+    current.columns = layOut(run, clientWidth, clientHeight, Date.now());
+    current.scene.show(current.columns);
+    schedule();
+  });
+
+  useEffect(arrange, [run, found]);
+  useEffect(() => {
+    const resized = new ResizeObserver(() => arrange());
+    resized.observe(box.current!);
+    const forget = onTheme(() => {
+      picture.current.palette = null;
+      schedule();
+    });
+    return () => {
+      resized.disconnect();
+      forget();
+      cancelAnimationFrame(picture.current.frame);
+      picture.current.frame = 0;
+    };
+  }, []);
+  useEffect(() => {
+    if (!live) return;
+    return onMoves((moves) => {
+      if (moves.length === 0) return;
+      picture.current.scene.moved(moves, performance.now(), matchMedia('(prefers-reduced-motion: reduce)').matches);
+      schedule();
+    });
+  }, [live]);
+
+  const at = ({ nativeEvent }: PointerEvent | React.MouseEvent) => under(picture.current.columns, nativeEvent.offsetX, nativeEvent.offsetY);
+  const point = (event: PointerEvent) => {
+    const what = at(event);
+    setHover(what && 'dot' in what ? { x: what.dot.x, y: what.dot.y, id: what.dot.id } : null);
+    canvas.current!.style.cursor = what ? 'pointer' : '';
+  };
+  const open = (event: React.MouseEvent) => {
+    const what = at(event);
+    if (what) navigate('dot' in what ? minerPath(what.dot.id) : stagePath(what.stage));
+  };
+  const miners = run.stages.flatMap((stage) => stage.miners);
+  const shown = hover && miners.find(({ id }) => id === hover.id);
+  return (
+    <section className="panel network" aria-labelledby="network">
+      <div className="panel-head">
+        <h2 id="network">The network</h2>
+        <form
+          className="find"
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (found[0]) navigate(minerPath(found[0].id));
+          }}
+        >
+          <input
+            type="search"
+            placeholder="Find a miner: name, UID, hotkey"
+            aria-label="Find a miner by name, UID or hotkey"
+            value={query}
+            onChange={(event) => setQuery(event.target.value)}
+          />
+          <output className="muted">{query.trim() === '' ? plural(miners.length, 'miner') : `${count(found.length)} found`}</output>
+        </form>
+      </div>
+      <div className="network-box" ref={box}>
+        {/* The same for those who do not see it: the stages below, each miner a link. */}
+        <canvas
+          ref={canvas}
+          role="img"
+          aria-label={run.stages
+            .map(({ index, miners: crew, phase }) => `stage ${index}: ${plural(crew.length, 'miner')}, ${phase}`)
+            .join('; ')}
+          onPointerMove={point}
+          onPointerLeave={() => setHover(null)}
+          onClick={open}
+        />
+        {hover && shown && (
+          <div className="network-tip" style={{ left: hover.x, top: hover.y }}>
+            <b>{shown.name || shown.id}</b>
+            <span>
+              {shown.connected ? ACTIVITY_WORDS[shown.activity] : 'disconnected'} · {count(shown.tokensPerSecond)} tok/s
+            </span>
+          </div>
+        )}
+      </div>
+      <ul className="network-key" aria-hidden="true">
+        <li className="forward">activations</li>
+        <li className="backward">gradients</li>
+        <li className="merge">merge</li>
+        <li className="audit">audit</li>
+      </ul>
+    </section>
+  );
+}
+
+function paletteOf(element: HTMLElement): Palette {
+  const before = element.style.color;
+  const resolve = (name: string) => {
+    element.style.color = `var(${name})`;
+    return getComputedStyle(element).color;
+  };
+  const palette = Object.fromEntries(Object.entries(COLORS).map(([key, name]) => [key, resolve(name)])) as unknown as Palette;
+  element.style.color = before;
+  return palette;
+}

@@ -1,0 +1,12 @@
+import { expect, test } from 'vitest';
+import { placeAt, seqIn } from './place.ts';
+
+test('an entry has a place on the slider, also in a log of one', () => {
+  const range = { first: { seq: 1, at: 0 }, last: { seq: 101, at: 9 } };
+  expect([1, 51, 101].map((seq) => placeAt(range, seq, 1_000))).toEqual([0, 500, 1_000]);
+  expect(placeAt({ ...range, last: range.first }, 1, 1_000)).toBe(1_000);
+});
+
+test('a shared link names an entry, and nonsense names none', () => {
+  expect(['?at=12', '?at=0', '?at=-1', '?at=x', ''].map(seqIn)).toEqual([12, null, null, null, null]);
+});

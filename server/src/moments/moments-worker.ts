@@ -1,0 +1,107 @@
+/** Handles a run's log again, in a thread of its own, up to the moment that is asked for. It reads only. */
+import { parentPort, workerData } from 'node:worker_threads';
+import type { Effect, Input } from '@starling/coordinator';
+import { layoutOf } from '@starling/model';
+import { type Moment, type MomentRange, SwarmError, type WireError } from '@starling/protocol';
+import { openReader, type Reader, replay } from '@starling/store';
+import { type Machine, maker } from '../run-log.ts';
+import { RunView } from '../view.ts';
+
+export type MomentRequest = { id: number } & ({ type: 'range' } | { type: 'moment'; seq: number });
+export type MomentAnswer = { id: number } & ({ range: MomentRange } | { moment: Moment } | { error: WireError });
+
+const { store } = workerData as { store: string };
+/** Entries read at a time. */
+const PAGE = 2_000;
+/** Rates are over the half minute before. */
+const RATE_MS = 30_000;
+
+let opened: Promise<Reader> | null = null;
+const reader = () => {
+  opened ??= openReader(store);
+  opened.catch(() => {
+    opened = null;
+  });
+  return opened;
+};
+
+/** Where the last moment was: going on from there is cheaper than from a snapshot far before. */
+let last: { machine: Machine; seq: number; work: { at: number; minerId: string; tokens: number }[] } | null = null;
+
+async function range(): Promise<MomentRange> {
+  const log = await reader();
+  const newest = await log.lastSeq();
+  const [first] = await log.entries(0, 1);
+  const [end] = await log.entries(newest - 1, 1);
+  if (!first || !end) throw new SwarmError('NOT_FOUND', 'The log of this run is empty.');
+  return { first: { seq: first.seq, at: first.at }, last: { seq: end.seq, at: end.at } };
+}
+
+async function moment(seq: number): Promise<Moment> {
+  const log = await reader();
+  const newest = await log.lastSeq();
+  if (seq > newest) throw new SwarmError('NOT_FOUND', `The log ends at entry ${newest}.`);
+  const snapshot = await log.snapshot(seq);
+  if (!last || last.seq > seq || last.seq < (snapshot?.seq ?? 0)) {
+    const begun = await replay<Input, Effect, Machine>(log, maker, { through: snapshot?.seq ?? 1 });
+    if (!begun) throw new SwarmError('NOT_FOUND', 'The log of this run is empty.');
+    last = { machine: begun.machine, seq: begun.seq, work: [] };
+  }
+  const state = last;
+  const { work } = state;
+  while (state.seq < seq) {
+    const page = await log.entries(state.seq, Math.min(PAGE, seq - state.seq));
+    if (page.length === 0) break;
+    for (const entry of page) {
+      state.seq = entry.seq;
+      const input = JSON.parse(entry.body) as Input | { type: 'genesis'; genesis: unknown };
+      if (input.type === 'genesis') {
+        state.machine = maker.begin(input.genesis, entry.at);
+        continue;
+      }
+      const { run } = state.machine.genesis;
+      for (const effect of state.machine.handle(input, entry.at)) {
+        if (effect.type === 'settled' && effect.work.kind === 'backward' && effect.outcome === 'counted')
+          work.push({ at: entry.at, minerId: effect.minerId, tokens: run.sequences * run.model.context });
+      }
+    }
+    while (work[0] && work[0].at < state.machine.now - RATE_MS) work.shift();
+  }
+  const { machine } = state;
+  const { run } = machine.genesis;
+  const [first] = await log.entries(0, 1);
+  const sizes = run.stages.map((stage) => layoutOf(run.model, stage).size);
+  const view = new RunView(run, machine.coordinator, sizes, { points: [], events: [], startedAt: first!.at });
+  const rates = new Map<string, number>();
+  for (const { minerId, tokens } of work) rates.set(minerId, (rates.get(minerId) ?? 0) + tokens / (RATE_MS / 1_000));
+  const snapshotOf = view.snapshot(machine.now);
+  for (const { miners, index } of snapshotOf.stages) {
+    for (const miner of miners) {
+      miner.tokensPerSecond = rates.get(miner.id) ?? 0;
+      // What it was doing at that very moment no log says: whether it had work, it does.
+      miner.activity = !miner.connected
+        ? 'stopped'
+        : miner.leases > 0
+          ? index === run.stages.length - 1
+            ? 'backward'
+            : 'forward'
+          : 'waiting';
+      miner.reason = null;
+    }
+  }
+  return { seq: state.seq, at: machine.now, run: snapshotOf };
+}
+
+let queue: Promise<void> = Promise.resolve();
+parentPort!.on('message', (request: MomentRequest) => {
+  queue = queue.then(async () => {
+    const { id } = request;
+    try {
+      parentPort!.postMessage(
+        (request.type === 'range' ? { id, range: await range() } : { id, moment: await moment(request.seq) }) satisfies MomentAnswer,
+      );
+    } catch (error) {
+      parentPort!.postMessage({ id, error: SwarmError.from(error).toWire() } satisfies MomentAnswer);
+    }
+  });
+});
