@@ -8,8 +8,8 @@ import { type ServerProcess, startServerProcess } from '@starling/server/process
 
 /** A dropped socket keeps its place for so long (`reconnectGrace`); who says goodbye is gone before. */
 const GRACE_MS = 5_000;
-/** From Start to the first receipt that counts, on `nano`. */
-const JOIN_MS = 10_000;
+/** From Start to the first receipt that counts, on `nano`; the first Start checks the device, for three seconds. */
+const JOIN_MS = 15_000;
 
 test.describe.configure({ mode: 'serial', timeout: 60_000 });
 

@@ -14,10 +14,9 @@ const MINUTE = 60_000;
 async function openMiner(browser: Browser, url: string, name: string, errors: string[]): Promise<Page> {
   const page = await (await browser.newContext()).newPage();
   page.on('pageerror', (error) => errors.push(`${name}: ${error.message}`));
-  await page.goto(`${url}/?name=${name}&backend=webgpu`);
+  await page.goto(`${url}/?name=${name}&backend=webgpu&autostart=1`);
   const adapter = await page.evaluate(async () => (await navigator.gpu?.requestAdapter())?.info.vendor ?? null);
   expect(adapter, 'a WebGPU adapter in the page').not.toBeNull();
-  await page.getByRole('button', { name: /start/i }).first().click();
   return page;
 }
 

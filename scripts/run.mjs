@@ -17,6 +17,7 @@ const COMMANDS = {
   calibrate: { entry: 'packages/audit/src/calibrate.ts', chromium: true, vulkan: 'without a GPU' },
   score: { entry: 'server/src/score.ts' },
   validate: { entry: 'server/src/validator/main.ts' },
+  screenshots: { entry: 'scripts/screenshots.ts', chromium: true, web: true },
   simulate: { entry: 'packages/simulation/src/main.ts' },
   replay: { entry: 'server/src/replay.ts' },
   test: { entry: 'scripts/test.ts', chromium: true, vulkan: 'always' },
@@ -49,7 +50,7 @@ function fail(message) {
 const [name, ...args] = process.argv.slice(2);
 const command = Object.hasOwn(COMMANDS, name ?? '')
   ? COMMANDS[name]
-  : fail('Usage: node scripts/run.mjs demo|start|mine|bench|calibrate|score|validate|simulate|replay|test|build …');
+  : fail('Usage: node scripts/run.mjs demo|start|mine|bench|calibrate|score|validate|screenshots|simulate|replay|test|build …');
 const needsNothing = args.includes('--help');
 
 try {

@@ -7,6 +7,7 @@ import { chain } from './chain.ts';
 import { churn } from './churn.ts';
 import { convergence } from './convergence.ts';
 import { coordinator } from './coordinator.ts';
+import { pages } from './pages.ts';
 import { reduce } from './reduce.ts';
 import { print, type Report } from './report.ts';
 import { swarm } from './swarm.ts';
@@ -27,6 +28,7 @@ const HELP = `Usage: npm run bench -- NAME [options]
                   --tabs N        Chromium tabs beside them (2)
                   --seed N        of the schedule (1)
                   --verify N      steps computed again afterwards, at most (all)
+  pages         1,000 spectators, the network view with 500 miners, and a tab that mines 1,000 microbatches. Takes minutes
   convergence   what each encoding, inner steps and overlap cost in loss. Takes hours; goes on where --json says it stopped
                   --corpus PATH   text to learn from (needed)
                   --iterations N  of 12 × 64 tokens (2000)
@@ -57,6 +59,7 @@ const BENCHMARKS: Record<string, () => Promise<Report>> = {
   attack: () => attack(number('steps', 200)),
   chain,
   coordinator,
+  pages,
   reduce,
   swarm,
   convergence: () => {

@@ -22,8 +22,8 @@ import { io, type Socket } from 'socket.io-client';
 
 export interface WireTask {
   url: string;
-  /** `echo`: a bare Socket.IO server is at the other end. */
-  kind: 'mine' | 'echo';
+  /** `echo`: a bare Socket.IO server is at the other end. `watch`: spectators, whose updates are counted as answers. */
+  kind: 'mine' | 'echo' | 'watch';
   sockets: number;
   /** Connections opened at a time. */
   wave: number;
@@ -72,6 +72,19 @@ function openEcho({ url, delayMs }: WireTask): Promise<void> {
     socket.once('connect', () => {
       connected += 1;
       for (let i = 0; i < UNDER_WAY; i++) next();
+      resolve();
+    });
+  });
+}
+
+function openSpectator({ url }: WireTask): Promise<void> {
+  const socket = io(`${url}/watch`, { transports: ['websocket'], forceNew: true, parser: packets });
+  socket.on('update', () => {
+    answered += 1;
+  });
+  return new Promise((resolve) => {
+    socket.once('snapshot', () => {
+      connected += 1;
       resolve();
     });
   });
@@ -147,7 +160,7 @@ async function prepareMining({ url, delayMs }: WireTask): Promise<(index: number
 
 async function main(task: WireTask): Promise<void> {
   const { kind, sockets, wave } = task;
-  const open = kind === 'echo' ? () => openEcho(task) : await prepareMining(task);
+  const open = kind === 'echo' ? () => openEcho(task) : kind === 'watch' ? () => openSpectator(task) : await prepareMining(task);
   setInterval(() => {
     process.send!({ type: 'report', connected, answered, refused, waits } satisfies WireReport);
     [answered, refused, waits] = [0, 0, []];

@@ -165,6 +165,7 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
     await http.register(fastifyStatic, {
       root: webRoot,
       cacheControl: false,
+      preCompressed: true,
       // Built files carry a hash of themselves in their name; pages do not.
       setHeaders: (response, path) =>
         response.header('cache-control', path.includes(`${sep}assets${sep}`) ? IMMUTABLE : 'public, max-age=0'),

@@ -33,7 +33,7 @@ const COMPUTE_MS = 1_200;
 const PROBE_BYTES = 256 * 1024;
 const UPLINK_MS = 800;
 /** Enough for any stage that a browser is given. */
-const MOST_MEMORY = 1024 ** 3;
+const MOST_MEMORY = 512 * 1024 ** 2;
 const MEMORY_STEP = 128 * 1024 ** 2;
 
 self.onmessage = async ({ data: order }: MessageEvent<CheckOrder>) => {

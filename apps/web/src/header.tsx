@@ -10,7 +10,7 @@ export function Header() {
   return (
     <header className="header">
       <div className="header-inner">
-        <Link to="/" className="brand">
+        <Link to="/" className="brand" label="Starling">
           <Mark />
           <span>Starling</span>
         </Link>

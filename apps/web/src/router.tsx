@@ -24,7 +24,20 @@ export function navigate(path: Path): void {
 }
 
 /** A real link (opens in new tabs, shows its address) that changes the page without a reload. */
-export function Link({ to, className, title, children }: { to: Path; className?: string; title?: string; children: ReactNode }) {
+export function Link({
+  to,
+  className,
+  title,
+  label,
+  children,
+}: {
+  to: Path;
+  className?: string;
+  title?: string;
+  /** Instead of what is seen, for those who do not see it. */
+  label?: string;
+  children: ReactNode;
+}) {
   const current = usePath() === to.split('?')[0];
   const onClick = (event: MouseEvent) => {
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
@@ -32,7 +45,7 @@ export function Link({ to, className, title, children }: { to: Path; className?:
     navigate(to);
   };
   return (
-    <a href={to} className={className} title={title} aria-current={current ? 'page' : undefined} onClick={onClick}>
+    <a href={to} className={className} title={title} aria-label={label} aria-current={current ? 'page' : undefined} onClick={onClick}>
       {children}
     </a>
   );

@@ -1,3 +1,4 @@
+import './styles/chain.css';
 import type { ReactNode } from 'react';
 
 /** A column's head; `number`: set to the right, as its cells are. */
@@ -34,7 +35,7 @@ export function TablePanel({
       {children.length === 0 ? (
         <p className="empty chain-empty">{empty}</p>
       ) : (
-        <div className="table-scroll">
+        <ScrollBox label={caption}>
           <table className={className ? `chain-table ${className}` : 'chain-table'}>
             <caption className="visually-hidden">{caption}</caption>
             <thead>
@@ -54,8 +55,18 @@ export function TablePanel({
             </thead>
             <tbody>{children}</tbody>
           </table>
-        </div>
+        </ScrollBox>
       )}
+    </section>
+  );
+}
+
+/** A table that may be wider than the page: it scrolls by itself, with the keyboard too. */
+export function ScrollBox({ label, children }: { label: string; children: ReactNode }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard.
+    <section className="table-scroll" tabIndex={0} aria-label={`${label}, a table`}>
+      {children}
     </section>
   );
 }

@@ -14,9 +14,9 @@ function inMemory(): MinerPorts['storage'] {
 }
 
 /** Without `storage`, its session and its device key end with the host. What outlasts the host has no key, which would not. */
-export function nodeMiner({ url, name, backend, tampering }: NodeMinerOptions, storage?: MinerPorts['storage']): Miner {
+export function nodeMiner({ url, name, backend, memoryCap, tampering }: NodeMinerOptions, storage?: MinerPorts['storage']): Miner {
   return new Miner(
-    { url, name, backend },
+    { url, name, backend, ...(memoryCap !== undefined && { memoryCap }) },
     {
       createKernels: async (wanted) => {
         if (wanted === 'wasm') return createKernels({ backend: 'wasm', wasmPaths: nodeWasmPath() });

@@ -7,6 +7,8 @@ export interface NodeMinerOptions {
   url: string;
   name: string;
   backend: 'webgpu' | 'wasm';
+  /** As the miner's. */
+  memoryCap?: number;
   /** What is false about it; absent: nothing. */
   tampering?: Tampering;
 }

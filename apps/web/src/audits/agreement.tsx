@@ -1,6 +1,7 @@
 import { useCallback } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { plural } from '../format.ts';
+import { ScrollBox } from '../table.tsx';
 
 /** As `GET /v1/runs/:id/agreement` says it. */
 interface Agreement {
@@ -42,7 +43,7 @@ function HeatMap({ stage, pairs, nameOf }: { stage: number; pairs: readonly Agre
   const miners = [...new Set(pairs.flatMap(({ pair }) => pair))].slice(0, SHOWN);
   const of = (a: string, b: string) => pairs.find(({ pair }) => pair.includes(a) && pair.includes(b));
   return (
-    <div className="table-scroll">
+    <ScrollBox label={`Agreement at stage ${stage}`}>
       <table className="heat-map">
         <caption>Stage {stage}</caption>
         <thead>
@@ -66,7 +67,7 @@ function HeatMap({ stage, pairs, nameOf }: { stage: number; pairs: readonly Agre
           ))}
         </tbody>
       </table>
-    </div>
+    </ScrollBox>
   );
 }
 

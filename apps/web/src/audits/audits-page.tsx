@@ -1,4 +1,3 @@
-import '../styles/chain.css';
 import '../styles/audits.css';
 import type { AuditEntry, ValidatorView } from '@starling/protocol';
 import { useCallback } from 'react';

@@ -1,6 +1,7 @@
 import type { ChainView, NeuronView } from '@starling/protocol';
 import { useState } from 'react';
 import { count } from '../format.ts';
+import { ScrollBox } from '../table.tsx';
 import { brief, coins, share } from './amounts.ts';
 
 /** Rows shown before somebody asks for all 256. */
@@ -28,7 +29,7 @@ export function MetagraphTable({ neurons, weights }: { neurons: readonly NeuronV
       {shown.length === 0 ? (
         <p className="empty chain-empty">{neurons.length === 0 ? 'The chain has not told its neurons yet.' : 'No neuron like that.'}</p>
       ) : (
-        <div className="table-scroll">
+        <ScrollBox label="Neurons of the subnet">
           <table className="chain-table">
             <caption className="visually-hidden">Neurons of the subnet</caption>
             <thead>
@@ -79,7 +80,7 @@ export function MetagraphTable({ neurons, weights }: { neurons: readonly NeuronV
               ))}
             </tbody>
           </table>
-        </div>
+        </ScrollBox>
       )}
       {found.length > shown.length && (
         <button type="button" className="quiet" onClick={() => setAll(true)}>

@@ -1,5 +1,6 @@
 import type { ChainView, PayView } from '@starling/protocol';
 import { count } from '../format.ts';
+import { ScrollBox } from '../table.tsx';
 import { brief, coins, percent, share, work } from './amounts.ts';
 
 /** Accounts that worked: what they did, what it is worth, and what it was paid. */
@@ -15,7 +16,7 @@ export function PayTable({ chain: { pay, weights } }: { chain: ChainView }) {
       {pay.length === 0 ? (
         <p className="empty chain-empty">No round is over yet. The first ones who mined stand here then.</p>
       ) : (
-        <div className="table-scroll">
+        <ScrollBox label="Accounts, their work, and their pay">
           <table className="chain-table">
             <caption className="visually-hidden">Accounts, their work, and their pay</caption>
             <thead>
@@ -70,7 +71,7 @@ export function PayTable({ chain: { pay, weights } }: { chain: ChainView }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </ScrollBox>
       )}
     </section>
   );

@@ -51,7 +51,7 @@ export default function StagePage({ index }: { index: number }) {
   const connected = stage.miners.filter((miner) => miner.connected);
   const rate = connected.reduce((sum, miner) => sum + miner.tokensPerSecond, 0);
   return (
-    <div className="dashboard">
+    <div className="dashboard stage-page">
       <section className="panel headline" aria-labelledby="stage">
         <div className="headline-step">
           <h1 id="stage">

@@ -23,9 +23,11 @@ export interface Column {
   /** Share of the step's microbatches that are done. */
   done: number;
   dots: Dot[];
+  /** There is room for names beside the dots. */
+  named: boolean;
 }
 
-const LARGEST = 13;
+const LARGEST = 22;
 const SMALLEST = 3;
 /** Above and below the miners: the stage's name, and its progress. */
 export const HEAD = 34;
@@ -40,7 +42,7 @@ export function layOut({ stages }: Pick<RunSnapshot, 'stages'>, width: number, h
     const x = pitch * (index + 0.5);
     const room = { width: pitch * 0.78, height: Math.max(20, height - HEAD - FOOT) };
     const { lines, rows } = gridOf(miners.length, room.width, room.height);
-    const cell = Math.min(room.width / lines, room.height / rows, 3.2 * LARGEST);
+    const cell = Math.min(room.width / lines, room.height / rows, 3.4 * LARGEST);
     const largest = Math.min(LARGEST, 0.42 * cell);
     const dots = miners.map(({ id, name, tokensPerSecond, connected, activity, bannedUntil }, i): Dot => {
       const [line, row] = [i % lines, Math.floor(i / lines)];
@@ -51,11 +53,21 @@ export function layOut({ stages }: Pick<RunSnapshot, 'stages'>, width: number, h
         x: x + (line - (inRow - 1) / 2) * cell,
         y: HEAD + room.height / 2 + (row - (rows - 1) / 2) * cell,
         radius: Math.max(Math.min(SMALLEST, largest), share * largest),
-        working: connected && !IDLE.has(activity),
+        // Between two leases a miner is at work, too.
+        working: connected && (!IDLE.has(activity) || tokensPerSecond > 0),
         banned: bannedUntil !== null && bannedUntil > now,
       };
     });
-    return { stage: index, x, reach: pitch / 2, phase, version, done: total > 0 ? Math.min(1, done / total) : 0, dots };
+    return {
+      stage: index,
+      x,
+      reach: pitch / 2,
+      phase,
+      version,
+      done: total > 0 ? Math.min(1, done / total) : 0,
+      dots,
+      named: lines === 1 && pitch > 200,
+    };
   });
 }
 

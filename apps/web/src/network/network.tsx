@@ -103,7 +103,7 @@ export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
       <div className="panel-head">
         <h2 id="network">The network</h2>
         <form
-          className="find"
+          className="network-find"
           onSubmit={(event) => {
             event.preventDefault();
             if (found[0]) navigate(minerPath(found[0].id));

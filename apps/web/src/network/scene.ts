@@ -22,6 +22,8 @@ interface Particle {
 const FLIGHT_MS = 700;
 const PULSE_MS = 1_100;
 const MARK_MS = 2_500;
+/** Dots this large have their name beside them. */
+const NAMED_FROM = 11;
 /** More at once nobody can tell apart. */
 const MOST_PARTICLES = 240;
 
@@ -73,7 +75,8 @@ export class Scene {
     context.clearRect(0, 0, width, height);
     this.drawColumns(context, height, palette, now);
     this.drawParticles(context, palette, now);
-    for (const { dots } of this.columns) for (const dot of dots) this.drawDot(context, dot, palette, chosen.has(dot.id), now);
+    for (const { dots, named } of this.columns)
+      for (const dot of dots) this.drawDot(context, dot, palette, { named, chosen: chosen.has(dot.id) }, now);
   }
 
   private drawColumns(context: CanvasRenderingContext2D, height: number, palette: Palette, now: number): void {
@@ -122,7 +125,13 @@ export class Scene {
     context.globalAlpha = 1;
   }
 
-  private drawDot(context: CanvasRenderingContext2D, dot: Dot, palette: Palette, chosen: boolean, now: number): void {
+  private drawDot(
+    context: CanvasRenderingContext2D,
+    dot: Dot,
+    palette: Palette,
+    { named, chosen }: { named: boolean; chosen: boolean },
+    now: number,
+  ): void {
     const { x, y, radius, connected, working, banned } = dot;
     context.beginPath();
     context.arc(x, y, radius, 0, 2 * Math.PI);
@@ -130,6 +139,12 @@ export class Scene {
     context.globalAlpha = connected ? 1 : 0.25;
     context.fill();
     context.globalAlpha = 1;
+    if (named && radius >= NAMED_FROM) {
+      context.font = '11px system-ui, sans-serif';
+      context.textAlign = 'left';
+      context.fillStyle = palette.muted;
+      context.fillText(dot.name.length > 14 ? `${dot.name.slice(0, 13)}…` : dot.name, x + radius + 6, y + 4);
+    }
     if (chosen) {
       context.lineWidth = 2.5;
       context.strokeStyle = palette.ink;

@@ -1,0 +1,139 @@
+/** What a volunteer does with a tab: check, start, pause, set rules, reload, finish; on a desktop and on a telephone. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Browser, type BrowserContextOptions, devices, expect, type Page, test } from '@playwright/test';
+import type { RunSnapshot } from '@starling/protocol';
+import { type ServerProcess, startServerProcess } from '@starling/server/process';
+
+test.describe.configure({ mode: 'serial', timeout: 120_000 });
+
+const SLOW = { timeout: 45_000 };
+let server: ServerProcess;
+const OPTIONS = [
+  ...['--data', mkdtempSync(join(tmpdir(), 'starling-mine-')), '--stages', '1', '--sequences', '1', '--microbatches', '6'],
+  ...['--block-ms', '200', '--tempo', '5', '--round-steps', '2', '--held-steps', '2'],
+];
+test.beforeAll(async () => {
+  server = await startServerProcess(['--port', '0', ...OPTIONS]);
+});
+test.afterAll(() => server.kill());
+
+const run = async () => (await (await fetch(`${server.url}/v1/run`)).json()) as RunSnapshot;
+const errors: string[] = [];
+async function open(browser: Browser, path: string, options: BrowserContextOptions = {}): Promise<Page> {
+  const page = await (await browser.newContext(options)).newPage();
+  page.on('pageerror', ({ message }) => errors.push(message));
+  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+  await page.goto(`${server.url}${path}`);
+  return page;
+}
+const counted = async (page: Page) => Number(await page.evaluate(() => document.documentElement.dataset.minerMicrobatches ?? '0'));
+const works = async (page: Page) => {
+  const before = await counted(page);
+  await expect.poll(() => counted(page), SLOW).toBeGreaterThan(before + 1);
+};
+const mining = (page: Page) => page.getByRole('region', { name: 'Mining' });
+const button = (page: Page, name: string) => mining(page).getByRole('button', { name, exact: true });
+
+test('the first Start checks the device and says what it found, with a fix for what is missing; then it mines', async ({ browser }) => {
+  const page = await open(browser, '/?name=checked&backend=wasm');
+  const device = page.getByRole('region', { name: 'This device' });
+  await expect(device.getByText('The first Start checks')).toBeVisible();
+  await button(page, 'Start').click();
+  await expect(device.getByText(/GFLOP\/s in matrix products/)).toBeVisible(SLOW);
+  await expect(device.getByText(/Mbit\/s to the server/)).toBeVisible();
+  await expect(device.getByText('It computes on the processor, by choice.')).toBeVisible();
+  await works(page);
+  await expect(page.getByText(/Mining|Waiting/).first()).toBeVisible();
+
+  // It is remembered: a second tab of the browser is not checked again.
+  const second = await page.context().newPage();
+  await second.goto(`${server.url}/?name=second&backend=wasm`);
+  await expect(second.getByRole('region', { name: 'This device' }).getByText(/^Checked /)).toBeVisible();
+  await second.close();
+
+  await button(page, 'Pause').click();
+  await expect(mining(page).getByText('Paused', { exact: true })).toBeVisible(SLOW);
+  await expect(mining(page).getByText('PAUSED', { exact: true })).toBeVisible();
+  const paused = await counted(page);
+  await expect.poll(async () => (await run()).stages[0]!.miners[0]?.leases, SLOW).toBe(0);
+  expect(await counted(page), 'what was begun may count, nothing more').toBeLessThanOrEqual(paused + 1);
+  await button(page, 'Resume').click();
+  await works(page);
+
+  // A reload goes on mining, as the same miner.
+  const id = await page.evaluate(() => document.documentElement.dataset.minerId);
+  await page.reload();
+  await works(page);
+  expect(await page.evaluate(() => document.documentElement.dataset.minerId)).toBe(id);
+
+  const { handedOver } = (await run()).counters;
+  await button(page, 'Finish').click();
+  await expect(mining(page).getByText('Stopped', { exact: true })).toBeVisible(SLOW);
+  expect((await run()).counters.handedOver, 'nobody has to compute anything again').toBe(handedOver);
+  await expect(button(page, 'Start')).toBeVisible();
+  await page.context().close();
+});
+
+test('rules hold at once and over a reload', async ({ browser }) => {
+  const page = await open(browser, '/?name=ruled&backend=wasm&autostart=1');
+  await works(page);
+  await page.getByText('Settings', { exact: true }).click();
+  await page.getByRole('slider', { name: 'Intensity' }).fill('0.5');
+  await expect(page.getByText('50 % of the time')).toBeVisible();
+  await page.getByLabel('Only at these hours').check();
+  // An hour that is not now.
+  const other = new Date((await page.evaluate(() => Date.now())) + 5 * 3_600_000).getHours();
+  await page.getByLabel('From').fill(`${String(other).padStart(2, '0')}:00`);
+  await page.getByLabel('Until').fill(`${String(other).padStart(2, '0')}:30`);
+  await expect(mining(page).getByText('POLICY', { exact: true })).toBeVisible(SLOW);
+  await expect(
+    mining(page)
+      .getByText(/It is to mine from \d\d:00 to \d\d:30 only/)
+      .first(),
+  ).toBeVisible();
+  await expect(mining(page).getByText(/ left$/), 'with the time until it goes on').toBeVisible();
+  await page.reload();
+  await expect(mining(page).getByText('POLICY', { exact: true })).toBeVisible(SLOW);
+  await page.getByText('Settings', { exact: true }).click();
+  await page.getByLabel('Only at these hours').uncheck();
+  await works(page);
+  await button(page, 'Stop').click();
+  await expect(button(page, 'Start')).toBeVisible(SLOW);
+  await page.context().close();
+});
+
+test('a page whose server is away counts down to the next try, and goes on as the same miner', async ({ browser }) => {
+  const page = await open(browser, '/?name=offline&backend=wasm&autostart=1');
+  await works(page);
+  const id = await page.evaluate(() => document.documentElement.dataset.minerId);
+  await page.context().setOffline(true);
+  const { port } = server;
+  await server.kill();
+  await expect(mining(page).getByText('No connection').first()).toBeVisible(SLOW);
+  await expect(mining(page).getByText(/ left$| over now$/)).toBeVisible(SLOW);
+  server = await startServerProcess(['--port', `${port}`, ...OPTIONS]);
+  await page.context().setOffline(false);
+  await works(page);
+  expect(await page.evaluate(() => document.documentElement.dataset.minerId)).toBe(id);
+  await page.context().close();
+  errors.length = 0; // what the browser says of a server that is away
+});
+
+test('a telephone watches by default, and mines where its owner insists', async ({ browser }) => {
+  const page = await open(browser, '/?backend=wasm', devices['iPhone 15']);
+  await expect(mining(page).getByRole('link', { name: 'Watch' })).toBeVisible();
+  await expect(page.getByText('This telephone watches')).toBeVisible();
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+  await mining(page).getByRole('button', { name: 'Mine here anyway' }).click();
+  await button(page, 'Start').click();
+  await works(page);
+  await mining(page).getByText('Settings', { exact: true }).click();
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+  await page.context().close();
+});
+
+test('none of it left an error on the console', () => {
+  expect(errors).toEqual([]);
+});

@@ -1,0 +1,198 @@
+/** Every page: accessible, without errors, in both themes, from a telephone to a wide screen; and what a spectator does on them. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { AxeBuilder } from '@axe-core/playwright';
+import { type Browser, expect, type Page, test } from '@playwright/test';
+import { type NodeMiner, startNodeMiner } from '@starling/miner/node';
+import type { MomentRange, RunSnapshot } from '@starling/protocol';
+import { type ServerProcess, startServerProcess } from '@starling/server/process';
+
+test.describe.configure({ mode: 'serial', timeout: 180_000 });
+
+const SLOW = { timeout: 45_000 };
+/** Compressed JavaScript that the dashboard may need before it shows anything. */
+const MOST_JAVASCRIPT = 200 * 1024;
+let server: ServerProcess;
+let miners: NodeMiner[];
+test.beforeAll(async () => {
+  const data = mkdtempSync(join(tmpdir(), 'starling-pages-'));
+  const sizes = ['--stages', '2', '--sequences', '1', '--microbatches', '4', '--steps', '6', '--validate-every', '2'];
+  server = await startServerProcess([
+    '--port',
+    '0',
+    '--data',
+    data,
+    '--block-ms',
+    '200',
+    '--tempo',
+    '5',
+    '--round-steps',
+    '1',
+    '--held-steps',
+    '1',
+    ...sizes,
+  ]);
+  miners = ['kestrel', 'wren', 'osprey'].map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));
+  // The run ends and stands still: so do the pages.
+  await expect.poll(async () => (await run()).phase, { timeout: 120_000 }).toBe('complete');
+});
+test.afterAll(async () => {
+  await Promise.all(miners.map((miner) => miner.stop()));
+  await server.kill();
+});
+
+const run = async () => (await (await fetch(`${server.url}/v1/run`)).json()) as RunSnapshot;
+const errors: string[] = [];
+async function open(
+  browser: Browser,
+  path: string,
+  viewport: { width: number; height: number },
+  colorScheme: 'light' | 'dark',
+): Promise<Page> {
+  const page = await (await browser.newContext({ viewport, colorScheme })).newPage();
+  page.on('pageerror', ({ message }) => errors.push(`${path}: ${message}`));
+  page.on('console', (message) => message.type() === 'error' && errors.push(`${path}: ${message.text()}`));
+  await page.goto(`${server.url}${path}`);
+  return page;
+}
+
+const DESKTOP = { width: 1280, height: 900 };
+const PHONE = { width: 360, height: 740 };
+const WIDE = { width: 3840, height: 2160 };
+/** What is there when a page is. */
+const PAGES: [path: string, heading: string][] = [
+  ['/', 'The pipeline'],
+  ['/dashboard', 'The network'],
+  ['/miners', 'Miners'],
+  ['/stage/1', 'Who holds it'],
+  ['/audits', 'Newest audits'],
+  ['/chain', 'Chain'],
+  ['/playground', 'Playground'],
+  ['/replay', 'Replay'],
+];
+const heading = (page: Page, name: string) => page.getByRole('heading', { name, exact: true }).first();
+
+for (const [path, name] of PAGES) {
+  test(`${path} is accessible in both themes, and fits a telephone, a desktop and a wide screen`, async ({ browser }) => {
+    for (const [viewport, scheme] of [
+      [DESKTOP, 'light'],
+      [DESKTOP, 'dark'],
+      [PHONE, 'light'],
+      [WIDE, 'dark'],
+    ] as const) {
+      const page = await open(browser, path, viewport, scheme);
+      await expect(heading(page, name)).toBeVisible(SLOW);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 'no sideways scroll').toBeLessThanOrEqual(0);
+      const { violations } = viewport === WIDE ? { violations: [] } : await new AxeBuilder({ page }).analyze();
+      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+      expect(
+        serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`),
+        `${path} at ${viewport.width}, ${scheme}`,
+      ).toEqual([]);
+      await page.context().close();
+    }
+  });
+}
+
+test('the dashboard needs little JavaScript at first, and nothing jumps while it loads', async ({ browser }) => {
+  const context = await browser.newContext({ viewport: DESKTOP });
+  const page = await context.newPage();
+  const scripts: Promise<number>[] = [];
+  page.on('response', (response) => {
+    if (/javascript/.test(response.headers()['content-type'] ?? ''))
+      scripts.push(response.body().then((body) => gzipSync(body).byteLength));
+  });
+  await page.addInitScript(() => {
+    const shifts = { sum: 0 };
+    Object.assign(window, { shifts });
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries() as (PerformanceEntry & { value: number; hadRecentInput: boolean })[])
+        if (!entry.hadRecentInput) shifts.sum += entry.value;
+    }).observe({ type: 'layout-shift', buffered: true });
+  });
+  await page.goto(`${server.url}/dashboard`);
+  await expect(heading(page, 'The network')).toBeVisible(SLOW);
+  await page.waitForLoadState('networkidle');
+  const bytes = (await Promise.all(scripts)).reduce((sum, size) => sum + size, 0);
+  console.log(`JavaScript of the dashboard, gzip: ${(bytes / 1024).toFixed(0)} KiB`);
+  expect(bytes).toBeLessThan(MOST_JAVASCRIPT);
+  const shift = await page.evaluate(() => (window as unknown as { shifts: { sum: number } }).shifts.sum);
+  console.log(`Cumulative layout shift: ${shift.toFixed(3)}`);
+  expect(shift, 'Web Vitals call less than 0.1 good').toBeLessThan(0.1);
+  await context.close();
+});
+
+test('from the network to a miner and a stage, by name and by click', async ({ browser }) => {
+  const page = await open(browser, '/dashboard', DESKTOP, 'light');
+  const network = page.getByRole('region', { name: 'The network' });
+  await network.getByRole('searchbox').fill('kestr');
+  await expect(network.getByText('1 found')).toBeVisible();
+  await network.getByRole('searchbox').press('Enter');
+  await expect(page).toHaveURL(/\/miner\/m-/);
+  await expect(page.getByText('kestrel').first()).toBeVisible();
+  await page.goBack();
+  const canvas = network.locator('canvas');
+  const box = (await canvas.boundingBox())!;
+  await canvas.click({ position: { x: box.width * 0.75, y: 12 } });
+  await expect(page).toHaveURL(/\/stage\/1$/);
+  await page.getByRole('link', { name: 'stage 0' }).click();
+  await expect(page.getByRole('heading', { name: /^Stage 0/ })).toBeVisible();
+  await page.context().close();
+});
+
+test('the leaderboard is sorted, filtered and taken home', async ({ browser }) => {
+  const page = await open(browser, '/miners', DESKTOP, 'light');
+  const rows = page.getByRole('row').filter({ has: page.getByRole('rowheader') });
+  await expect(rows).toHaveCount(3);
+  await page.getByRole('button', { name: 'Miner', exact: true }).click();
+  expect((await rows.allInnerTexts()).map((text) => /kestrel|osprey|wren/.exec(text)?.[0])).toEqual(['kestrel', 'osprey', 'wren']);
+  await expect(page.getByRole('columnheader', { name: 'Miner' })).toHaveAttribute('aria-sort', 'ascending');
+  await page.getByRole('searchbox').fill('wren');
+  await expect(rows).toHaveCount(1);
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'CSV' }).click();
+  expect((await download).suggestedFilename()).toBe('miners.csv');
+  await page.context().close();
+});
+
+test('curves go to a spreadsheet and into a picture', async ({ browser }) => {
+  const page = await open(browser, '/dashboard', DESKTOP, 'dark');
+  for (const [kind, file] of [
+    ['CSV', 'loss-nats-per-token.csv'],
+    ['PNG', 'loss-nats-per-token.png'],
+  ] as const) {
+    const download = page.waitForEvent('download');
+    await page.getByRole('button', { name: `Save Loss, nats per token as ${kind}` }).click();
+    expect((await download).suggestedFilename()).toBe(file);
+  }
+  await page.context().close();
+});
+
+test('the run is scrubbed, and a moment is shared by its address', async ({ browser }) => {
+  const { last } = (await (await fetch(`${server.url}/v1/moments`)).json()) as MomentRange;
+  const page = await open(browser, '/replay', DESKTOP, 'light');
+  const bar = page.getByRole('region', { name: 'Replay' });
+  await expect(bar.getByText(/step 6/)).toBeVisible(SLOW);
+  await bar.getByRole('slider').fill('500');
+  // The log may grow meanwhile: it is the middle of what it was, or a little more.
+  const sought = () => Number(new URL(page.url()).searchParams.get('at'));
+  await expect.poll(sought).toBeGreaterThanOrEqual(Math.floor(last.seq / 2));
+  expect(sought()).toBeLessThan(0.6 * last.seq + 100);
+  await expect(bar.getByText(/step [1-5] /)).toBeVisible(SLOW);
+  const text = (await bar.getByText(/· entry/).textContent())!.replace(/ of [\d,]+ /, ' of ');
+  const other = await open(browser, new URL(page.url()).pathname + new URL(page.url()).search, DESKTOP, 'light');
+  const same = async () => (await other.getByText(/· entry/).textContent())?.replace(/ of [\d,]+ /, ' of ');
+  await expect.poll(same, SLOW).toBe(text);
+  // Before anybody was there.
+  await bar.getByRole('slider').fill('0');
+  await expect(bar.getByText(/entry 1 of/)).toBeVisible(SLOW);
+  await expect(page.getByRole('region', { name: 'The network' }).getByText('0 miners')).toBeVisible();
+  await other.context().close();
+  await page.context().close();
+});
+
+test('no page said an error', () => {
+  expect(errors).toEqual([]);
+});

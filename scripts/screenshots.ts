@@ -1,0 +1,62 @@
+/**
+ * `npm run screenshots`: the pictures in docs/screenshots, of a real run with miners in this process's threads. Both themes at desktop
+ * size, and the first two pages at a phone's.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startNodeMiner } from '@starling/miner/node';
+import { startServer } from '@starling/server';
+import { chromium } from 'playwright-core';
+
+const FOLDER = join(import.meta.dirname, '../docs/screenshots');
+const STEPS = 40;
+const NAMES = ['kestrel', 'wren', 'osprey', 'lapwing', 'dunlin', 'siskin'];
+const DESKTOP = { width: 1280, height: 860 };
+const PHONE = { width: 390, height: 844 };
+
+const dataDir = await mkdtemp(join(tmpdir(), 'starling-screenshots-'));
+const server = await startServer({
+  ...{ port: 0, dataDir, steps: STEPS + 200, stages: 3, sequences: 1, microbatchesPerStep: 6, validateEvery: 5 },
+  ...{ blockMs: 200, tempo: 10, roundSteps: 2, heldSteps: 2, log: () => {} },
+});
+const miners = NAMES.map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));
+await new Promise<void>((resolve) => server.onStep(({ step }) => step >= STEPS && resolve()));
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM_PATH,
+  args: ['--no-sandbox', '--disable-background-networking'],
+});
+try {
+  const { stages } = server.snapshot();
+  const miner = stages[1]!.miners[0]!.id;
+  const { last } = (await (await fetch(`${server.url}/v1/moments`)).json()) as { last: { seq: number } };
+  const pages = {
+    ...{ mine: '/', dashboard: '/dashboard', miners: '/miners', stage: '/stage/1', miner: `/miner/${miner}` },
+    ...{ audits: '/audits', chain: '/chain', playground: '/playground', replay: `/replay?at=${Math.round(last.seq / 2)}` },
+  };
+  for (const colorScheme of ['light', 'dark'] as const) {
+    for (const [viewport, names] of [
+      [DESKTOP, Object.keys(pages)],
+      [PHONE, ['mine', 'dashboard']],
+    ] as const) {
+      const context = await browser.newContext({ viewport, colorScheme, deviceScaleFactor: 1 });
+      const page = await context.newPage();
+      for (const name of names) {
+        await page.goto(`${server.url}${pages[name as keyof typeof pages]}`);
+        await page.getByText('live', { exact: true }).waitFor({ state: 'attached' });
+        await page.waitForLoadState('networkidle').catch(() => {});
+        // Long enough for charts, accounts and the first movements.
+        await page.waitForTimeout(2_500);
+        const suffix = viewport === PHONE ? '-phone' : '';
+        await page.screenshot({ path: join(FOLDER, `${name}${suffix}-${colorScheme}.png`) });
+      }
+      await context.close();
+    }
+  }
+} finally {
+  await browser.close();
+  await Promise.all(miners.map((one) => one.stop()));
+  await server.close();
+  await rm(dataDir, { recursive: true, force: true });
+}
