@@ -207,11 +207,16 @@ async function soak(browser: Browser, backend: 'webgpu' | 'wasm'): Promise<Row[]
   });
 }
 
-export async function pages(): Promise<Report> {
-  const crowded = await spectators();
+const PARTS = ['spectators', 'network', 'soak'] as const;
+
+/** `only`: of `PARTS`, separated by commas. */
+export async function pages(only: string = PARTS.join()): Promise<Report> {
+  const wants = (part: (typeof PARTS)[number]) => only.split(',').includes(part);
+  const rows: Row[] = wants('spectators') ? await spectators() : [];
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM_PATH, args: FLAGS });
   try {
-    const rows = [...crowded, ...(await network(browser)), ...(await soak(browser, 'wasm')), ...(await soak(browser, 'webgpu'))];
+    if (wants('network')) rows.push(...(await network(browser)));
+    if (wants('soak')) rows.push(...(await soak(browser, 'wasm')), ...(await soak(browser, 'webgpu')));
     return { name: 'pages', environment: { ...environment(), chromium: browser.version() }, rows };
   } finally {
     await browser.close();

@@ -48,3 +48,27 @@ test('who was away gets what it missed, and a snapshot where that is too much, o
   ]);
   expect(feed.since({ feed: name, sequence: 301 })).toBeNull();
 });
+
+test('of a large swarm a few miners are told at a time, in turn, and all of them in the end', () => {
+  const miners = Array.from({ length: 200 }, (_, i) => ({ id: `m-${i}`, tokens: 0 }));
+  const run = (tokens: number) =>
+    ({ step: 0, stages: [{ index: 0, miners: miners.map((miner) => ({ ...miner, tokens })) }] }) as unknown as RunSnapshot;
+  let now = run(0);
+  const view = {
+    points: [],
+    events: [],
+    appended: { points: 0, events: 0 },
+    snapshot: () => now,
+    takeMoves: () => [],
+  } as unknown as RunView;
+  const feed = new Feed(view, 0);
+  let shown = feed.snapshot().run;
+  now = run(1);
+  for (let i = 0; i < 4; i++) {
+    const update = feed.next(0)!;
+    expect(update.miners!.length).toBeLessThanOrEqual(60);
+    shown = withDelta(shown, update);
+  }
+  expect(shown).toEqual(now);
+  expect(feed.next(0)).toBeNull();
+});

@@ -36,8 +36,9 @@ const USELESS: ReadonlySet<ErrorCode> = new Set(['SHARD_MALFORMED', 'BLOB_TOO_LA
 const HOPELESS: ReadonlySet<ErrorCode> = new Set(['TENSOR_NOT_FINITE', 'LOSS_IMPLAUSIBLE']);
 /** Inline payloads plus the message around them; anything larger is a mistake, and engine.io closes the socket on it. */
 const MAX_MESSAGE_BYTES = 4 * INLINE_LIMIT;
-/** Spectators get at most four updates a second. */
+/** Spectators get at most four updates a second, and fewer where they are many. */
 const FEED_MS = 250;
+const SPECTATORS_AT_FULL_RATE = 250;
 
 type MinerSocket = Socket<MinerToServer, ServerToMiner>;
 
@@ -105,8 +106,12 @@ export class Gateway {
       if (missed) for (const update of missed) socket.emit('update', update);
       else socket.emit('snapshot', feed.snapshot());
     });
+    let ticks = 0;
     return setInterval(() => {
       if (watch.sockets.size === 0) return;
+      // The more look on, the less often each is told: what they cost grows with neither.
+      ticks += 1;
+      if (ticks % Math.ceil(watch.sockets.size / SPECTATORS_AT_FULL_RATE) !== 0) return;
       const update = feed.next(Date.now());
       if (update) watch.emit('update', update);
     }, FEED_MS);

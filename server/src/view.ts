@@ -17,7 +17,7 @@ import {
 export const POINTS_KEPT = 5_000;
 export const EVENTS_KEPT = 300;
 /** In one update. */
-const MOVES_KEPT = 400;
+const MOVES_KEPT = 60;
 /** Miners remembered, beyond those that are here. */
 const MINERS_KEPT = 5_000;
 

@@ -58,11 +58,17 @@ export function csvOf([x, ...lines]: Columns, names: readonly string[]): string 
 
 /** Milliseconds until `steps` are done at the pace of the last 50 points; null without an end or a pace. */
 export function remaining(points: StepPoint[], step: number, steps: number): number | null {
+  const pace = stepPace(points);
+  return steps === 0 || step >= steps || pace === null ? null : pace * (steps - step);
+}
+
+/** Milliseconds that a step takes, over the last 50 points; null before there are two. */
+export function stepPace(points: StepPoint[]): number | null {
   const recent = points.slice(-50);
-  if (steps === 0 || step >= steps || recent.length < 2) return null;
-  const [first, last] = [recent[0], recent[recent.length - 1]];
+  const [first, last] = [recent[0], recent.at(-1)];
+  if (!first || !last || last.step <= first.step) return null;
   const pace = (last.time - first.time) / (last.step - first.step);
-  return Number.isFinite(pace) && pace > 0 ? pace * (steps - step) : null;
+  return pace > 0 ? pace : null;
 }
 
 /** An SVG path over a `width` × `height` box; at most `width` points, so its length does not grow with the run. */

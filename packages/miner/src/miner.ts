@@ -346,7 +346,7 @@ export class Miner {
       }
       case 'lease': {
         const lease = message as Lease;
-        if (this.term?.take(lease.id)) this.enqueue((term) => this.paced(() => term.work(lease)));
+        if (this.term?.take(lease)) this.enqueue((term) => this.paced(() => term.work(lease)));
         break;
       }
       case 'collect':

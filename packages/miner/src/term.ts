@@ -31,6 +31,9 @@ import { HeldStage, readVector, type StageInput } from './held-stage.ts';
 import { Merging } from './merging.ts';
 import type { Status } from './status.ts';
 
+/** With overlap, leases of two versions are under way at once. */
+const VERSIONS_SEEN = 2;
+
 export interface TermParts {
   connection: Connection;
   blobs: BlobClient;
@@ -56,8 +59,8 @@ export class Term {
   private readonly parts: TermParts;
   private readonly crossing: Crossing;
   private readonly abort = new AbortController();
-  /** Leases that came, ever: one that is granted again over a reconnect is not computed twice. */
-  private readonly seen = new Set<string>();
+  /** Leases that came, by version: one that is granted again over a reconnect is not computed twice. */
+  private readonly seen = new Map<number, Set<string>>();
   /** Leases that are not begun. */
   private readonly waiting = new Set<string>();
   /** Leases that went elsewhere before they were begun. */
@@ -84,9 +87,12 @@ export class Term {
   }
 
   /** False when this lease came before. */
-  take(leaseId: string): boolean {
-    if (this.seen.has(leaseId)) return false;
-    this.seen.add(leaseId);
+  take({ id: leaseId, version }: Lease): boolean {
+    const seen = this.seen.get(version) ?? new Set();
+    if (seen.has(leaseId)) return false;
+    this.seen.set(version, seen.add(leaseId));
+    // Of a step that is long over none is granted again.
+    for (const old of this.seen.keys()) if (old < version - VERSIONS_SEEN) this.seen.delete(old);
     this.waiting.add(leaseId);
     return true;
   }
@@ -154,8 +160,8 @@ export class Term {
     if (!held || lease.stage !== held.spec.index || lease.version !== held.version) return; // its receipt could not count
     await held.catchUp();
     const kept = lease.kind === 'backward' ? held.takeInput(lease.microbatch) : undefined;
-    if (this.cancelled.has(lease.id)) return;
-    this.parts.status.act(lease.kind, null);
+    if (this.cancelled.delete(lease.id)) return;
+    this.parts.status.act(lease.kind, sentence(lease, held.spec));
     const started = performance.now();
     const input = lease.input ? await this.readInput(held, lease.input, lease.tokens) : kept;
     if (!input) {
@@ -326,4 +332,14 @@ export class Term {
     const frame = await encodeFrame(data, this.crossing.shape);
     return frame.byteLength <= INLINE_LIMIT ? frame : { blob: await this.parts.blobs.put(frame, this.abort.signal) };
   }
+}
+
+const DOES = { forward: 'Runs', backward: 'Computes the gradient of', evaluate: 'Measures the loss on' } as const;
+
+/** What the device computes now. */
+function sentence({ kind, microbatch, version }: Lease, { firstLayer, layers }: HeldStage['spec']): string {
+  const last = firstLayer + layers - 1;
+  const through = firstLayer === last ? `layer ${firstLayer}` : `layers ${firstLayer} to ${last}`;
+  const what = kind === 'evaluate' ? `held-out text ${microbatch}` : `microbatch ${microbatch}`;
+  return `${DOES[kind]} ${what} of step ${version + 1}, through ${through}.`;
 }

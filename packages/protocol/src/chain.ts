@@ -38,8 +38,11 @@ export interface AccountView {
   /** FLOPs in closed rounds, ever. */
   work: number;
   score: number;
-  /** Rao paid for serving, as far as this server has seen. */
+  /** Among the accounts of this run, by score, from 1; null: it has none. */
+  rank: { place: number; of: number } | null;
+  /** Rao for serving, as far as this server has seen; and what a day brings if it goes on as in the last epoch. */
   emission: string;
+  perDay: string;
 }
 
 /** What a server tells of its chain before anybody signs for it. */

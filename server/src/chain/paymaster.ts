@@ -32,6 +32,7 @@ export interface PaymasterParts {
 
 /** Pages ask often; the chain has news once a block, and is asked no more often than that, nor than this. */
 const FRESH_MS = 1_000;
+const DAY_MS = 86_400_000;
 /** Epochs of before that emission is added up over: at the defaults, two weeks. */
 const EPOCHS_READ = 5_000;
 
@@ -202,7 +203,10 @@ export class Paymaster {
     const delegation = accounts.delegationOf(device);
     const graph = await this.#read().catch(() => null);
     const neuron = graph?.neurons.find(({ hotkey }) => hotkey === address);
-    const pay = payOf(this.#tally.scores, this.#names, graph, this.#weights, this.#emissions).find((line) => line.address === address);
+    const all = payOf(this.#tally.scores, this.#names, graph, this.#weights, this.#emissions);
+    const place = all.findIndex((line) => line.address === address);
+    const pay = all[place];
+    const epochsADay = graph ? DAY_MS / (graph.rules.tempo * this.#parts.blockMs) : 0;
     return {
       address,
       delegation: delegation && publicPart(delegation),
@@ -210,7 +214,9 @@ export class Paymaster {
       stake: neuron ? String(neuron.stake) : null,
       work: pay?.work ?? 0,
       score: pay?.score ?? 0,
+      rank: pay && pay.score > 0 ? { place: place + 1, of: all.filter(({ score }) => score > 0).length } : null,
       emission: pay?.emission ?? '0',
+      perDay: String(Math.round(Number(pay?.lastEmission ?? 0) * epochsADay)),
     };
   }
 

@@ -43,8 +43,9 @@ export default function AuditsPage() {
       )}
       {value ? <Feed feed={value} nameOf={nameOf} /> : !error && <p className="muted chain-loading">Asking for the audits…</p>}
       {value && value.validators.length > 0 && <ValidatorsPanel validators={value.validators} />}
-      <AttributionPanel nameOf={nameOf} />
-      {run && <AgreementPanel runId={run.config.runId} nameOf={nameOf} />}
+      {/* Below what may still come: nothing moves when it does. */}
+      {(value || error) && <AttributionPanel nameOf={nameOf} />}
+      {(value || error) && run && <AgreementPanel runId={run.config.runId} nameOf={nameOf} />}
     </div>
   );
 }

@@ -4,6 +4,7 @@ import { compact, count, loss, plural, roughly } from '../format.ts';
 import { situation } from '../mine/activity.ts';
 import { useNow } from '../now.ts';
 import { Progress, Stat } from '../parts.tsx';
+import { Dial } from './dial.tsx';
 
 /** The run in six numbers. */
 export function Headline({ run, points }: { run: RunSnapshot; points: StepPoint[] }) {
@@ -29,6 +30,7 @@ export function Headline({ run, points }: { run: RunSnapshot; points: StepPoint[
         </p>
         <Progress done={step} total={config.steps} label="Steps of the run" />
       </div>
+      <Dial run={run} points={points} now={now} />
       <dl className="stats">
         <Stat label="Loss" value={loss(run.loss)} note="nats per token" />
         <Stat

@@ -18,40 +18,45 @@ const WalletPanel = lazy(() => import('../wallet/wallet-panel.tsx'));
 
 export function MinePage() {
   const miner = useMiner();
-  const { run } = useLive();
+  const { run, connection } = useLive();
   const device = useDevice();
   return (
     <div className="mine">
       <h1 className="visually-hidden">Mine</h1>
       <Control device={device} />
-      <Concerns device={device} />
-      <section className="panel yours" aria-labelledby="yours">
-        <div className="panel-head">
-          <h2 id="yours">This tab’s work</h2>
-        </div>
-        <dl className="stats thirds">
-          <Stat label={OUTCOMES.counted.label} value={count(miner?.microbatches ?? 0)} note={OUTCOMES.counted.meaning} />
-          <Stat label={OUTCOMES.surplus.label} value={count(miner?.surplus ?? 0)} note={OUTCOMES.surplus.meaning} />
-          <Stat label={OUTCOMES.refused.label} value={count(miner?.rejected ?? 0)} note={OUTCOMES.refused.meaning} />
-          <Stat label="Tokens" value={count(miner?.tokens ?? 0)} note="trained on" />
-          <Stat label="Tokens per second" value={rate(miner?.tokensPerSecond ?? 0)} note="last 30 s" />
-          <Stat
-            label="Memory"
-            value={miner ? bytes(miner.memory.bytes) : '–'}
-            note={miner ? `${count(miner.memory.tensors)} tensors` : 'on the device'}
-          />
-        </dl>
-        <Refusals miner={miner} />
-      </section>
-      <SharedRun />
-      <DevicePanel />
-      <div className="wallet-slot">
-        <Suspense>
-          <WalletPanel />
-        </Suspense>
-      </div>
-      <Pipeline stages={run?.stages ?? []} miner={miner} />
-      <OwnHistory />
+      {/* Notices come first, once it is known whether there are any: nothing moves when they do. */}
+      {device && (run || connection === 'lost') && (
+        <>
+          <Concerns device={device} />
+          <section className="panel yours" aria-labelledby="yours">
+            <div className="panel-head">
+              <h2 id="yours">This tab’s work</h2>
+            </div>
+            <dl className="stats thirds">
+              <Stat label={OUTCOMES.counted.label} value={count(miner?.microbatches ?? 0)} note={OUTCOMES.counted.meaning} />
+              <Stat label={OUTCOMES.surplus.label} value={count(miner?.surplus ?? 0)} note={OUTCOMES.surplus.meaning} />
+              <Stat label={OUTCOMES.refused.label} value={count(miner?.rejected ?? 0)} note={OUTCOMES.refused.meaning} />
+              <Stat label="Tokens" value={count(miner?.tokens ?? 0)} note="trained on" />
+              <Stat label="Tokens per second" value={rate(miner?.tokensPerSecond ?? 0)} note="last 30 s" />
+              <Stat
+                label="Memory"
+                value={miner ? bytes(miner.memory.bytes) : '–'}
+                note={miner ? `${count(miner.memory.tensors)} tensors` : 'on the device'}
+              />
+            </dl>
+            <Refusals miner={miner} />
+          </section>
+          <SharedRun />
+          <DevicePanel />
+          <div className="wallet-slot">
+            <Suspense>
+              <WalletPanel />
+            </Suspense>
+          </div>
+          <Pipeline stages={run?.stages ?? []} miner={miner} />
+          <OwnHistory />
+        </>
+      )}
     </div>
   );
 }

@@ -43,7 +43,7 @@ export default function WalletPanel() {
   );
 }
 
-function Standing({ account: { address, delegation, uid, stake, work: done, emission } }: { account: AccountView }) {
+function Standing({ account: { address, delegation, uid, stake, work: done, score, rank, emission, perDay } }: { account: AccountView }) {
   const now = useNow();
   const left = delegation && onThisClock(delegation.expiresAt) - now;
   return (
@@ -61,7 +61,10 @@ function Standing({ account: { address, delegation, uid, stake, work: done, emis
         />
         <Stat label="Stake" value={stake === null ? '–' : coins(stake)} note="alpha" />
         <Stat label="Credit" value={work(done)} note="verified, in closed rounds" />
+        <Stat label="Score" value={work(score)} note="halves with every round" />
+        <Stat label="Rank" value={rank ? `${rank.place}` : '–'} note={rank ? `of ${rank.of} with a score` : 'no score yet'} />
         <Stat label="Emission" value={coins(emission)} note="alpha, for mining" />
+        <Stat label="A day" value={coins(perDay)} note="alpha, as in the last epoch" />
       </dl>
     </>
   );
