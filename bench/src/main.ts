@@ -29,7 +29,7 @@ const HELP = `Usage: npm run bench -- NAME [options]
                   --seed N        of the schedule (1)
                   --verify N      steps computed again afterwards, at most (all)
   pages         1,000 spectators, the network view with 500 miners, and a tab that mines 1,000 microbatches. Takes minutes
-                  --only A,B      of spectators, network and soak (all)
+                  --only A,B      of spectators, network, and the backends of the tab, wasm and webgpu (all)
   convergence   what each encoding, inner steps and overlap cost in loss. Takes hours; goes on where --json says it stopped
                   --corpus PATH   text to learn from (needed)
                   --iterations N  of 12 × 64 tokens (2000)

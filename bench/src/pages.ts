@@ -207,7 +207,7 @@ async function soak(browser: Browser, backend: 'webgpu' | 'wasm'): Promise<Row[]
   });
 }
 
-const PARTS = ['spectators', 'network', 'soak'] as const;
+const PARTS = ['spectators', 'network', 'wasm', 'webgpu'] as const;
 
 /** `only`: of `PARTS`, separated by commas. */
 export async function pages(only: string = PARTS.join()): Promise<Report> {
@@ -216,7 +216,7 @@ export async function pages(only: string = PARTS.join()): Promise<Report> {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM_PATH, args: FLAGS });
   try {
     if (wants('network')) rows.push(...(await network(browser)));
-    if (wants('soak')) rows.push(...(await soak(browser, 'wasm')), ...(await soak(browser, 'webgpu')));
+    for (const backend of ['wasm', 'webgpu'] as const) if (wants(backend)) rows.push(...(await soak(browser, backend)));
     return { name: 'pages', environment: { ...environment(), chromium: browser.version() }, rows };
   } finally {
     await browser.close();

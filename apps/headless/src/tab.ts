@@ -55,6 +55,7 @@ export class Tab {
     if (this.#killed) return;
     const { url, intensity, hotkey } = this.#options;
     const query = new URLSearchParams({ autostart: '1', backend, name: this.#name });
+    if (this.#options.headless !== false) query.set('lean', '1');
     if (intensity !== undefined) query.set('intensity', String(intensity));
     if (hotkey) query.set('wallet', WALLET);
     this.#browser = browser;
@@ -73,7 +74,7 @@ export class Tab {
       over = true;
     };
     try {
-      this.#context = await browser.newContext();
+      this.#context = await browser.newContext({ reducedMotion: 'reduce' });
       if (this.#options.hotkey) await provideHotkey(this.#context, this.#options.hotkey);
       const page = await this.#context.newPage();
       page.once('crash', () => fail('crashed', 'the tab crashed'));

@@ -8,7 +8,7 @@ import { wasmPaths } from './wasm-paths.ts';
 import type { FromWorker, StartMessage, ToWorker } from './worker-messages.ts';
 
 /** A small stage changes state hundreds of times a second; nobody reads faster than this. */
-const STATE_INTERVAL_MS = 100;
+const STATE_INTERVAL_MS = 250;
 
 const post = pace((state: MinerState) => {
   const message: FromWorker = { type: 'state', state };

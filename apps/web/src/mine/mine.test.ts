@@ -13,7 +13,7 @@ import {
 import { expect, test } from 'vitest';
 import { headline, isInHeadline, SHORT_WAIT_MS, situation, times } from './activity.ts';
 import { adapterName, webgpuFix } from './device.ts';
-import { settingsFrom, wantsAutostart } from './settings.ts';
+import { isLean, settingsFrom, wantsAutostart } from './settings.ts';
 import { claimTab } from './tab.ts';
 
 const state = (part: Partial<MinerState>) =>
@@ -123,6 +123,7 @@ test('the address wins over memory, and nonsense over neither', () => {
   });
   expect(settingsFrom(new URLSearchParams('?intensity=0.5'), recalled).intensity).toBe(0.5);
   expect(settingsFrom(new URLSearchParams('?intensity=7'), () => 'x')).toMatchObject({ intensity: 1, memoryCap: null, hours: null });
+  expect([isLean(new URLSearchParams('?lean=1')), isLean(new URLSearchParams(''))]).toEqual([true, false]);
   expect([wantsAutostart(new URLSearchParams('?autostart=1')), wantsAutostart(new URLSearchParams('?autostart=0'))]).toEqual([true, false]);
 });
 

@@ -56,6 +56,9 @@ export function settingsFrom(query: URLSearchParams, recalled: (key: string) => 
 
 export const wantsAutostart = (query: URLSearchParams): boolean => query.get('autostart') === '1';
 
+/** `?lean=1`: nobody looks at this tab. */
+export const isLean = (query: URLSearchParams): boolean => query.get('lean') === '1';
+
 /** `?wallet=NAME`: the wallet whose first account is mined for, without a click. */
 export const wantedWallet = (query: URLSearchParams): string | null => query.get('wallet');
 
