@@ -7,6 +7,7 @@ import { chain } from './chain.ts';
 import { churn } from './churn.ts';
 import { convergence } from './convergence.ts';
 import { coordinator } from './coordinator.ts';
+import { kernels } from './kernels.ts';
 import { pages } from './pages.ts';
 import { reduce } from './reduce.ts';
 import { print, type Report } from './report.ts';
@@ -28,6 +29,8 @@ const HELP = `Usage: npm run bench -- NAME [options]
                   --tabs N        Chromium tabs beside them (2)
                   --seed N        of the schedule (1)
                   --verify N      steps computed again afterwards, at most (all)
+  kernels       a training step by our kernels, by tfjs's operations, and by plain tfjs autodiff, on wasm and WebGPU
+                  --only A,B      presets (nano,shakespeare)
   pages         1,000 spectators, the network view with 500 miners, and a tab that mines 1,000 microbatches. Takes minutes
                   --only A,B      of spectators, network, and the backends of the tab, wasm and webgpu (all)
   convergence   what each encoding, inner steps and overlap cost in loss. Takes hours; goes on where --json says it stopped
@@ -60,6 +63,7 @@ const BENCHMARKS: Record<string, () => Promise<Report>> = {
   attack: () => attack(number('steps', 200)),
   chain,
   coordinator,
+  kernels: () => kernels(values.only),
   pages: () => pages(values.only),
   reduce,
   swarm,

@@ -62,7 +62,10 @@ export const ledgerOf = (store: Pick<Store, 'rows'>): Promise<RoundWork[]> => ne
 
 /** Lines of the ledger after this round, the oldest first. */
 export async function ledgerAfter(store: Pick<Store, 'rows'>, round: number, limit: number): Promise<RoundWork[]> {
-  const lines = await ledgerOf(store);
+  const [last] = await store.rows('round', { limit: 1 });
+  const since = last ? roundOf(last) - round : 0;
+  if (since <= 0) return [];
+  const lines = await newest<RoundWork>(store, 'round', since);
   return lines.filter((line) => line.round > round).slice(0, limit);
 }
 

@@ -28,6 +28,7 @@ import type { Witnessed } from './audits/witness.ts';
 import type { Blobs } from './blobs.ts';
 import type { Checkpoint, Checkpoints } from './checkpoints.ts';
 import type { Sampler } from './corpus.ts';
+import { Merges } from './merges.ts';
 import type { ClosedStep, Models } from './models.ts';
 import { auditsOf, eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
 import { gradientOwner, type Recovered, recover } from './recovery.ts';
@@ -90,6 +91,7 @@ export class Run {
   private readonly journal: RunJournal;
   private readonly states: StageStates;
   private readonly reductions: Reductions;
+  private readonly merges: Merges;
   /** Null where what miners compute cannot be computed again from what is public: with inner steps. */
   readonly auditor: Auditor | null;
   private outlet: Outlet = { send: () => {}, dismiss: () => {} };
@@ -126,6 +128,13 @@ export class Run {
     this.crossing = crossingOf(recovered.config);
     this.reductions = new Reductions(recovered.config, this.states.layouts, parts.blobs, parts.secret);
     this.auditor = parts.panel && recovered.config.inner === null ? this.newAuditor(parts.panel) : null;
+    this.merges = new Merges({
+      ...{ coordinator: this.coordinator, states: this.states, reductions: this.reductions, blobs: parts.blobs, auditor: this.auditor },
+      submit: (input) => this.submit(input),
+      enqueue: (stage, task) => this.enqueue(`stage ${stage}`, task),
+      fault: (error) => this.fault(error),
+      isOpen: () => this.timer !== null,
+    });
     this.view = new RunView(recovered.config, this.coordinator, sizes, recovered);
   }
 
@@ -369,7 +378,10 @@ export class Run {
         this.enqueue(effect.minerId, async () => this.outlet.dismiss(effect.minerId));
         break;
       case 'draw':
-        this.merging(effect, () => this.draw(effect));
+      case 'recompute':
+      case 'sum':
+      case 'apply':
+        this.merges.carryOut(effect);
         break;
       case 'reduce': {
         const { minerId, type: _, contributions, ...task } = effect;
@@ -378,15 +390,6 @@ export class Run {
         this.tell(minerId, 'reduce', { ...task, shards, contributions: uploads });
         break;
       }
-      case 'recompute':
-        this.merging(effect, () => this.recompute(effect));
-        break;
-      case 'sum':
-        this.merging(effect, () => this.sum(effect));
-        break;
-      case 'apply':
-        this.merging(effect, () => this.apply(effect));
-        break;
       case 'release':
         this.activations.release(effect.stage, effect.version);
         break;
@@ -484,46 +487,6 @@ export class Run {
       if (this.states.at(stage).version !== version) return; // merged meanwhile
       this.activations.put({ ...of, slot }, tensor);
     }
-  }
-
-  /** Tried again until it works: a full disk must not stop a stage for good. */
-  private merging(of: Of<'draw' | 'recompute' | 'sum' | 'apply'>, task: () => Promise<unknown>): void {
-    this.enqueue(`stage ${of.stage}`, async () => {
-      try {
-        await task();
-      } catch (error) {
-        const fault = SwarmError.from(error);
-        if (fault.code !== 'STORE_FAILED') throw fault;
-        this.fault(fault);
-        setTimeout(() => {
-          const { version, merge } = this.coordinator.stage(of.stage);
-          if (this.timer && (of.type === 'apply' ? version : merge.version) === of.version) this.merging(of, task);
-        }, 1_000);
-      }
-    });
-  }
-
-  private async draw({ stage, version, over }: Of<'draw'>): Promise<void> {
-    const { merge } = this.coordinator.stage(stage);
-    if (merge.version === version) await this.auditor?.draw(stage, version, merge.contributions);
-    await this.submit({ type: 'seed', stage, version, ...(await this.reductions.seeds(over)) });
-  }
-
-  private async recompute({ stage, version, round, ...task }: Of<'recompute'>): Promise<void> {
-    if (this.coordinator.stage(stage).merge.version !== version) return;
-    const { shard } = task;
-    const sum = this.reductions.reduce(stage, task, this.coordinator.stage(stage).merge.shards);
-    const hash = await this.parts.blobs.putDurably(sum, gradientOwner(stage, version));
-    await this.submit({ type: 'recomputed', stage, version, round, shard, hash });
-  }
-
-  private async sum({ stage, version, shards, tokens }: Of<'sum'>): Promise<void> {
-    if (this.coordinator.stage(stage).merge.version !== version) return;
-    await this.submit({ type: 'summed', stage, version, ...this.states.sum(stage, version, shards, tokens) });
-  }
-
-  private async apply({ stage, summed, clipNorm }: Of<'apply'>): Promise<void> {
-    await this.submit({ type: 'merged', stage, ...(await this.states.apply(stage, summed, clipNorm)) });
   }
 
   private closed(effect: Of<'closed'>): void {

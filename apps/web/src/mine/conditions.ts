@@ -40,7 +40,7 @@ export function watchConditions(changed: (conditions: Conditions) => void): void
   watchInputs((idle) => say({ idle }));
 }
 
-/** By what is done on this page, which is all that every browser tells; `useDetector` knows of the whole device. */
+/** By what is done on this page, which is all that every browser tells; `watchWholeDevice` knows of the whole device. */
 function watchInputs(changed: (idle: boolean) => void): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let idle = true;
@@ -62,7 +62,7 @@ let detecting = false;
 let detected: (idle: boolean) => void = () => {};
 
 /** Asks for leave to know whether somebody uses the device, not only this page. To be called in a click. False: this page alone is watched. */
-export async function useDetector(): Promise<boolean> {
+export async function watchWholeDevice(): Promise<boolean> {
   if (detecting) return true;
   if (typeof IdleDetector === 'undefined') return false;
   try {

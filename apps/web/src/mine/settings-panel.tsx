@@ -1,6 +1,6 @@
 import { type ReactNode, useState } from 'react';
 import { bytes } from '../format.ts';
-import { useDetector } from './conditions.ts';
+import { watchWholeDevice } from './conditions.ts';
 import { clockOf, minutesOf } from './policy.ts';
 import { LEAST_INTENSITY } from './settings.ts';
 import { changeSettings, useSettings } from './use-settings.ts';
@@ -17,7 +17,7 @@ export function SettingsPanel() {
     changeSettings({ onlyWhenIdle: wanted });
     if (wanted)
       setWatched(
-        (await useDetector())
+        (await watchWholeDevice())
           ? 'The whole device is watched.'
           : 'This browser tells of this page only: a minute without input counts as idle.',
       );
