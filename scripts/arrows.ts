@@ -17,8 +17,8 @@ const ALLOWED: Record<string, readonly string[]> = {
   'packages/miner': ['chain', 'codecs', 'kernels', 'model', 'protocol', 'reduce'],
   server: ['audit', 'chain', 'codecs', 'coordinator', 'model', 'protocol', 'reduce', 'store'],
   'apps/web': ['chain', 'kernels', 'miner', 'model', 'protocol'],
-  'apps/headless': ['protocol'],
-  'apps/demo': ['headless', 'protocol', 'server'],
+  'apps/headless': ['chain', 'protocol'],
+  'apps/demo': ['chain', 'headless', 'protocol', 'server'],
   bench: [
     'audit',
     'chain',
