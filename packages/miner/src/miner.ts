@@ -90,7 +90,8 @@ export class Miner {
   private stopped = false;
   private intensity = 1;
   private paused: Waiting | null = null;
-  private finishing = false;
+  /** While it finishes, the version of the step that it completes; null: it does not. */
+  private lastVersion: number | null = null;
   private resting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: MinerOptions, ports: MinerPorts) {
@@ -180,19 +181,20 @@ export class Miner {
   /** A rest is granted for a minute at most: it is asked for again and again. */
   private keepResting(): void {
     clearTimeout(this.resting);
-    if (this.stopped || (!this.paused && !this.finishing)) return;
-    if (this.finishing) this.connection?.request('busy', { leaseId: null, pauseMs: REST_MS }).catch(() => {});
-    else this.rest(REST_MS);
+    if (this.stopped || !this.paused) return;
+    this.rest(REST_MS);
     this.resting = setTimeout(() => this.keepResting(), REST_MS / 2);
   }
 
-  /** Completes what it was given and hands in what it has summed up, takes no more, and then stops. Resolves when it has. */
+  /**
+   * Completes its part of the step that is under way and hands it in, takes nothing of the next, and then stops: nothing it did is
+   * computed again. Resolves when it has.
+   */
   async finish(reason: string): Promise<void> {
-    if (this.stopped || this.finishing) return;
-    this.finishing = true;
-    const message = 'Completing what is under way; no more is taken.';
+    if (this.stopped || this.lastVersion !== null) return;
+    this.lastVersion = this.term?.held?.version ?? -1;
+    const message = 'Completing its part of this step; nothing of the next is taken.';
     this.status.paused = { ...explain({ code: 'FINISHING', message }), since: Date.now(), until: Date.now() + FINISH_MS };
-    this.keepResting();
     if (this.queued === 0) this.idle();
     const deadline = performance.now() + FINISH_MS;
     while (!this.stopped && performance.now() < deadline && (this.queued > 0 || this.term?.owes)) await pause(POLL_MS);
@@ -346,6 +348,10 @@ export class Miner {
       }
       case 'lease': {
         const lease = message as Lease;
+        if (this.lastVersion !== null && lease.version > this.lastVersion) {
+          this.connection?.request('busy', { leaseId: lease.id, pauseMs: REST_MS }).catch(() => {}); // it went elsewhere already
+          break;
+        }
         if (this.term?.take(lease)) this.enqueue((term) => this.paced(() => term.work(lease)));
         break;
       }

@@ -5,7 +5,7 @@ import { useNow } from '../now.ts';
 import { Announce, Choice, type Option, State } from '../parts.tsx';
 import { Link } from '../router.tsx';
 import type { BackendChoice } from '../worker-messages.ts';
-import { ACTIVITY_WORDS, headline } from './activity.ts';
+import { ACTIVITY_WORDS, type Headline, headline } from './activity.ts';
 import { checkState, runCheck, useCheck } from './check.ts';
 import type { Device } from './device.ts';
 import { finish, setPaused, start, stop, useEnding, useMiner, usePaused } from './mining.ts';
@@ -19,6 +19,11 @@ const BACKENDS: Option<BackendChoice>[] = [
   { value: 'wasm', label: 'CPU', title: 'WebAssembly on the processor: works everywhere, slower' },
 ];
 
+const CHECKING: Headline = {
+  ...{ tone: 'busy', title: 'Checking', remedy: null, code: null, since: null, until: null },
+  sentence: 'Measuring this device and its line to the server: three seconds, the first time.',
+};
+
 /** Start, Finish, Pause and Stop, what happens now, and the few choices there are. */
 export function Control({ device }: { device: Device | null }) {
   const miner = useMiner();
@@ -29,7 +34,7 @@ export function Control({ device }: { device: Device | null }) {
   const now = useNow();
   const settings = useSettings();
   const running = miner !== null && miner.activity !== 'stopped';
-  const head = headline(miner, ending, now);
+  const head = checking ? CHECKING : headline(miner, ending, now);
   const watchOnly = device?.watchOnly === true && !anyway && !running;
 
   return (
