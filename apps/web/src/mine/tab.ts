@@ -5,7 +5,7 @@
 const KEY = 'starling.tab';
 
 /** A reloaded page gets its lock back as soon as the old document is gone; a duplicate never does. */
-const PATIENCE_MS = 500;
+const PATIENCE_MS = 2_000;
 
 type Storage = Pick<globalThis.Storage, 'getItem' | 'setItem'>;
 type Locks = Pick<LockManager, 'request'>;

@@ -56,7 +56,9 @@ export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
   });
   const arrange = useEffectEvent(() => {
     const { current } = picture;
-    const { clientWidth, clientHeight } = box.current!;
+    // Told of a last change of size when it is not on the page any more.
+    if (!box.current) return;
+    const { clientWidth, clientHeight } = box.current;
     current.columns = layOut(run, clientWidth, clientHeight, Date.now());
     current.scene.show(current.columns);
     schedule();
