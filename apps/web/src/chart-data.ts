@@ -49,12 +49,8 @@ export function computeColumns(points: StepPoint[], axis: XAxis, startedAt: numb
   return [xOf(points, axis, startedAt), ...lines];
 }
 
-/** Columns under their names, for a spreadsheet: RFC 4180, no value where there is none. */
-export function csvOf([x, ...lines]: Columns, names: readonly string[]): string {
-  const quoted = (text: string) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const rows = x.map((at, i) => [at, ...lines.map((line) => line[i] ?? '')].join(','));
-  return `${[names.map(quoted).join(','), ...rows].join('\r\n')}\r\n`;
-}
+/** A line for each x, as a spreadsheet has it. */
+export const rowsOf = ([x, ...lines]: Columns): (number | null)[][] => x.map((at, i) => [at, ...lines.map((line) => line[i] ?? null)]);
 
 /** Milliseconds until `steps` are done at the pace of the last 50 points; null without an end or a pace. */
 export function remaining(points: StepPoint[], step: number, steps: number): number | null {

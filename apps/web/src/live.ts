@@ -24,6 +24,8 @@ export function watch(): void {
   });
   const lost = () => set(withConnection(live, 'lost', Date.now()));
 
+  // Who has missed nothing is sent nothing.
+  socket.on('connect', () => live.run && set(withConnection(live, 'open', Date.now())));
   socket.on('snapshot', (message) => set(applySnapshot(live, message, Date.now())));
   socket.on('update', (message) => {
     const next = applyUpdate(live, message, Date.now());

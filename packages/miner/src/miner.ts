@@ -192,6 +192,7 @@ export class Miner {
    */
   async finish(reason: string): Promise<void> {
     if (this.stopped || this.lastVersion !== null) return;
+    this.resume();
     this.lastVersion = this.term?.held?.version ?? -1;
     const message = 'Completing its part of this step; nothing of the next is taken.';
     this.status.paused = { ...explain({ code: 'FINISHING', message }), since: Date.now(), until: Date.now() + FINISH_MS };

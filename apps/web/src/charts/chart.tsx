@@ -1,7 +1,8 @@
 import 'uplot/dist/uPlot.min.css';
 import { useEffect, useRef, useState } from 'react';
 import uPlot from 'uplot';
-import { type Columns, csvOf, logTicks, valueAt, type XAxis } from '../chart-data.ts';
+import { type Columns, logTicks, rowsOf, valueAt, type XAxis } from '../chart-data.ts';
+import { csvOf } from '../csv.ts';
 import { compact, count, elapsed } from '../format.ts';
 import { save } from '../save.ts';
 import { onTheme } from '../theme.ts';
@@ -90,7 +91,7 @@ export function Chart({ title, data, lines, axis, log = false, format, empty }: 
             disabled={data[0].length === 0}
             onClick={() =>
               save(
-                new Blob([csvOf(data, [axis, ...lines.map(({ label, unlisted }) => (unlisted ? `${label} (raw)` : label))])], {
+                new Blob([csvOf([axis, ...lines.map(({ label, unlisted }) => (unlisted ? `${label} (raw)` : label))], rowsOf(data))], {
                   type: 'text/csv',
                 }),
                 `${fileName(title)}.csv`,

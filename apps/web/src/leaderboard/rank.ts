@@ -1,5 +1,6 @@
 /** Miners in an order, joined with what their accounts earn. Pure. */
 import type { MinerView, PayView, RunSnapshot } from '@starling/protocol';
+import { csvOf } from '../csv.ts';
 
 export interface Ranked {
   /** By score, from 1; those without any share the last place. */
@@ -9,8 +10,7 @@ export interface Ranked {
   account: PayView | null;
 }
 
-export const KEYS = ['rank', 'name', 'stage', 'tokensPerSecond', 'microbatches', 'tokens', 'rejected', 'score', 'emission'] as const;
-export type Key = (typeof KEYS)[number];
+export type Key = 'rank' | 'name' | 'stage' | 'tokensPerSecond' | 'microbatches' | 'tokens' | 'rejected' | 'score' | 'emission';
 export interface Order {
   key: Key;
   descending: boolean;
@@ -46,7 +46,7 @@ export function ordered(lines: readonly Ranked[], { key, descending }: Order): R
   });
 }
 
-/** By name, id, hotkey, UID or device. */
+/** By name, id, device, hotkey or UID. */
 export function filtered(lines: readonly Ranked[], query: string): readonly Ranked[] {
   const text = query.trim().toLowerCase();
   if (text === '') return lines;
@@ -57,25 +57,15 @@ export function filtered(lines: readonly Ranked[], query: string): readonly Rank
   );
 }
 
-export function csvOfRanks(lines: readonly Ranked[]): string {
-  const quoted = (text: string) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const head = 'rank,name,id,stage,activity,tokens_per_second,microbatches,tokens,refused,uid,address,score_flop,emission_rao';
-  const rows = lines.map(({ rank, miner, account }) =>
-    [
-      rank,
-      quoted(miner.name),
-      miner.id,
-      miner.stage ?? '',
-      miner.activity,
-      miner.tokensPerSecond,
-      miner.microbatches,
-      miner.tokens,
-      miner.rejected,
-      account?.uid ?? '',
-      account?.address ?? '',
-      account?.score ?? 0,
-      account?.emission ?? 0,
-    ].join(','),
+const HEAD = ['rank', 'name', 'id', 'stage', 'activity', 'tokens_per_second', 'microbatches', 'tokens', 'refused'];
+const ACCOUNT_HEAD = ['uid', 'address', 'score_flop', 'emission_rao'];
+
+export const csvOfRanks = (lines: readonly Ranked[]): string =>
+  csvOf(
+    [...HEAD, ...ACCOUNT_HEAD],
+    lines.map(({ rank, miner, account }) => {
+      const { name, id, stage, activity, tokensPerSecond, microbatches, tokens, rejected } = miner;
+      const { uid = null, address = null, score = 0, emission = '0' } = account ?? {};
+      return [rank, name, id, stage, activity, tokensPerSecond, microbatches, tokens, rejected, uid, address, score, emission];
+    }),
   );
-  return `${[head, ...rows].join('\r\n')}\r\n`;
-}
