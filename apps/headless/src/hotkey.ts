@@ -2,14 +2,12 @@
  * A hotkey file as a wallet: the page finds it where it finds extensions (`window.injectedWeb3`) and has it sign its delegation. The key
  * itself stays in this process; pages only get signatures.
  */
-import { fromHex, type Sr25519Key, wrapBytes } from '@starling/chain';
+import { DELEGATION_PURPOSE, fromHex, type Sr25519Key, wrapBytes } from '@starling/chain';
 import { SwarmError, toHex } from '@starling/protocol';
 import type { BrowserContext } from 'playwright-core';
 
 export const WALLET = 'starling-hotkey';
 const BINDING = 'starlingSign';
-/** What is signed here, and nothing else, whatever page asks. */
-const PURPOSE = 'Starling: let this device mine for my hotkey.';
 
 export async function provideHotkey(context: BrowserContext, hotkey: Sr25519Key): Promise<void> {
   await context.exposeBinding(BINDING, (_, data: string) => signed(hotkey, data));
@@ -33,10 +31,10 @@ export async function provideHotkey(context: BrowserContext, hotkey: Sr25519Key)
   );
 }
 
-/** `data`: hex of the delegation's text. Throws `BAD_MESSAGE` for any other. */
+/** `data`: hex of a delegation's text. Nothing else is signed, whatever page asks: throws `BAD_MESSAGE`. */
 export function signed(hotkey: Sr25519Key, data: string): string {
   const bytes = fromHex(data.replace(/^0x/, ''));
-  if (!bytes || !new TextDecoder().decode(bytes).startsWith(PURPOSE))
+  if (!bytes || !new TextDecoder().decode(bytes).startsWith(`${DELEGATION_PURPOSE}\n`))
     throw new SwarmError('BAD_MESSAGE', 'The page asked for a signature of something else than a delegation.');
   return `0x${toHex(hotkey.sign(wrapBytes(bytes)))}`;
 }

@@ -43,11 +43,14 @@ export const SignedDelegation = v.object({
 });
 export type SignedDelegation = v.InferOutput<typeof SignedDelegation>;
 
+/** The first line of the text: what it is for. */
+export const DELEGATION_PURPOSE = 'Starling: let this device mine for my hotkey. It moves no funds.';
+
 /** To be signed as UTF-8, by the wallet (which wraps it) and by the device. */
 export function delegationText(delegation: Delegation): string {
   const { network, netuid, server, hotkey, device, issuedAt, expiresAt, nonce } = delegation;
   return [
-    'Starling: let this device mine for my hotkey. It moves no funds.',
+    DELEGATION_PURPOSE,
     `network: ${network}`,
     `netuid: ${netuid}`,
     `server: ${server}`,
