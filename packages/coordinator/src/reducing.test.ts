@@ -92,6 +92,7 @@ describe('a false result', () => {
     const effects = swarm.recompute();
     expect(codes(effects)).toContain('REDUCTION_FALSE');
     expect(of(effects, 'lapse')).toMatchObject([{ minerId: 'a', code: 'REDUCTION_FALSE' }]);
+    expect(of(effects, 'convicted'), 'what is held of its pay is lost').toMatchObject([{ minerId: 'a' }]);
     expect(swarm.miner('a').bannedUntil).toBeGreaterThan(swarm.now);
     expect(whom(of(effects, 'reduce'))).not.toContain('a');
     expect(of(swarm.reduceAll(0), 'sum')).toMatchObject([{ tokens: 6 * 8 }]);

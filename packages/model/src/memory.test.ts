@@ -1,0 +1,40 @@
+/** What is told of a stage's memory before it is loaded, against what it then takes. */
+import { createKernels } from '@starling/kernels';
+import { nodeWasmPath } from '@starling/kernels/node';
+import { boundaryWidth } from '@starling/protocol';
+import { expect, test } from 'vitest';
+import { stageMemory } from './memory.ts';
+import { cutStages, presetOf } from './presets.ts';
+import { Stage } from './stage.ts';
+
+test('the estimate is within a sixth of the peak, for every stage', async () => {
+  const kernels = await createKernels({ backend: 'wasm', wasmPaths: nodeWasmPath() });
+  for (const preset of ['nano', 'shakespeare']) {
+    const { shape, sequences } = presetOf(preset);
+    for (const spec of cutStages(shape, 3)) {
+      const before = kernels.memory().bytes;
+      let peak = 0;
+      const { matmul } = kernels;
+      // Every product is a moment at which more may be held than at any before.
+      kernels.matmul = (...operands) => {
+        const product = matmul.apply(kernels, operands);
+        peak = Math.max(peak, kernels.memory().bytes - before);
+        return product;
+      };
+      const stage = new Stage(kernels, shape, spec, { sequences });
+      stage.load(new Float32Array(stage.layout.size).fill(0.01));
+      const rows = sequences * shape.context;
+      const numbers = () => new Float32Array(rows * boundaryWidth(shape));
+      const tokens = new Int32Array(rows);
+      const work = () => stage.backward(spec.isFirst ? tokens : numbers(), spec.isLast ? tokens : numbers());
+      stage.accumulate((await work()).gradient);
+      stage.discard((await work()).gradient);
+      stage.dispose();
+      kernels.matmul = matmul;
+      const ratio = stageMemory(shape, spec, sequences).total / peak;
+      expect(ratio, `${preset}, stage ${spec.index}: ${(peak / 1e6).toFixed(1)} MB`).toBeGreaterThan(5 / 6);
+      expect(ratio, `${preset}, stage ${spec.index}: ${(peak / 1e6).toFixed(1)} MB`).toBeLessThan(7 / 6);
+    }
+  }
+  kernels.close();
+});
