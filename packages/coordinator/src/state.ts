@@ -251,8 +251,11 @@ export class State {
     this.touched.add(stage);
   }
 
-  /** The lease is no longer its miner's. Without another open lease its task is free for somebody else. */
-  lose(lease: LeaseRecord, avoid: string | null = null): void {
+  /**
+   * The lease is no longer its miner's. Without another open lease its task is free for somebody else; `as` tells whether
+   * its miner may have computed on it (`handedOver`) or gave it back as it was given (`passedOn`).
+   */
+  lose(lease: LeaseRecord, avoid: string | null = null, as: 'handedOver' | 'passedOn' = 'handedOver'): void {
     lease.state = 'lost';
     const miner = this.miners.get(lease.minerId);
     if (miner?.leases.delete(lease.id)) this.settleQueue(miner);
@@ -264,7 +267,7 @@ export class State {
     const cell = flow.cells[stage]!;
     if (slotOf(lease) === 'backward' && cell.holder === lease.minerId) this.setHolder(cell, null);
     if (task.open.length > 0) return;
-    this.counters.handedOver += 1;
+    this.counters[as] += 1;
     this.reopen(flow, stage, slotOf(lease), avoid);
   }
 

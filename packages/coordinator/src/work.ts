@@ -275,7 +275,7 @@ export function busy(state: State, { minerId, leaseId, pauseMs }: Of<'busy'>): v
   miner.restUntil = state.now + pause;
   miner.restedUntil = miner.restUntil;
   endRest(state, miner);
-  if (lease?.state === 'open') state.lose(lease, minerId);
+  if (lease?.state === 'open') state.lose(lease, minerId, 'passedOn'); // a miner rests between leases
 }
 
 /**

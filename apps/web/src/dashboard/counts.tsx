@@ -3,7 +3,7 @@ import { count } from '../format.ts';
 /** The run's counters in plain words, in the order in which they say most. */
 const WORDS: Record<string, [word: string, meaning: string]> = {
   handedOver: ['Handed over', 'leases and gradients that went to another miner'],
-  passedOn: ['Passed on', 'waiting leases that an idle miner took over'],
+  passedOn: ['Passed on', 'leases not begun that another miner took over'],
   hedged: ['Hedged', 'slow leases that a second miner was given too'],
   recomputed: ['Recomputed', 'backwards whose input went to another miner'],
   redone: ['Redone', 'late gradients that others computed again'],
