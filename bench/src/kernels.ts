@@ -5,8 +5,8 @@
  */
 import { createKernels, type Kernels } from '@starling/kernels';
 import { dawnGpu, nodeWasmPath } from '@starling/kernels/node';
+import { tf } from '@starling/kernels/reference';
 import { presetOf, SoloTrainer, splitMix32 } from '@starling/model';
-import * as tf from '@tensorflow/tfjs-core';
 import { PlainGpt } from './plain-gpt.ts';
 import { environment, type Report, type Row } from './report.ts';
 

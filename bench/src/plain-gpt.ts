@@ -2,8 +2,9 @@
  * The same model as a tfjs programmer writes it: operations of tfjs with its autodiff and its Adam, nothing else. What our kernels are
  * measured against. Positions are learned instead of rotated, and tokens go in as one-hot rows, since wasm has no gradient of a gather.
  */
+
+import { tf } from '@starling/kernels/reference';
 import type { ModelShape } from '@starling/protocol';
-import * as tf from '@tensorflow/tfjs-core';
 
 const EPSILON = 1e-5;
 const MASKED = -1e9;

@@ -4,11 +4,15 @@ import { Miner, type MinerState } from '@starling/miner';
 import { deviceKey } from './device-key.ts';
 import { pace } from './pace.ts';
 import { sessionStore } from './session-store.ts';
+import { tuningStore } from './tuning-store.ts';
 import { wasmPaths } from './wasm-paths.ts';
 import type { FromWorker, StartMessage, ToWorker } from './worker-messages.ts';
 
 /** A small stage changes state hundreds of times a second; nobody reads faster than this. */
 const STATE_INTERVAL_MS = 250;
+
+/** For measuring the ways to compute, at the first start on an adapter. */
+const TUNING_MS = 3_000;
 
 const post = pace((state: MinerState) => {
   const message: FromWorker = { type: 'state', state };
@@ -48,7 +52,7 @@ function start({ url, name, backend, tab, intensity, memoryCap, paused }: StartM
   miner = new Miner(
     { url, name, backend, intensity, ...(memoryCap !== null && { memoryCap }) },
     {
-      createKernels: (chosen) => createKernels({ backend: chosen, wasmPaths }),
+      createKernels: (chosen) => createKernels({ backend: chosen, wasmPaths, tuning: { store: tuningStore(), budgetMs: TUNING_MS } }),
       storage: sessionStore(tab),
       // A browser that makes no such keys mines all the same, and is in no account.
       device: () =>

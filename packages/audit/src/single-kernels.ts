@@ -1,5 +1,5 @@
 /** Every kernel once, on random numbers of a stage's sizes: where backends differ, and by how much, before a stage adds it up. */
-import type { Kernels, Tensor } from '@starling/kernels';
+import { type Kernels, sortTokens, type Tensor } from '@starling/kernels';
 import { splitMix32 } from '@starling/model';
 import type { ModelShape } from '@starling/protocol';
 
@@ -14,10 +14,13 @@ export async function kernelOutputs(kernels: Kernels, shape: ModelShape, sequenc
   const uniform = () => next() / 2 ** 31 - 1;
   const tensor = (...sizes: number[]) =>
     kernels.upload(Float32Array.from({ length: sizes.reduce((n, size) => n * size, 1) }, uniform), sizes);
-  const tokens = kernels.upload(
-    Int32Array.from({ length: rows }, () => next() % vocabulary),
-    [rows],
-  );
+  const ids = Int32Array.from({ length: rows }, () => next() % vocabulary);
+  const { order, starts } = sortTokens(ids, vocabulary);
+  const known = {
+    tokens: kernels.upload(ids, [rows]),
+    order: kernels.upload(order, [rows]),
+    starts: kernels.upload(starts, [vocabulary + 1]),
+  };
   const attention = { sequences, context, heads, keyValueHeads, headWidth: width / heads };
   const x = tensor(rows, width);
   const dy = tensor(rows, width);
@@ -32,7 +35,7 @@ export async function kernelOutputs(kernels: Kernels, shape: ModelShape, sequenc
     const { output, saved } = kernels.attention(query, key, value, attention);
     const { dquery, dkey, dvalue } = kernels.attentionBackward(saved, dy, attention);
     const { dgate, dup } = kernels.swigluBackward(gate, up, dhidden);
-    const { lossSum, dlogits } = kernels.crossEntropy(logits, tokens);
+    const { lossSum, dlogits } = kernels.crossEntropy(logits, known.tokens);
     return {
       'matmul NN': [kernels.matmul(x, weight)],
       'matmul NT': [kernels.matmul(dhidden, weight, false, true)],
@@ -43,7 +46,7 @@ export async function kernelOutputs(kernels: Kernels, shape: ModelShape, sequenc
       'attention backward': [dquery, dkey, dvalue],
       swiglu: [kernels.swiglu(gate, up)],
       'swiglu backward': [dgate, dup],
-      'embedding backward': [kernels.embeddingBackward(tokens, dy, vocabulary)],
+      'embedding backward': [kernels.embeddingBackward(known, dy, vocabulary)],
       'cross entropy': [lossSum],
       'cross entropy backward': [dlogits],
     };
@@ -54,6 +57,6 @@ export async function kernelOutputs(kernels: Kernels, shape: ModelShape, sequenc
     outputs[name] = Float32Array.from(parts.flatMap((part) => [...part]));
     kernels.dispose(...tensors);
   }
-  kernels.dispose(x, dy, gain, weight, query, key, value, gate, up, dhidden, logits, tokens);
+  kernels.dispose(x, dy, gain, weight, query, key, value, gate, up, dhidden, logits, ...Object.values(known));
   return outputs;
 }

@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import type { AttentionShape, Kernels, Tensor } from './kernels.ts';
 import { differentiate, plainAttention, plainCrossEntropy, plainNorm, plainSwiglu, tf } from './reference.ts';
+import { sortTokens } from './tables.ts';
 import { dot, expectClose, onEachBackend, randomNumbers, randomTokens } from './testing.ts';
 
 /** float32 sums of at most a few hundred terms, in another order than the reference. */
@@ -92,7 +93,11 @@ function embeddingCase(rows: number, vocabulary: number, width: number): Case {
     name: `embedding ${rows} of ${vocabulary}×${width}`,
     shapes: [[vocabulary, width]],
     forward: (k, [table]) => k.embedding(k.upload(tokens, [rows]), table),
-    backward: (k, _, dy) => [k.embeddingBackward(k.upload(tokens, [rows]), dy, vocabulary)],
+    backward: (k, _, dy) => {
+      const { order, starts } = sortTokens(tokens, vocabulary);
+      const known = { tokens: k.upload(tokens, [rows]), order: k.upload(order, [rows]), starts: k.upload(starts, [vocabulary + 1]) };
+      return [k.embeddingBackward(known, dy, vocabulary)];
+    },
     reference: (table) => tf.gather(table, tf.tensor1d(tokens, 'int32')),
   };
 }
@@ -226,6 +231,51 @@ onEachBackend(
       first[1] = 9;
       expect(await k.download(tensor)).toEqual(Float32Array.of(1, 2, 3, 4));
       k.dispose(tensor);
+    });
+
+    it('fuses what it also does one by one', async () => {
+      const k = kernels();
+      const [rows, width, hidden, vocabulary] = [9, 8, 12, 70];
+      const some = (seed: number, ...shape: number[]) => k.upload(randomNumbers(elements(shape), seed), shape);
+      const [x, dy, down] = [some(1, rows, width), some(2, rows, width), some(3, hidden, width)];
+      const [toGate, toUp, head] = [some(4, width, hidden), some(5, width, hidden), some(6, width, vocabulary)];
+      const targets = k.upload(randomTokens(rows, 7, vocabulary), [rows]);
+      const results = k.scope((): Record<string, [fused: Tensor, composed: Tensor]> => {
+        const { gate, up, activated } = k.gatedMatmul(x, toGate, toUp);
+        const composed = k.swiglu(k.matmul(x, toGate), k.matmul(x, toUp));
+        const gated = k.gatedMatmulBackward(gate, up, dy, down);
+        const apart = k.swigluBackward(gate, up, k.matmul(dy, down, false, true));
+        const loss = k.headLossBackward(x, head, targets);
+        const plain = k.crossEntropy(k.matmul(x, head), targets);
+        const { inverse } = k.rmsNorm(x, some(8, width));
+        return {
+          addend: [k.matmul(x, toGate, false, false, gate), k.add(k.matmul(x, toGate), gate)],
+          matmuls: [k.matmuls(x, [toGate, toUp])[1]!, k.matmul(x, toUp)],
+          transposed: [k.matmuls(x, [gate, up], true)[1]!, k.matmul(x, up, true, false)],
+          sum: [
+            k.sumOfMatmuls([
+              [gate, toGate],
+              [up, toUp],
+            ]),
+            k.add(k.matmul(gate, toGate, false, true), k.matmul(up, toUp, false, true)),
+          ],
+          gate: [gate, k.matmul(x, toGate)],
+          activated: [activated, composed],
+          only: [k.gatedMatmulOnly(x, toGate, toUp), composed],
+          dgate: [gated.dgate, apart.dgate],
+          dup: [gated.dup, apart.dup],
+          norm: [k.rmsNormBackward(x, some(8, width), inverse, dy, x).dx, k.add(k.rmsNormBackward(x, some(8, width), inverse, dy).dx, x)],
+          loss: [k.headLoss(x, head, targets), plain.lossSum],
+          'loss with gradients': [loss.lossSum, plain.lossSum],
+          'dy of loss': [loss.dy, k.matmul(plain.dlogits, head, false, true)],
+          'dhead of loss': [loss.dhead, k.matmul(x, plain.dlogits, true, false)],
+        };
+      });
+      for (const [name, [fused, composed]] of Object.entries(results)) {
+        expect(fused.shape, name).toEqual(composed.shape);
+        expectClose(await k.download(fused), await k.download(composed), VALUE_TOLERANCE, name);
+      }
+      k.dispose(...new Set(Object.values(results).flat()), x, dy, down, toGate, toUp, head, targets);
     });
 
     it('adds', async () => {

@@ -1,4 +1,5 @@
-/** Constants of attention, on the host: rotary angles, the half-rotation, and the causal mask. */
+/** Made on the host: constants of attention (rotary angles, the half-rotation, the causal mask), and the order of tokens. */
+import { SwarmError } from '@starling/protocol';
 import { type AttentionShape, MASKED, ROTARY_BASE } from './kernels.ts';
 
 /**
@@ -51,4 +52,21 @@ export function rotaryAngles(context: number, headWidth: number): Float32Array<A
     }
   }
   return angles;
+}
+
+/** The rows of each token, as `TokenRows` has them. Throws `TENSOR_SHAPE` for a token that is none. */
+export function sortTokens(tokens: Int32Array, vocabulary: number): { order: Int32Array<ArrayBuffer>; starts: Int32Array<ArrayBuffer> } {
+  const starts = new Int32Array(vocabulary + 1);
+  for (const token of tokens) {
+    if (token < 0 || token >= vocabulary) throw new SwarmError('TENSOR_SHAPE', `There is no token ${token} among ${vocabulary}.`);
+    starts[token + 1]! += 1;
+  }
+  for (let token = 0; token < vocabulary; token++) starts[token + 1]! += starts[token]!;
+  const next = starts.slice();
+  const order = new Int32Array(tokens.length);
+  for (const [row, token] of tokens.entries()) {
+    order[next[token]!] = row;
+    next[token]! += 1;
+  }
+  return { order, starts };
 }

@@ -4,7 +4,18 @@
  */
 import { type Backend, SwarmError } from '@starling/protocol';
 import * as tf from '@tensorflow/tfjs-core';
-import { type AttentionShape, type Kernels, NORM_EPSILON, type PackedFormat, type Tensor } from './kernels.ts';
+import { EagerPrograms, EagerVariables } from './eager.ts';
+import {
+  type AttentionShape,
+  type Definition,
+  type Kernels,
+  NORM_EPSILON,
+  type PackedFormat,
+  type Programs,
+  type Tensor,
+  type TokenRows,
+  type Variables,
+} from './kernels.ts';
 import { causalMask, quarterTurn, rotaryTables } from './tables.ts';
 
 const t = (tensor: Tensor) => tensor as tf.Tensor;
@@ -23,6 +34,7 @@ interface AttentionTables {
 export class TfjsKernels implements Kernels {
   readonly backend: Backend;
   readonly adapter: string;
+  readonly software: boolean;
   readonly lost: Promise<SwarmError>;
   private readonly tables = new Map<string, AttentionTables>();
   private readonly release: () => void;
@@ -30,6 +42,7 @@ export class TfjsKernels implements Kernels {
   constructor(backend: Backend, adapter: string, lost: Promise<SwarmError>, release: () => void) {
     this.backend = backend;
     this.adapter = adapter;
+    this.software = backend !== 'webgpu';
     this.lost = lost;
     this.release = release;
   }
@@ -70,8 +83,30 @@ export class TfjsKernels implements Kernels {
     this.release();
   }
 
-  matmul(a: Tensor, b: Tensor, transposeA = false, transposeB = false): Tensor {
-    return this.product(t2(a), t2(b), transposeA, transposeB);
+  variables(shapes: readonly (readonly number[])[]): Variables {
+    return new EagerVariables(this, shapes);
+  }
+
+  programs(definitions: Readonly<Record<string, Definition>>): Programs {
+    return new EagerPrograms(this, definitions);
+  }
+
+  matmul(a: Tensor, b: Tensor, transposeA = false, transposeB = false, addend?: Tensor): Tensor {
+    return this.scope(() => {
+      const product = this.product(t2(a), t2(b), transposeA, transposeB);
+      return addend ? this.add(product, addend) : product;
+    });
+  }
+
+  matmuls(a: Tensor, bs: readonly Tensor[], transposeA = false): Tensor[] {
+    return this.scope(() => {
+      const turned = transposeA && this.backend !== 'webgpu' ? this.transposed(t2(a)) : null;
+      return bs.map((b) => (turned ? tf.matMul(turned, t2(b)) : this.product(t2(a), t2(b), transposeA)));
+    });
+  }
+
+  sumOfMatmuls(pairs: readonly (readonly [a: Tensor, b: Tensor])[]): Tensor {
+    return this.scope(() => pairs.map(([a, b]) => this.product(t2(a), t2(b), false, true) as Tensor).reduce((x, y) => this.add(x, y)));
   }
 
   add(a: Tensor, b: Tensor): Tensor {
@@ -83,14 +118,12 @@ export class TfjsKernels implements Kernels {
     return { y: tf.mul(tf.mul(t(x), inverse), t(gain)), inverse };
   }
 
-  rmsNormBackward(x: Tensor, gain: Tensor, inverse: Tensor, dy: Tensor): ReturnType<Kernels['rmsNormBackward']> {
+  rmsNormBackward(x: Tensor, gain: Tensor, inverse: Tensor, dy: Tensor, addend?: Tensor): ReturnType<Kernels['rmsNormBackward']> {
     const normalised = tf.mul(t2(x), t(inverse)) as tf.Tensor2D;
     const dnormalised = tf.mul(t2(dy), t(gain)) as tf.Tensor2D;
     const along = rowMean(tf.mul(normalised, dnormalised));
-    return {
-      dx: tf.mul(tf.sub(dnormalised, tf.mul(normalised, along)), t(inverse)),
-      dgain: columnSum(tf.mul(t2(dy), normalised)),
-    };
+    const dx = tf.mul(tf.sub(dnormalised, tf.mul(normalised, along)), t(inverse));
+    return { dx: addend ? tf.add(dx, t(addend)) : dx, dgain: columnSum(tf.mul(t2(dy), normalised)) };
   }
 
   attention(query: Tensor, key: Tensor, value: Tensor, shape: AttentionShape): ReturnType<Kernels['attention']> {
@@ -130,6 +163,19 @@ export class TfjsKernels implements Kernels {
     return { dgate: tf.mul(tf.mul(t(dy), t(up)), slope), dup: tf.mul(t(dy), silu) };
   }
 
+  gatedMatmul(x: Tensor, toGate: Tensor, toUp: Tensor): ReturnType<Kernels['gatedMatmul']> {
+    const [gate, up] = this.matmuls(x, [toGate, toUp]) as [Tensor, Tensor];
+    return { gate, up, activated: this.swiglu(gate, up) };
+  }
+
+  gatedMatmulOnly(x: Tensor, toGate: Tensor, toUp: Tensor): Tensor {
+    return this.scope(() => this.gatedMatmul(x, toGate, toUp).activated);
+  }
+
+  gatedMatmulBackward(gate: Tensor, up: Tensor, dy: Tensor, down: Tensor): ReturnType<Kernels['gatedMatmulBackward']> {
+    return this.scope(() => this.swigluBackward(gate, up, this.matmul(dy, down, false, true)));
+  }
+
   relu(x: Tensor): Tensor {
     return tf.relu(t(x));
   }
@@ -143,7 +189,7 @@ export class TfjsKernels implements Kernels {
   }
 
   /** As a product with one-hot rows: no backend needs a scatter, and the sum has a fixed order. Right for byte vocabularies. */
-  embeddingBackward(tokens: Tensor, dy: Tensor, vocabulary: number): Tensor {
+  embeddingBackward({ tokens }: TokenRows, dy: Tensor, vocabulary: number): Tensor {
     return this.product(oneHot(tokens, vocabulary), t2(dy), true, false);
   }
 
@@ -155,6 +201,17 @@ export class TfjsKernels implements Kernels {
     const total = tf.sum(exponentials, -1, true);
     const chosen = tf.sum(tf.mul(shifted, chosenOnly), -1, true);
     return { lossSum: tf.sum(tf.sub(tf.log(total), chosen)), dlogits: tf.sub(tf.div(exponentials, total), chosenOnly) };
+  }
+
+  headLoss(y: Tensor, head: Tensor, targets: Tensor): Tensor {
+    return this.scope(() => this.crossEntropy(this.matmul(y, head), targets).lossSum);
+  }
+
+  headLossBackward(y: Tensor, head: Tensor, targets: Tensor): ReturnType<Kernels['headLossBackward']> {
+    return this.scope(() => {
+      const { lossSum, dlogits } = this.crossEntropy(this.matmul(y, head), targets);
+      return { lossSum, dy: this.matmul(dlogits, head, false, true), dhead: this.matmul(y, dlogits, true, false) };
+    });
   }
 
   /** Matrices, or stacks of them. XNNPACK multiplies ten times slower when it has to transpose by itself. */

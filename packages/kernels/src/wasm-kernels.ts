@@ -37,11 +37,14 @@ export class WasmKernels extends TfjsKernels {
     return { y, inverse };
   }
 
-  override rmsNormBackward(x: Tensor, gain: Tensor, inverse: Tensor, dy: Tensor): ReturnType<Kernels['rmsNormBackward']> {
+  override rmsNormBackward(x: Tensor, gain: Tensor, inverse: Tensor, dy: Tensor, addend?: Tensor): ReturnType<Kernels['rmsNormBackward']> {
     const [rows, width] = x.shape as [number, number];
     const [dx, dgain] = [this.heap.make(x.shape), this.heap.make([width])];
     this.rows.rmsNormBackward(...this.addresses(x, gain, inverse, dy, dx, dgain), rows, width);
-    return { dx, dgain };
+    if (!addend) return { dx, dgain };
+    const sum = this.add(dx, addend);
+    dx.dispose();
+    return { dx: sum, dgain };
   }
 
   override swiglu(gate: Tensor, up: Tensor): Tensor {

@@ -1,7 +1,7 @@
 /** The stage a miner holds at one version: its vectors on the host, its parameters on the device, its gradient so far. */
 import { type Crossing, crossingOf } from '@starling/codecs';
-import type { Kernels, Tensor } from '@starling/kernels';
-import { applyUpdate, layoutOf, type ParameterLayout, Stage, type StageGradient } from '@starling/model';
+import type { Kernels } from '@starling/kernels';
+import { applyUpdate, type Crossed, layoutOf, type ParameterLayout, Stage, type StageGradient } from '@starling/model';
 import {
   boundaryWidth,
   decodeFrame,
@@ -50,7 +50,6 @@ export class HeldStage {
   /** Stage inputs kept for backwards, by microbatch, each as long as one of the forwards that brought it may count. */
   private readonly inputs = new Map<number, { input: StageInput; leases: Set<string> }>();
   private readonly run: RunConfig;
-  private readonly kernels: Kernels;
   private readonly crossing: Crossing;
   private readonly vectors: StageVectors;
   private readonly stage: Stage;
@@ -70,7 +69,6 @@ export class HeldStage {
     inner: InnerNumbers | null,
   ) {
     this.run = run;
-    this.kernels = kernels;
     this.crossing = crossingOf(run);
     this.spec = spec;
     this.version = version;
@@ -94,8 +92,9 @@ export class HeldStage {
     return held;
   }
 
-  /** One forward and backward on zeros, so that shaders are compiled before a deadline runs. */
-  async warmUp(): Promise<void> {
+  /** Compiles everything, and then one forward and backward on zeros, before a deadline runs. */
+  async warmUp(onProgress?: (done: number, of: number) => void): Promise<void> {
+    await this.stage.prepare(onProgress);
     const { sequences, model } = this.run;
     const tokens = new Int32Array(sequences * model.context);
     const activations = new Float32Array(tokens.length * boundaryWidth(model));
@@ -106,24 +105,23 @@ export class HeldStage {
   }
 
   /** What crosses to the next stage, as it crosses. */
-  forward({ values, tokens }: StageInput): Promise<TensorData> {
-    return this.stage.forwardBy(this.read, values, tokens);
+  async forward({ values, tokens }: StageInput): Promise<TensorData> {
+    return this.packed(await this.stage.forwardAs(this.crossing.format, values, tokens));
   }
 
   loss({ values, tokens }: StageInput, targets: Tokens): Promise<number> {
     return this.stage.loss(values, targets, tokens);
   }
 
-  backward({ values, tokens }: StageInput, outputGradient: Numbers) {
-    return this.stage.backwardBy(this.read, values, outputGradient, tokens);
+  async backward({ values, tokens }: StageInput, outputGradient: Numbers) {
+    const { inputGradient, ...result } = await this.stage.backwardAs(this.crossing.format, values, outputGradient, tokens);
+    return { ...result, inputGradient: inputGradient && this.packed(inputGradient) };
   }
 
-  /** Packed on the device where it can be: reading back is the dear part. */
-  private readonly read = async (rows: Tensor): Promise<TensorData> => {
-    const { crossing, kernels } = this;
-    const packed = crossing.format && (await kernels.pack(rows, crossing.format));
-    return packed ? crossing.packed(packed) : crossing.pack(await kernels.download(rows));
-  };
+  /** As it crosses the wire. It was packed on the device where it could be: reading back is the dear part. */
+  private packed(crossed: Crossed): TensorData {
+    return crossed instanceof Uint8Array ? this.crossing.packed(crossed) : this.crossing.pack(crossed);
+  }
 
   /** Keeps the input of this forward for the microbatch's backward. */
   keep(leaseId: string, microbatch: number, input: StageInput): void {

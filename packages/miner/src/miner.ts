@@ -3,7 +3,7 @@
  * are on the wire meanwhile. An assignment starts a new *term*: whatever an older term still does is void.
  */
 import type { Kernels } from '@starling/kernels';
-import { stageMemory } from '@starling/model';
+import { selfTest, stageMemory } from '@starling/model';
 import {
   type Assign,
   type Backend,
@@ -285,8 +285,12 @@ export class Miner {
     if (backend !== 'wasm') {
       try {
         kernels = await this.ports.createKernels('webgpu');
+        // Software adapters are what every change is tested on, and compile for seconds.
+        if (!kernels.software) await selfTest(kernels);
       } catch (error) {
         fallback = SwarmError.from(error, 'BACKEND_FAILED');
+        kernels?.close();
+        kernels = null;
         if (backend === 'webgpu') throw fallback;
       }
     }
@@ -381,11 +385,11 @@ export class Miner {
   /** Null when the stage fits under the cap. */
   private memoryShort(stage: number): SwarmError | null {
     const { model, stages, sequences } = this.run!;
-    const { total, parameters, gradients, stash, workspace } = stageMemory(model, stages[stage]!, sequences);
+    const { total, parameters, gradients, workspace } = stageMemory(model, stages[stage]!, sequences, this.kernels!.backend);
     const { memoryCap = Number.POSITIVE_INFINITY } = this.options;
     if (total <= memoryCap) return null;
     const mb = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
-    const parts = `parameters ${mb(parameters)}, gradients ${mb(gradients)}, kept for backwards ${mb(stash)}, workspace ${mb(workspace)}`;
+    const parts = `parameters ${mb(parameters)}, gradients ${mb(gradients)}, activations ${mb(workspace)}`;
     return new SwarmError(
       'MEMORY_SHORT',
       `Stage ${stage} needs about ${mb(total)} on the device (${parts}); ${mb(memoryCap)} are allowed.`,

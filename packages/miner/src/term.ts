@@ -126,7 +126,7 @@ export class Term {
       layers: [spec.firstLayer, spec.firstLayer + spec.layers - 1],
       parameters: size,
     });
-    const { total } = stageMemory(run.model, spec, run.sequences);
+    const { total } = stageMemory(run.model, spec, run.sequences, kernels.backend);
     const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
     status.act('downloading', `Fetching stage ${stage}: ${megabytes(12 * size)}; it will take about ${megabytes(total)} on the device.`);
     const vector = async (hash: string) => readVector(await blobs.get(hash, this.abort.signal), size);
@@ -146,7 +146,7 @@ export class Term {
     this.held = held;
     const { gradient: codec, merged } = run;
     this.merging = new Merging({ codec, merged }, held, blobs, this.abort.signal, this.parts.feedbackOf(stage, size));
-    await held.warmUp();
+    await held.warmUp((done, of) => status.act('warming-up', `Compiling the kernels of this stage: ${done} of ${of}.`));
     if (this.ended) return;
     status.update({ version, parameterHash: held.parameterHash, error: null });
     this.send(connection.request('ready', { stage, round, version, parameterHash: held.parameterHash }));

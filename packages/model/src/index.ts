@@ -19,6 +19,7 @@ export { type Model, plainModel } from './plain.ts';
 export { cutStages, type Preset, presetOf } from './presets.ts';
 export { splitMix32 } from './random.ts';
 export { type Sampling, sample } from './sampling.ts';
+export { selfTest } from './self-test.ts';
 export { type SoloOptions, SoloTrainer, type TokenBatch } from './solo.ts';
 export { frozenOf, streamWidth } from './squeeze.ts';
-export { type BackwardResult, Stage, type StageGradient } from './stage.ts';
+export { type BackwardResult, type Crossed, Stage, type StageGradient } from './stage.ts';

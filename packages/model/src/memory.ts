@@ -1,33 +1,48 @@
-/** What a stage needs on the device, before it is loaded: counted from the shapes that `Stage` keeps. */
-import { boundaryWidth, type ModelShape, type StageSpec } from '@starling/protocol';
+/** What a stage needs on the device, before it is loaded. */
+import { placeholder, plannedBytes } from '@starling/kernels';
+import { type Backend, boundaryWidth, type ModelShape, type StageSpec } from '@starling/protocol';
 import { layoutOf } from './layout.ts';
+import { StageGraph } from './stage-graph.ts';
 
 /** Bytes. */
 export interface StageMemory {
   parameters: number;
   /** A microbatch's, and the sum. */
   gradients: number;
-  /** What a forward keeps for its backward. */
-  stash: number;
-  /** What its backward makes on the way. */
+  /** What a forward keeps for its backward, and what both make on the way. */
   workspace: number;
   total: number;
 }
 
 const FLOAT = 4;
 
-export function stageMemory(shape: ModelShape, spec: StageSpec, sequences: number): StageMemory {
-  const { width, context, heads, keyValueHeads, hidden, vocabulary } = shape;
-  const rows = sequences * context;
-  const keys = (width / heads) * keyValueHeads;
+/** On WebGPU to the byte, from the plan that its programs follow; elsewhere counted from what they make. */
+export function stageMemory(shape: ModelShape, spec: StageSpec, sequences: number, backend: Backend): StageMemory {
   const parameters = FLOAT * layoutOf(shape, spec).size;
   const gradients = 2 * parameters;
-  // Of a layer: the stream, its norm, 1/√(…), query, key and value as they are and rotated, log-sum-exp, what was attended, its product;
-  // and the same of the feed-forward.
-  const layer = 9 * width + 4 * keys + heads + 3 * hidden + 2;
-  const exit = spec.isLast ? 2 * vocabulary + width + 1 : 0;
-  const stash = FLOAT * rows * (spec.layers * layer + exit + boundaryWidth(shape));
-  // Gradients of all of that and sums of them, which live until the microbatch is done.
-  const workspace = FLOAT * rows * (spec.layers * (24 * width + 4 * keys + 3 * hidden) + (spec.isLast ? 2 * width : 0));
-  return { parameters, gradients, stash, workspace, total: parameters + gradients + stash + workspace };
+  const workspace = (backend === 'webgpu' ? planned : counted)(shape, spec, sequences);
+  return { parameters, gradients, workspace, total: parameters + gradients + workspace };
+}
+
+function planned(shape: ModelShape, spec: StageSpec, sequences: number): number {
+  const { squeeze, width, vocabulary } = shape;
+  const parameters = layoutOf(shape, spec).entries.map((entry) => placeholder(entry.shape));
+  const rank = squeeze?.rank ?? 0;
+  const graph = new StageGraph(shape, spec, sequences, {
+    parameters: () => parameters,
+    frozen: squeeze?.kind === 'subspace' ? { basis: placeholder([width, rank]), embedding: placeholder([vocabulary, width]) } : null,
+    places: squeeze?.kind === 'bottleneck' && !spec.isFirst ? placeholder([width, rank]) : null,
+  });
+  return plannedBytes(graph.definitions());
+}
+
+/** All that is made lives until the microbatch is done, but for what products need on the way. */
+function counted(shape: ModelShape, spec: StageSpec, sequences: number): number {
+  const { width, context, heads, keyValueHeads, hidden } = shape;
+  const keys = (width / heads) * keyValueHeads;
+  // Of a layer, forward: norms, query, key and value, what was attended, the stream twice, gate, up and SwiGLU; backward: the gradients of
+  // all that, and norms and SwiGLU once more.
+  const layer = 13 * width + 4 * keys + 6 * hidden + 2 * heads + 4;
+  const exit = spec.isLast ? 3 * width : 0; // logits are gone by then
+  return FLOAT * sequences * context * (spec.layers * layer + exit + 2 * boundaryWidth(shape));
 }

@@ -218,7 +218,8 @@ onEachBackend((kernels) => {
       expect(Float32Array.from(parts.flatMap((part) => [...part]))).toEqual(expectedGradient);
     });
 
-    it('gives the same bits twice, and holds no more tensors after thirty microbatches than after one', async () => {
+    it('gives the same bits twice, and holds no more tensors after thirty microbatches than after two', async () => {
+      const before = kernels().memory().tensors;
       const stage = open(kernels(), whole!, someParameters(shape, whole!));
       const step = async (count: number) => {
         for (let i = 0; i < count; i++) {
@@ -229,7 +230,7 @@ onEachBackend((kernels) => {
         }
         return kernels().memory().tensors;
       };
-      const held = await step(1);
+      const held = await step(2);
       expect(await step(30)).toBe(held);
       stage.resetGradient();
       await step(3);
@@ -240,7 +241,7 @@ onEachBackend((kernels) => {
       stage.load(someParameters(shape, whole!));
       expect(kernels().memory().tensors).toBe(empty);
       stage.dispose();
-      expect(kernels().memory().tensors).toBe(empty - layoutOf(shape, whole!).entries.length);
+      expect(kernels().memory().tensors).toBe(before);
     });
 
     it('sums the gradients of its microbatches, and starts anew when the sum was taken', async () => {

@@ -82,6 +82,8 @@ export const ERROR_HINTS = {
   WEBGPU_UNAVAILABLE:
     'Use a browser with WebGPU (Chrome 113+, Edge, Safari 26+, Firefox 141+ on Windows) and switch hardware acceleration on; or choose the wasm backend, which needs no GPU.',
   DEVICE_LOST: 'The GPU was reset or taken away. The miner builds it anew and goes on; close other GPU-heavy tabs if it happens often.',
+  DEVICE_WRONG:
+    'Update the graphics driver or the browser; until then the wasm backend computes right, which is chosen by itself unless WebGPU was asked for.',
   MEMORY_SHORT:
     'Raise the memory cap under Settings, or mine on a device with more memory; another run, or one cut into more stages, needs less.',
   BACKEND_FAILED: 'This browser could not start the compute backend. Update the browser or its graphics driver.',

@@ -1,0 +1,55 @@
+/** The backends of tfjs. */
+import { SwarmError } from '@starling/protocol';
+import * as tf from '@tensorflow/tfjs-core';
+import type { KernelOptions } from './create.ts';
+import type { Kernels } from './kernels.ts';
+import { TfjsKernels } from './tfjs.ts';
+import { Heap } from './wasm/heap.ts';
+import { WasmKernels } from './wasm-kernels.ts';
+
+const NEVER = new Promise<never>(() => {});
+
+async function use(name: string): Promise<void> {
+  if (!(await tf.setBackend(name))) throw new SwarmError('BACKEND_FAILED', `The ${name} backend of tfjs did not start.`);
+  await tf.ready();
+}
+
+export async function createCpu(): Promise<Kernels> {
+  await import('@tensorflow/tfjs-backend-cpu');
+  await use('cpu');
+  return new TfjsKernels('cpu', 'CPU (JavaScript)', NEVER, () => {});
+}
+
+export async function createWasm(paths: KernelOptions['wasmPaths'], operations: 'own' | 'tfjs'): Promise<Kernels> {
+  const wasm = await import('@tensorflow/tfjs-backend-wasm');
+  if (paths && tf.findBackend('wasm') === null) wasm.setWasmPaths(paths);
+  await use('wasm');
+  const [simd, threads] = await Promise.all([
+    tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'),
+    tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'),
+  ]);
+  const features = [simd && 'SIMD', threads && 'threads'].filter(Boolean).join(', ');
+  const adapter = `CPU (WebAssembly${features ? `, ${features}` : ''})`;
+  const heap = simd && operations === 'own' ? Heap.find() : null;
+  return heap ? new WasmKernels(heap, adapter, NEVER, () => {}) : new TfjsKernels('wasm', adapter, NEVER, () => {});
+}
+
+/** On a device of ours instead of the one tfjs would ask for, so that its loss is noticed. */
+export async function createTfjsWebGpu(
+  device: GPUDevice,
+  info: GPUAdapterInfo,
+  name: string,
+  lost: Promise<SwarmError>,
+  closing: () => void,
+): Promise<Kernels> {
+  const { WebGPUBackend } = await import('@tensorflow/tfjs-backend-webgpu');
+  if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu');
+  const backend = new WebGPUBackend(device, info);
+  tf.registerBackend('webgpu', () => backend, 3);
+  await use('webgpu');
+  return new TfjsKernels('webgpu', name, lost, () => {
+    closing();
+    tf.removeBackend('webgpu');
+    device.destroy();
+  });
+}

@@ -1,0 +1,275 @@
+/** The kernels on a WebGPU device of our own: programs recorded once, and the same operations one by one. */
+import { SwarmError } from '@starling/protocol';
+import type { AttentionShape, Definition, Kernels, PackedFormat, Programs, Tensor, TokenRows, Variables } from '../kernels.ts';
+import { rotaryAngles } from '../tables.ts';
+import { type Bound, Device } from './device.ts';
+import { PACKABLE, packSteps } from './pack.ts';
+import { flatOf } from './plan.ts';
+import { RecordedPrograms } from './programs.ts';
+import type { Step } from './shader.ts';
+import { Tracer } from './tracer.ts';
+import { Tuner, type TuningOptions } from './tuner.ts';
+import { type Storage, temporary, Value } from './value.ts';
+
+export interface WebGpuOptions {
+  adapter: string;
+  isSoftware: boolean;
+  lost: Promise<SwarmError>;
+  tuning: TuningOptions | null;
+  release(): void;
+}
+
+type Saved = ReturnType<Kernels['attention']>;
+
+export class WebGpuKernels implements Kernels {
+  readonly backend = 'webgpu';
+  readonly adapter: string;
+  readonly software: boolean;
+  readonly lost: Promise<SwarmError>;
+  private readonly device: Device;
+  private readonly tuner: Tuner;
+  private readonly release: () => void;
+  private readonly angles = new Map<string, Value>();
+  /** Storages that operations made, and nobody disposed of, by the scope that they were made in. */
+  private readonly scopes: Set<Storage>[] = [new Set()];
+
+  constructor(gpu: GPUDevice, { adapter, isSoftware, lost, tuning, release }: WebGpuOptions) {
+    this.adapter = adapter;
+    this.software = isSoftware;
+    this.lost = lost;
+    this.device = new Device(gpu, adapter, isSoftware);
+    this.tuner = new Tuner(this.device, tuning);
+    this.release = release;
+  }
+
+  // ── tensors ───────────────────────────────────────────────────────────────────────────────────
+
+  upload(data: Float32Array | Int32Array, shape: readonly number[]): Value {
+    const value = temporary(shape, data instanceof Float32Array ? 'float32' : 'int32');
+    if (value.size !== data.length) throw new SwarmError('TENSOR_SHAPE', `${data.length} elements do not fill the shape [${shape}].`);
+    this.device.gpu.queue.writeBuffer(this.place(value.storage), 0, data as Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>);
+    return value;
+  }
+
+  async download(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
+    const value = tensor as Value;
+    const copy = await this.read(value);
+    return value.dtype === 'float32' ? new Float32Array(copy) : Float32Array.from(new Int32Array(copy));
+  }
+
+  pack(rows: Tensor, format: PackedFormat): Promise<Uint8Array<ArrayBuffer>> | null {
+    if (rows.shape.at(-1)! % PACKABLE[format] !== 0) return null;
+    const words = this.compute((tracer) => {
+      const packed = packSteps(rows as Value, format);
+      tracer.steps.push(...packed.steps);
+      return packed.words;
+    });
+    const reading = this.read(words);
+    this.dispose(words);
+    return reading.then((copy) => new Uint8Array(copy));
+  }
+
+  dispose(...tensors: Tensor[]): void {
+    for (const tensor of tensors) {
+      const { storage } = tensor as Value;
+      const scope = this.scopes.find((made) => made.delete(storage));
+      if (scope && storage.place.kind === 'buffer') this.device.destroy(storage.place.buffer);
+    }
+  }
+
+  scope<T>(work: () => T): T {
+    const made = new Set<Storage>();
+    this.scopes.push(made);
+    let result: T | undefined;
+    try {
+      result = work();
+      return result;
+    } finally {
+      this.scopes.pop();
+      const survivors = new Set(valuesIn(result).map(({ storage }) => storage));
+      for (const storage of made) {
+        if (survivors.has(storage)) this.scopes.at(-1)!.add(storage);
+        else if (storage.place.kind === 'buffer') this.device.destroy(storage.place.buffer);
+      }
+    }
+  }
+
+  memory() {
+    return { tensors: this.device.buffers, bytes: this.device.bytes };
+  }
+
+  close(): void {
+    this.device.close();
+    this.release();
+  }
+
+  variables(shapes: readonly (readonly number[])[]): Variables {
+    const { device } = this;
+    const sizes = shapes.map((shape) => shape.reduce((n, axis) => n * axis, 1));
+    const { chunks, places } = flatOf(sizes, device.largestBuffer);
+    const storages = chunks.map(
+      (bytes, i): Storage => ({ bytes, place: { kind: 'buffer', buffer: device.create(bytes, `parameters ${i}`) } }),
+    );
+    const bufferOf = ({ place }: Storage) => (place as { buffer: GPUBuffer }).buffer;
+    return {
+      tensors: shapes.map((shape, i) => new Value(shape, 'float32', storages[places[i]!.chunk]!, places[i]!.offset)),
+      write(values) {
+        let at = 0;
+        for (const [i, { chunk, offset }] of places.entries()) {
+          device.gpu.queue.writeBuffer(bufferOf(storages[chunk]!), offset, values as Float32Array<ArrayBuffer>, at, sizes[i]);
+          at += sizes[i]!;
+        }
+      },
+      dispose() {
+        for (const storage of storages.splice(0)) device.destroy(bufferOf(storage));
+      },
+    };
+  }
+
+  programs(definitions: Readonly<Record<string, Definition>>): Programs {
+    return new RecordedPrograms(this.device, this.tuner, definitions, this.anglesOf);
+  }
+
+  // ── operations, one by one ────────────────────────────────────────────────────────────────────
+
+  matmul(a: Tensor, b: Tensor, transposeA?: boolean, transposeB?: boolean, addend?: Tensor): Tensor {
+    return this.compute((tracer) => tracer.matmul(a, b, transposeA, transposeB, addend));
+  }
+
+  matmuls(a: Tensor, bs: readonly Tensor[], transposeA?: boolean): Tensor[] {
+    return this.compute((tracer) => tracer.matmuls(a, bs, transposeA));
+  }
+
+  sumOfMatmuls(pairs: readonly (readonly [a: Tensor, b: Tensor])[]): Tensor {
+    return this.compute((tracer) => tracer.sumOfMatmuls(pairs));
+  }
+
+  add(a: Tensor, b: Tensor): Tensor {
+    return this.compute((tracer) => tracer.add(a, b));
+  }
+
+  rmsNorm(x: Tensor, gain: Tensor) {
+    return this.compute((tracer) => tracer.rmsNorm(x, gain));
+  }
+
+  rmsNormBackward(x: Tensor, gain: Tensor, inverse: Tensor, dy: Tensor, addend?: Tensor) {
+    return this.compute((tracer) => tracer.rmsNormBackward(x, gain, inverse, dy, addend));
+  }
+
+  attention(query: Tensor, key: Tensor, value: Tensor, shape: AttentionShape): Saved {
+    return this.compute((tracer) => tracer.attention(query, key, value, shape));
+  }
+
+  attentionBackward(saved: readonly Tensor[], doutput: Tensor, shape: AttentionShape) {
+    return this.compute((tracer) => tracer.attentionBackward(saved, doutput, shape));
+  }
+
+  swiglu(gate: Tensor, up: Tensor): Tensor {
+    return this.compute((tracer) => tracer.swiglu(gate, up));
+  }
+
+  swigluBackward(gate: Tensor, up: Tensor, dy: Tensor) {
+    return this.compute((tracer) => tracer.swigluBackward(gate, up, dy));
+  }
+
+  gatedMatmul(x: Tensor, toGate: Tensor, toUp: Tensor) {
+    return this.compute((tracer) => tracer.gatedMatmul(x, toGate, toUp));
+  }
+
+  gatedMatmulOnly(x: Tensor, toGate: Tensor, toUp: Tensor): Tensor {
+    return this.compute((tracer) => tracer.gatedMatmulOnly(x, toGate, toUp));
+  }
+
+  gatedMatmulBackward(gate: Tensor, up: Tensor, dy: Tensor, down: Tensor) {
+    return this.compute((tracer) => tracer.gatedMatmulBackward(gate, up, dy, down));
+  }
+
+  relu(x: Tensor): Tensor {
+    return this.compute((tracer) => tracer.relu(x));
+  }
+
+  reluBackward(x: Tensor, dy: Tensor): Tensor {
+    return this.compute((tracer) => tracer.reluBackward(x, dy));
+  }
+
+  embedding(tokens: Tensor, table: Tensor): Tensor {
+    return this.compute((tracer) => tracer.embedding(tokens, table));
+  }
+
+  embeddingBackward(rows: TokenRows, dy: Tensor, vocabulary: number): Tensor {
+    return this.compute((tracer) => tracer.embeddingBackward(rows, dy, vocabulary));
+  }
+
+  crossEntropy(logits: Tensor, targets: Tensor) {
+    return this.compute((tracer) => tracer.crossEntropy(logits, targets));
+  }
+
+  headLoss(y: Tensor, head: Tensor, targets: Tensor): Tensor {
+    return this.compute((tracer) => tracer.headLoss(y, head, targets));
+  }
+
+  headLossBackward(y: Tensor, head: Tensor, targets: Tensor) {
+    return this.compute((tracer) => tracer.headLossBackward(y, head, targets));
+  }
+
+  /** Enqueues what `work` writes down. What it made and does not return is freed. */
+  private compute<T>(work: (tracer: Tracer) => T): T {
+    const tracer = new Tracer(this.anglesOf);
+    return this.scope(() => {
+      const result = work(tracer);
+      const encoder = this.device.gpu.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      for (const step of tracer.steps) this.dispatch(pass, step);
+      pass.end();
+      this.device.gpu.queue.submit([encoder.finish()]);
+      return result;
+    });
+  }
+
+  private dispatch(pass: GPUComputePassEncoder, step: Step): void {
+    const shader = this.tuner.choose(step).build();
+    const bound = ({ storage, offset, bytes }: Value): Bound => ({ buffer: this.place(storage), offset, size: bytes });
+    pass.setPipeline(this.device.pipelineNow(shader));
+    pass.setBindGroup(
+      0,
+      this.device.bindGroup(shader, ({ value }) => bound(value)),
+    );
+    pass.dispatchWorkgroups(...shader.groups);
+  }
+
+  /** The storage's buffer; a new one where it has none yet. */
+  private place(storage: Storage): GPUBuffer {
+    if (storage.place.kind === 'buffer') return storage.place.buffer;
+    const buffer = this.device.create(storage.bytes, 'tensor');
+    storage.place = { kind: 'buffer', buffer };
+    this.scopes.at(-1)!.add(storage);
+    return buffer;
+  }
+
+  private async read({ storage, offset, bytes }: Value): Promise<ArrayBuffer> {
+    const encoder = this.device.gpu.createCommandEncoder();
+    const read = this.device.readback(encoder, [{ buffer: this.place(storage), offset, size: bytes }]);
+    this.device.gpu.queue.submit([encoder.finish()]);
+    return (await read())[0]!;
+  }
+
+  /** Rotary angles `[T, D]`, made once. */
+  private readonly anglesOf = ({ context, headWidth }: AttentionShape): Value => {
+    const key = `${context} ${headWidth}`;
+    const known = this.angles.get(key);
+    if (known) return known;
+    const data = rotaryAngles(context, headWidth);
+    const buffer = this.device.create(data.byteLength, 'rotary angles');
+    this.device.gpu.queue.writeBuffer(buffer, 0, data);
+    const table = new Value([context, headWidth], 'float32', { bytes: data.byteLength, place: { kind: 'buffer', buffer } });
+    this.angles.set(key, table);
+    return table;
+  };
+}
+
+/** All values in a (possibly nested) result. */
+function valuesIn(result: unknown): Value[] {
+  if (result instanceof Value) return [result];
+  if (typeof result !== 'object' || result === null || ArrayBuffer.isView(result)) return [];
+  return Object.values(result).flatMap(valuesIn);
+}

@@ -1,0 +1,112 @@
+/**
+ * Rows `[n,w]` written small on the device, so that only that is read back: the formats of packages/codecs (quantise.ts), word by word.
+ * What cannot be said (NaN, infinity, too large) becomes a scale, or a number, that is NaN.
+ */
+import type { PackedFormat } from '../kernels.ts';
+import { perInvocation, type Scope, type Step } from './shader.ts';
+import { temporary, type Value } from './value.ts';
+
+/** Whose bits, as an integer, are larger than those of any number that can be said: 2^127, as in quantise.ts. */
+const LIMIT_BITS = 0x7f00_0000;
+const NAN_BITS = 0x7fc0_0000;
+/** Numbers of one scale in int4. */
+const GROUP = 32;
+const LARGEST_CODE = { int8: 127, int4: 7 } as const;
+
+/** Numbers a row must be a multiple of, so that it is whole words. */
+export const PACKABLE: Readonly<Record<PackedFormat, number>> = { f16: 2, int8: 4, int4: 64 };
+
+/** The words `[…]`, int32, and the steps that make them. */
+export function packSteps(x: Value, format: PackedFormat): { words: Value; steps: Step[] } {
+  if (format === 'f16') {
+    const words = temporary([x.size / 2], 'int32');
+    return { words, steps: [step(`as f16 ${x.size}`, words, x, null, f16)] };
+  }
+  const [rows, width] = x.shape as [number, number];
+  const size = format === 'int4' ? GROUP : width;
+  const scales = temporary([x.size / size], 'int32');
+  const words = temporary([rows * (format === 'int8' ? width / 4 + 1 : width / (2 * GROUP) + width / 8)], 'int32');
+  const codes = format === 'int8' ? int8(width) : int4(width);
+  return {
+    words,
+    steps: [
+      step(`scales ${x.size}/${size}`, scales, x, null, (input, _, result) => scale(size, LARGEST_CODE[format], input, result)),
+      step(`as ${format} ${rows}×${width}`, words, x, scales, codes),
+    ],
+  };
+}
+
+type Code = (x: string, scales: string, result: string) => string;
+
+function step(label: string, to: Value, x: Value, scales: Value | null, code: Code): Step {
+  const write = (scope: Scope) => code(scope.read(x, 'f32'), scales ? scope.read(scales, 'i32') : '', scope.write(to, 'i32'));
+  return { label, variants: [{ name: 'own', kind: 'own', build: () => perInvocation(to.size, write) }] };
+}
+
+/** Scales `[n · groups]` as bits: |x| as an integer is ordered as the number is, and NaN comes last. */
+const scale = (size: number, largest: number, x: string, result: string) => `
+  var most = 0;
+  for (var i = index * ${size}; i < (index + 1) * ${size}; i++) { most = max(most, bitcast<i32>(${x}[i]) & 0x7fffffff); }
+  if (most >= ${LIMIT_BITS}) { ${result}[index] = ${NAN_BITS}; return; }
+  ${result}[index] = bitcast<i32>(bitcast<f32>(most) / ${largest}.0);`;
+
+/** `[n · (w/4 + 1)]` words: the scale, then four codes in each. */
+const int8 =
+  (width: number): Code =>
+  (x, scales, result) =>
+    `
+    let row = index / ${width / 4 + 1};
+    let word = index % ${width / 4 + 1};
+    if (word == 0) { ${result}[index] = ${scales}[row]; return; }
+    let scale = bitcast<f32>(${scales}[row]);
+    var packed = 0;
+    if (scale > 0.0) {
+      let first = row * ${width} + (word - 1) * 4;
+      for (var k = 0; k < 4; k++) {
+        let code = clamp(i32(floor(${x}[first + k] / scale + 0.5)), -127, 127);
+        packed |= (code & 255) << u32(8 * k);
+      }
+    }
+    ${result}[index] = packed;`;
+
+/** `[n · (w/64 + w/8)]` words: two scales in each, as bfloat16, then eight codes in each. */
+const int4 = (width: number): Code => {
+  const scales = width / (2 * GROUP);
+  const words = scales + width / 8;
+  return (x, told, result) => `
+    let row = index / ${words};
+    let word = index % ${words};
+    let groups = row * ${2 * scales};
+    if (word < ${scales}) {
+      let low = (bitcast<u32>(${told}[groups + 2 * word]) + 0x8000u) >> 16u;
+      let high = (bitcast<u32>(${told}[groups + 2 * word + 1]) + 0x8000u) >> 16u;
+      ${result}[index] = bitcast<i32>(low | (high << 16u));
+      return;
+    }
+    let column = (word - ${scales}) * 8;
+    let bits = (bitcast<u32>(${told}[groups + column / ${GROUP}]) + 0x8000u) & 0xffff0000u;
+    let scale = bitcast<f32>(bits);
+    var packed = 0;
+    if (scale > 0.0) {
+      for (var k = 0; k < 8; k++) {
+        let code = clamp(i32(floor(${x}[row * ${width} + column + k] / scale + 0.5)), -7, 7);
+        packed |= (code & 15) << u32(4 * k);
+      }
+    }
+    ${result}[index] = packed;`;
+};
+
+/** `[n · w/2]` words of two halves, rounded to nearest even by their bits: WGSL's own packing may round either way. */
+const f16: Code = (x, _, result) => `
+  var packed = 0u;
+  for (var k = 0u; k < 2u; k++) {
+    let x = ${x}[2 * index + i32(k)];
+    let size = bitcast<u32>(x) & 0x7fffffffu;
+    var half = (size - 0x38000000u + 0xfffu + ((size >> 13u) & 1u)) >> 13u;
+    // Under 2^-14 halves are multiples of 2^-24: adding 1/2 makes float32's own rounding cut there.
+    if (size < 0x38800000u) { half = bitcast<u32>(abs(x) + 0.5) - 0x3f000000u; }
+    // From 65,520 on they would be infinite.
+    if (size >= 0x477ff000u) { half = 0x7e00u; }
+    packed |= (half | ((bitcast<u32>(x) >> 16u) & 0x8000u)) << (16u * k);
+  }
+  ${result}[index] = bitcast<i32>(packed);`;

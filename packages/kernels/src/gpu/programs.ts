@@ -1,0 +1,310 @@
+/** Programs as a device runs them: traced once, bound once, and then only encoded again and again. */
+import { SwarmError } from '@starling/protocol';
+import type { AttentionShape, Definition, Kept, PackedFormat, Programs, Run } from '../kernels.ts';
+import type { Bound, Device } from './device.ts';
+import { PACKABLE, packSteps } from './pack.ts';
+import { type Flat, flatOf, type Plan, plan, type Traced, trace } from './plan.ts';
+import { elementwiseStep } from './rows.ts';
+import type { Shader, Step } from './shader.ts';
+import type { Tuner } from './tuner.ts';
+import { Value } from './value.ts';
+
+/** A dispatch, ready. */
+interface Recorded {
+  pipeline: GPUComputePipeline;
+  group: GPUBindGroup;
+  size: readonly [x: number, y: number];
+}
+
+/** Longest that a submission should take: the desktop is drawn by the same GPU. */
+const SUBMISSION_MS = 80;
+
+/** Where what is kept lies: the plan, and the buffers. */
+interface Home {
+  flat: Flat;
+  buffers: readonly GPUBuffer[];
+}
+
+/** The buffers of what one run keeps, and every dispatch of its program bound to them. */
+class KeptSet implements Kept {
+  readonly program: Program;
+  readonly buffers: readonly GPUBuffer[];
+  readonly recording: readonly Recorded[];
+
+  constructor(program: Program, buffers: readonly GPUBuffer[], recording: readonly Recorded[]) {
+    this.program = program;
+    this.buffers = buffers;
+    this.recording = recording;
+  }
+
+  get size(): number {
+    return this.program.traced.kept.reduce((sum, { size }) => sum + size, 0);
+  }
+}
+
+/** A result, made small: the dispatches that do it, and where they leave it. */
+interface Packing {
+  words: GPUBuffer;
+  recording: readonly Recorded[];
+}
+
+interface Program {
+  name: string;
+  traced: Traced;
+  /** Where what is kept lies. */
+  flat: Flat;
+  /** The shaders of its steps, once they are chosen and compiled. */
+  compiled: readonly { shader: Shader; pipeline: GPUComputePipeline }[] | null;
+  preparing: Promise<void> | null;
+  /** Sets that nobody has; the first is made before the program runs. Where nothing is kept there is one, without buffers. */
+  spare: KeptSet[];
+  packings: Map<string, Packing>;
+  /** Submissions that a run is cut into, so that each is short. */
+  pieces: number;
+}
+
+export class RecordedPrograms implements Programs {
+  private readonly device: Device;
+  private readonly tuner: Tuner;
+  private readonly programs: ReadonlyMap<string, Program>;
+  private readonly plan: Plan;
+  private slots: Promise<void> | GPUBuffer[] | null = null;
+  /** All that was made, to be destroyed at the end. */
+  private readonly buffers: GPUBuffer[] = [];
+  private running = 0;
+
+  constructor(device: Device, tuner: Tuner, definitions: Readonly<Record<string, Definition>>, anglesOf: (shape: AttentionShape) => Value) {
+    this.device = device;
+    this.tuner = tuner;
+    const programs = Object.entries(definitions).map(([name, definition]): [string, Program] => {
+      const traced = trace(definition, anglesOf);
+      const flat = flatOf(
+        traced.kept.map(({ size }) => size),
+        device.largestBuffer,
+      );
+      return [name, { ...{ name, traced, flat, spare: [], pieces: 1 }, compiled: null, preparing: null, packings: new Map() }];
+    });
+    this.programs = new Map(programs);
+    this.plan = plan(programs.map(([, { traced }]) => traced));
+  }
+
+  get workspace() {
+    return { bytes: this.plan.slots.reduce((sum, bytes) => sum + bytes, 0), needed: this.plan.peak };
+  }
+
+  async prepare(onProgress: (done: number, of: number) => void = () => {}): Promise<void> {
+    const programs = [...this.programs.values()];
+    await this.tuner.tune(programs.flatMap(({ traced }) => traced.steps.map(({ step }) => step)));
+    const total = programs.reduce((sum, { traced }) => sum + traced.steps.length, 0);
+    let done = 0;
+    const compiled = () => {
+      done += 1;
+      onProgress(done, total);
+    };
+    await Promise.all(programs.map((program) => this.ready(program, compiled)));
+  }
+
+  async run(
+    name: string,
+    inputs: Record<string, Float32Array | Int32Array>,
+    formats: Record<string, PackedFormat | null> = {},
+  ): Promise<Run> {
+    const program = this.programs.get(name)!;
+    const { traced } = program;
+    for (const [input, value] of Object.entries(traced.inputs)) {
+      if (inputs[input]?.length !== value.size)
+        throw new SwarmError('TENSOR_SHAPE', `The program ${name} takes ${value.size} numbers as ${input}, not ${inputs[input]?.length}.`);
+    }
+    if (!program.compiled) await this.ready(program, () => {});
+
+    // From here to the submission nothing waits, so that calls are enqueued in their order.
+    const { queue } = this.device.gpu;
+    const set = program.spare.pop() ?? this.makeSet(program);
+    for (const [input, value] of Object.entries(traced.inputs)) {
+      const { buffer, offset } = this.bound(value, null);
+      queue.writeBuffer(buffer, offset, inputs[input]! as Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>);
+    }
+    const names = Object.keys(traced.results);
+    const packings = names.map((result) => {
+      const format = formats[result];
+      return format && traced.results[result]!.shape.at(-1)! % PACKABLE[format] === 0 ? this.packing(program, result, format) : null;
+    });
+    const parts = names.map((result, i): Bound => {
+      const packing = packings[i];
+      return packing ? whole(packing.words) : this.bound(traced.results[result]!, { flat: program.flat, buffers: set.buffers });
+    });
+    const recording = [...set.recording, ...packings.flatMap((packing) => packing?.recording ?? [])];
+    const started = performance.now();
+    const read = this.submit(recording, program.pieces, parts);
+    this.running += 1;
+    const alone = this.running === 1;
+    try {
+      const copies = await read();
+      if (alone) program.pieces = Math.max(1, Math.min(recording.length, Math.ceil((performance.now() - started) / SUBMISSION_MS)));
+      const numbers = copies.map((copy, i) => (packings[i] ? new Uint8Array(copy) : new Float32Array(copy)));
+      return { results: Object.fromEntries(names.map((result, i) => [result, numbers[i]!])), kept: this.given(set) };
+    } catch (error) {
+      this.release(set);
+      throw error;
+    } finally {
+      this.running -= 1;
+    }
+  }
+
+  accumulate(sum: Kept, more: Kept): void {
+    const [into, from] = [sum as KeptSet, more as KeptSet];
+    const recording = into.buffers.map((buffer, chunk) => {
+      const [to, added] = [valueIn(buffer), valueIn(from.buffers[chunk]!)];
+      const shader = elementwiseStep('sum in place', [to], (read) => [`${read(to)} + ${read(added)}`]).variants[0]!.build();
+      return this.record(shader, this.device.pipelineNow(shader), null);
+    });
+    this.submit(recording, 1, []);
+    this.release(from);
+  }
+
+  async read(kept: Kept): Promise<Float32Array<ArrayBuffer>> {
+    const set = kept as KeptSet;
+    const { places } = set.program.flat;
+    const parts = places.map(({ chunk, offset, bytes }): Bound => ({ buffer: set.buffers[chunk]!, offset, size: bytes }));
+    const read = this.submit([], 1, parts);
+    this.release(set); // whoever takes it is enqueued after the copy
+    const flat = new Float32Array(set.size);
+    let at = 0;
+    for (const copy of await read()) {
+      flat.set(new Float32Array(copy), at);
+      at += copy.byteLength / 4;
+    }
+    return flat;
+  }
+
+  release(kept: Kept): void {
+    const set = kept as KeptSet;
+    set.program.spare.push(set);
+  }
+
+  dispose(): void {
+    for (const buffer of this.buffers.splice(0)) this.device.destroy(buffer);
+  }
+
+  // ── before the first run ──────────────────────────────────────────────────────────────────────
+
+  private ready(program: Program, onCompiled: () => void): Promise<void> {
+    program.preparing ??= this.makeReady(program, onCompiled).catch((error: unknown) => {
+      program.preparing = null; // the next run tries again
+      throw error;
+    });
+    return program.preparing;
+  }
+
+  private async makeReady(program: Program, onCompiled: () => void): Promise<void> {
+    const [, compiled] = await Promise.all([
+      this.reserveSlots(),
+      Promise.all(
+        program.traced.steps.map(async ({ step }) => {
+          const shader = this.tuner.choose(step).build();
+          const pipeline = await this.device.pipeline(shader);
+          onCompiled();
+          return { shader, pipeline };
+        }),
+      ),
+    ]);
+    program.compiled = compiled;
+    const { bytes } = program.flat;
+    program.spare.push(await this.device.reserve(bytes, `What ${program.name} keeps`, () => this.makeSet(program)));
+  }
+
+  private async reserveSlots(): Promise<void> {
+    this.slots ??= this.device
+      .reserve(this.workspace.bytes, 'A stage', () => this.plan.slots.map((bytes, i) => this.create(bytes, `slot ${i}`)))
+      .then((slots) => {
+        this.slots = slots;
+      });
+    await this.slots;
+  }
+
+  // ── recording ─────────────────────────────────────────────────────────────────────────────────
+
+  private create(bytes: number, label: string): GPUBuffer {
+    const buffer = this.device.create(bytes, label);
+    this.buffers.push(buffer);
+    return buffer;
+  }
+
+  private makeSet(program: Program): KeptSet {
+    const buffers = program.flat.chunks.map((bytes, i) => this.create(bytes, `kept ${i}`));
+    const recording = program.compiled!.map(({ shader, pipeline }) => this.record(shader, pipeline, { flat: program.flat, buffers }));
+    return new KeptSet(program, buffers, recording);
+  }
+
+  /** Null, and the set is free again, where it has nothing. */
+  private given(set: KeptSet): KeptSet | null {
+    if (set.buffers.length > 0) return set;
+    this.release(set);
+    return null;
+  }
+
+  private packing(program: Program, result: string, format: PackedFormat): Packing {
+    const key = `${result} ${format}`;
+    const known = program.packings.get(key);
+    if (known) return known;
+    const { words, steps } = packSteps(program.traced.results[result]!, format);
+    const recording = steps.map((step) => this.recordAlone(step));
+    const place = words.storage.place as { kind: 'buffer'; buffer: GPUBuffer };
+    const made = { words: place.buffer, recording };
+    program.packings.set(key, made);
+    return made;
+  }
+
+  /** What it writes gets buffers of its own. */
+  private recordAlone(step: Step): Recorded {
+    const shader = step.variants[0]!.build();
+    for (const { value, write } of shader.bindings) {
+      const { storage } = value;
+      if (write) storage.place = { kind: 'buffer', buffer: this.create(storage.bytes, step.label) };
+    }
+    return this.record(shader, this.device.pipelineNow(shader), null);
+  }
+
+  private record(shader: Shader, pipeline: GPUComputePipeline, home: Home | null): Recorded {
+    return { pipeline, group: this.device.bindGroup(shader, ({ value }) => this.bound(value, home)), size: shader.groups };
+  }
+
+  private bound(value: Value, home: Home | null): Bound {
+    const { storage, offset, bytes } = value;
+    const { place } = storage;
+    if (place.kind === 'buffer') return { buffer: place.buffer, offset, size: bytes };
+    if (place.kind === 'temporary') return { buffer: (this.slots as GPUBuffer[])[this.plan.slotOf.get(storage)!]!, offset, size: bytes };
+    if (place.kind === 'elsewhere') throw new RangeError('A placeholder has no numbers.');
+    const { chunk, offset: start } = home!.flat.places[place.index]!;
+    return { buffer: home!.buffers[chunk]!, offset: start + offset, size: bytes };
+  }
+
+  // ── submitting ────────────────────────────────────────────────────────────────────────────────
+
+  /** Enqueues the dispatches, in so many submissions, and then a copy of `parts`, which the result waits for. */
+  private submit(recording: readonly Recorded[], pieces: number, parts: readonly Bound[]): () => Promise<ArrayBuffer[]> {
+    const { gpu } = this.device;
+    const each = Math.max(1, Math.ceil(recording.length / pieces));
+    const commands: GPUCommandBuffer[] = [];
+    let read = async (): Promise<ArrayBuffer[]> => [];
+    for (let first = 0; first < Math.max(1, recording.length); first += each) {
+      const encoder = gpu.createCommandEncoder();
+      const pass = encoder.beginComputePass();
+      for (const { pipeline, group, size } of recording.slice(first, first + each)) {
+        pass.setPipeline(pipeline);
+        pass.setBindGroup(0, group);
+        pass.dispatchWorkgroups(...size);
+      }
+      pass.end();
+      if (first + each >= recording.length && parts.length > 0) read = this.device.readback(encoder, parts);
+      commands.push(encoder.finish());
+    }
+    for (const command of commands) gpu.queue.submit([command]);
+    return read;
+  }
+}
+
+const whole = (buffer: GPUBuffer): Bound => ({ buffer, offset: 0, size: buffer.size });
+
+const valueIn = (buffer: GPUBuffer): Value =>
+  new Value([buffer.size / 4], 'float32', { bytes: buffer.size, place: { kind: 'buffer', buffer } });
