@@ -1,30 +1,41 @@
 /**
- * Our kernels against tfjs's, in one run on one machine: a product of matrices, and a whole training step (forward, backward, update) of
- * the same model by our programs, by tfjs operations behind the same interface, and by plain tfjs autodiff. On wasm, and on WebGPU
- * through Dawn where it finds an adapter.
+ * Our kernels against tfjs's, in one run on one machine: a product of matrices, each part of a training step, and the whole step (forward,
+ * backward, update) of the same model by our programs, by tfjs operations behind the same interface, and by plain tfjs autodiff. On wasm, and
+ * on WebGPU through Dawn where it finds an adapter.
  */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { createKernels, type Kernels } from '@starling/kernels';
-import { dawnGpu, nodeWasmPath } from '@starling/kernels/node';
+import { dawnGpu, fileTuningStore, nodeWasmPath } from '@starling/kernels/node';
 import { tf } from '@starling/kernels/reference';
-import { presetOf, SoloTrainer, splitMix32 } from '@starling/model';
+import { cutStages, presetOf, SoloTrainer, Stage, splitMix32 } from '@starling/model';
 import { PlainGpt } from './plain-gpt.ts';
 import { environment, type Report, type Row } from './report.ts';
 
 const SEED = 7;
-/** Steps of each contestant: until so many ms are over, but at least so many. */
-const MEASURED_MS = 6_000;
-const LEAST = 2;
+/** Of each contestant: until so many ms are over, but at least one step after the one that compiles. */
+const MEASURED_MS = 4_000;
 const SIZE = 512;
+/** Parts of a step that are shown, the longest first. */
+const PARTS = 12;
+const TUNING_MS = 60_000;
 
 type Operations = 'own' | 'tfjs';
 type Backend = 'wasm' | 'webgpu';
+
+export interface KernelsOptions {
+  presets: readonly string[];
+  backends: readonly Backend[];
+  /** Measure the ways to compute first, also on a software adapter; what was found is kept. */
+  tune: boolean;
+}
 
 /** Ms of one call, after one that compiles. */
 async function timed(work: () => Promise<unknown>): Promise<number> {
   await work();
   const started = performance.now();
   let done = 0;
-  while (done < LEAST || performance.now() - started < MEASURED_MS) {
+  while (done === 0 || performance.now() - started < MEASURED_MS) {
     await work();
     done += 1;
   }
@@ -49,10 +60,11 @@ async function dispatches(work: () => Promise<unknown>): Promise<number> {
   }
 }
 
-async function open(backend: Backend, operations: Operations): Promise<Kernels | null> {
+async function open(backend: Backend, operations: Operations, tune: boolean): Promise<Kernels | null> {
   if (backend === 'wasm') return createKernels({ backend, operations, wasmPaths: nodeWasmPath() });
   const gpu = await dawnGpu();
-  return gpu && createKernels({ backend, operations, gpu });
+  const store = fileTuningStore(join(homedir(), '.cache', 'starling', 'tuning.json'));
+  return gpu && createKernels({ backend, operations, gpu, ...(tune && { tuning: { store, budgetMs: TUNING_MS, software: true } }) });
 }
 
 async function matmul(kernels: Kernels): Promise<number> {
@@ -73,9 +85,14 @@ async function matmul(kernels: Kernels): Promise<number> {
 interface Measured {
   tokensPerSecond: number;
   dispatches: number;
-  /** Held on the device after a step. */
+  /** Held on the device after a step: with tfjs, also what it keeps to use again. */
   bytes: number;
 }
+
+const held = (): number => {
+  const { numBytes, numBytesInGPUAllocated = 0 } = tf.memory() as { numBytes: number; numBytesInGPUAllocated?: number };
+  return Math.max(numBytes, numBytesInGPUAllocated);
+};
 
 function tokensOf(preset: string): { tokens: Int32Array; targets: Int32Array } {
   const { shape, sequences } = presetOf(preset);
@@ -84,13 +101,14 @@ function tokensOf(preset: string): { tokens: Int32Array; targets: Int32Array } {
   return { tokens: some(), targets: some() };
 }
 
-async function ours(kernels: Kernels, preset: string): Promise<Measured> {
+async function ours(kernels: Kernels, preset: string, operations: Operations): Promise<Measured> {
   const { shape, sequences, optimizer } = presetOf(preset);
   const batch = tokensOf(preset);
   const solo = new SoloTrainer(kernels, { shape, sequences, seed: SEED, optimizer });
   const step = () => solo.step([batch]);
   const ms = await timed(step);
-  const measured = { tokensPerSecond: (1e3 * batch.tokens.length) / ms, dispatches: await dispatches(step), bytes: kernels.memory().bytes };
+  const bytes = kernels.backend === 'webgpu' && operations === 'own' ? kernels.memory().bytes : held();
+  const measured = { tokensPerSecond: (1e3 * batch.tokens.length) / ms, dispatches: await dispatches(step), bytes };
   solo.dispose();
   return measured;
 }
@@ -98,31 +116,50 @@ async function ours(kernels: Kernels, preset: string): Promise<Measured> {
 async function plain(preset: string): Promise<Measured> {
   const { shape, sequences, optimizer } = presetOf(preset);
   const { tokens, targets } = tokensOf(preset);
-  const before = tf.memory().numBytes;
   const gpt = new PlainGpt(shape, sequences, optimizer.peakLearningRate);
   const step = () => gpt.step(tokens, targets);
   const ms = await timed(step);
-  const measured = {
-    tokensPerSecond: (1e3 * tokens.length) / ms,
-    dispatches: await dispatches(step),
-    bytes: tf.memory().numBytes - before,
-  };
+  const measured = { tokensPerSecond: (1e3 * tokens.length) / ms, dispatches: await dispatches(step), bytes: held() };
   gpt.dispose();
   return measured;
 }
 
-async function backendRows(backend: Backend, presets: readonly string[]): Promise<Row[]> {
+/** The parts of one backward of the whole model, alone, and their share of the speed of the large product. */
+async function parts(kernels: Kernels, preset: string, peak: number): Promise<Row[]> {
+  const { shape, sequences } = presetOf(preset);
+  const stage = new Stage(kernels, shape, cutStages(shape, 1)[0]!, { sequences });
+  await stage.profile('backward'); // compiles
+  const times = (await stage.profile('backward')) ?? [];
+  stage.dispose();
+  const rows = times
+    .sort((a, b) => b.ms - a.ms)
+    .slice(0, PARTS)
+    .flatMap(({ label, count, ms, flops }): Row[] => {
+      const metric = `${preset}: ${count} × ${label}`;
+      if (flops === 0) return [{ metric, value: ms, unit: 'ms' }];
+      const speed = (flops * count) / (ms * 1e6);
+      return [
+        { metric, value: ms, unit: 'ms' },
+        { metric: `${metric}, speed`, value: speed, unit: 'GFLOP/s', against: 'the large product', ratio: speed / peak },
+      ];
+    });
+  return rows;
+}
+
+async function backendRows(backend: Backend, { presets, tune }: KernelsOptions): Promise<Row[]> {
   const rows: Row[] = [];
   const results = new Map<string, Measured>();
   const products = new Map<Operations, number>();
+  const details: Row[] = [];
   for (const operations of ['tfjs', 'own'] as const) {
-    const kernels = await open(backend, operations);
+    const kernels = await open(backend, operations, tune);
     if (!kernels) return [];
     if (operations === 'tfjs') rows.push({ metric: `${backend}: ${kernels.adapter}`, value: 1, unit: '' });
     products.set(operations, await matmul(kernels));
     for (const preset of presets) {
       if (operations === 'tfjs') results.set(`plain ${preset}`, await plain(preset));
-      results.set(`${operations} ${preset}`, await ours(kernels, preset));
+      results.set(`${operations} ${preset}`, await ours(kernels, preset, operations));
+      if (operations === 'own' && backend === 'webgpu') details.push(...(await parts(kernels, preset, products.get('own')!)));
     }
     kernels.close();
   }
@@ -139,30 +176,18 @@ async function backendRows(backend: Backend, presets: readonly string[]): Promis
       ['own', 'ours'],
     ] as const) {
       const { tokensPerSecond, dispatches: count, bytes } = results.get(`${name} ${preset}`)!;
-      rows.push({
-        metric: `${backend}, ${preset}: ${words}`,
-        value: tokensPerSecond,
-        unit: 'tokens/s',
-        against: 'plain',
-        ratio: tokensPerSecond / base.tokensPerSecond,
-      });
-      if (count > 0)
-        rows.push({
-          metric: `${backend}, ${preset}: ${words}, dispatches of a step`,
-          value: count,
-          unit: '',
-          against: 'plain',
-          ratio: count / base.dispatches,
-        });
-      rows.push({ metric: `${backend}, ${preset}: ${words}, held on the device`, value: bytes / 2 ** 20, unit: 'MiB' });
+      const compared = (value: number, of: number) => (name === 'plain' ? {} : { against: 'plain', ratio: value / of });
+      const metric = `${backend}, ${preset}: ${words}`;
+      rows.push({ metric, value: tokensPerSecond, unit: 'tokens/s', ...compared(tokensPerSecond, base.tokensPerSecond) });
+      if (count > 0) rows.push({ metric: `${metric}, dispatches of a step`, value: count, unit: '', ...compared(count, base.dispatches) });
+      rows.push({ metric: `${metric}, held on the device`, value: bytes / 2 ** 20, unit: 'MiB', ...compared(bytes, base.bytes) });
     }
   }
-  return rows;
+  return [...rows, ...details];
 }
 
-/** `only`: presets, separated by commas. */
-export async function kernels(only = 'nano,shakespeare'): Promise<Report> {
-  const presets = only.split(',');
-  const rows = [...(await backendRows('wasm', presets)), ...(await backendRows('webgpu', presets))];
+export async function kernels(options: KernelsOptions): Promise<Report> {
+  const rows: Row[] = [];
+  for (const backend of options.backends) rows.push(...(await backendRows(backend, options)));
   return { name: 'kernels', environment: environment(), rows };
 }

@@ -31,6 +31,8 @@ const HELP = `Usage: npm run bench -- NAME [options]
                   --verify N      steps computed again afterwards, at most (all)
   kernels       a training step by our kernels, by tfjs's operations, and by plain tfjs autodiff, on wasm and WebGPU
                   --only A,B      presets (nano,shakespeare)
+                  --backends A,B  of wasm and webgpu (both)
+                  --tune          measure the ways to compute on WebGPU first, and keep what was found
   pages         1,000 spectators, the network view with 500 miners, and a tab that mines 1,000 microbatches. Takes minutes
                   --only A,B      of spectators, network, and the backends of the tab, wasm and webgpu (all)
   convergence   what each encoding, inner steps and overlap cost in loss. Takes hours; goes on where --json says it stopped
@@ -46,7 +48,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     ...{ minutes: text, faults: text, miners: text, tabs: text, seed: text, verify: text, steps: text },
-    ...{ corpus: text, iterations: text, only: text },
+    ...{ corpus: text, iterations: text, only: text, backends: text, tune: { type: 'boolean' } as const },
     ...{ json: text, help: { type: 'boolean' } },
   },
 });
@@ -63,7 +65,12 @@ const BENCHMARKS: Record<string, () => Promise<Report>> = {
   attack: () => attack(number('steps', 200)),
   chain,
   coordinator,
-  kernels: () => kernels(values.only),
+  kernels: () =>
+    kernels({
+      presets: (values.only ?? 'nano,shakespeare').split(','),
+      backends: (values.backends ?? 'wasm,webgpu').split(',') as ('wasm' | 'webgpu')[],
+      tune: values.tune ?? false,
+    }),
   pages: () => pages(values.only),
   reduce,
   swarm,

@@ -5,7 +5,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { constants, setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 import { type Browser, type CDPSession, chromium, type Page } from 'playwright-core';
@@ -56,6 +56,8 @@ const WIRED = [
 /** Sockets of a process of their own, once all are connected. */
 async function crowd(task: WireTask): Promise<ChildProcess> {
   const child = fork(join(import.meta.dirname, 'wire-miners.ts'), { execArgv: ['--disable-warning=ExperimentalWarning'] });
+  // Spectators look on from elsewhere: here, in the time that server and miners leave.
+  if (task.kind === 'watch') setPriority(child.pid!, constants.priority.PRIORITY_LOW);
   child.send(task);
   for (;;) {
     const [{ connected }] = (await once(child, 'message')) as [WireReport];

@@ -36,9 +36,9 @@ const USELESS: ReadonlySet<ErrorCode> = new Set(['SHARD_MALFORMED', 'BLOB_TOO_LA
 const HOPELESS: ReadonlySet<ErrorCode> = new Set(['TENSOR_NOT_FINITE', 'LOSS_IMPLAUSIBLE']);
 /** Inline payloads plus the message around them; anything larger is a mistake, and engine.io closes the socket on it. */
 const MAX_MESSAGE_BYTES = 4 * INLINE_LIMIT;
-/** Spectators get at most four updates a second, and fewer where they are many. */
+/** Spectators get at most four updates a second, and fewer where they are many: telling them takes at most this share of the server's time. */
 const FEED_MS = 250;
-const SPECTATORS_AT_FULL_RATE = 250;
+const FEED_SHARE = 0.02;
 
 type MinerSocket = Socket<MinerToServer, ServerToMiner>;
 
@@ -106,14 +106,14 @@ export class Gateway {
       if (missed) for (const update of missed) socket.emit('update', update);
       else socket.emit('snapshot', feed.snapshot());
     });
-    let ticks = 0;
+    let due = 0;
     return setInterval(() => {
-      if (watch.sockets.size === 0) return;
-      // The more look on, the less often each is told: what they cost grows with neither.
-      ticks += 1;
-      if (ticks % Math.ceil(watch.sockets.size / SPECTATORS_AT_FULL_RATE) !== 0) return;
+      const started = performance.now();
+      if (watch.sockets.size === 0 || started < due) return;
       const update = feed.next(Date.now());
-      if (update) watch.emit('update', update);
+      if (!update) return;
+      watch.emit('update', update);
+      due = started + (performance.now() - started) / FEED_SHARE;
     }, FEED_MS);
   }
 

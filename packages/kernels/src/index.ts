@@ -9,6 +9,7 @@ export type {
   Operations,
   PackedFormat,
   Programs,
+  StepTime,
   Tensor,
   TokenRows,
   Variables,

@@ -120,6 +120,16 @@ export interface Run {
   kept: Kept | null;
 }
 
+export interface StepTime {
+  /** Operation and sizes, and how it is computed. */
+  label: string;
+  count: number;
+  /** Of all of them. */
+  ms: number;
+  /** Of one; 0 where it only moves numbers. */
+  flops: number;
+}
+
 /** Some computations of fixed shapes that share what memory they need on the way, since one runs at a time. */
 export interface Programs {
   /** Bytes on the device besides variables and what is kept, and the most of them needed at one moment; 0 where that is not known. */
@@ -128,6 +138,8 @@ export interface Programs {
   prepare(onProgress?: (done: number, of: number) => void): Promise<void>;
   /** Enqueued when this returns, in the order of the calls. Inputs are copied. */
   run(name: string, inputs: Record<string, Float32Array | Int32Array>, formats?: Record<string, PackedFormat | null>): Promise<Run>;
+  /** How long each kind of step of a program takes by itself, and how many there are; absent where nothing is recorded. */
+  profile?(name: string): Promise<StepTime[]>;
   /** Adds `more` to `sum`, which is used up. */
   accumulate(sum: Kept, more: Kept): void;
   /** One flat vector of all of them, which are used up. */

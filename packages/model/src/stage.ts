@@ -1,5 +1,14 @@
 /** One stage of the model on a device: its parameters, its programs, and the sum of its gradients. */
-import { type Kept, type Kernels, type PackedFormat, type Programs, sortTokens, type Tensor, type Variables } from '@starling/kernels';
+import {
+  type Kept,
+  type Kernels,
+  type PackedFormat,
+  type Programs,
+  type StepTime,
+  sortTokens,
+  type Tensor,
+  type Variables,
+} from '@starling/kernels';
 import { type ModelShape, type StageSpec, SwarmError } from '@starling/protocol';
 import { layoutOf, type ParameterLayout } from './layout.ts';
 import { frozenOf } from './squeeze.ts';
@@ -65,6 +74,11 @@ export class Stage {
   /** Bytes that its programs need besides parameters and gradients, and the most of them needed at one moment; 0 where that is not known. */
   get workspace(): { bytes: number; needed: number } {
     return this.programs.workspace;
+  }
+
+  /** How long the parts of a program, `forward`, `loss` or `backward`, take; null where nothing is recorded. */
+  async profile(program: string): Promise<StepTime[] | null> {
+    return (await this.programs.profile?.(program)) ?? null;
   }
 
   /** Makes all that runs need. They do it by themselves, too. */

@@ -1,11 +1,14 @@
 import '../styles/chain.css';
 import type { ChainView } from '@starling/protocol';
+import { lazy, Suspense, useMemo } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { count, roughly } from '../format.ts';
 import { ErrorText, Notice, Progress, Stat } from '../parts.tsx';
 import { brief, coins } from './amounts.ts';
 import { MetagraphTable } from './metagraph-table.tsx';
 import { PayTable } from './pay-table.tsx';
+
+const Bars = lazy(() => import('../charts/bars.tsx'));
 
 const load = (signal: AbortSignal) => getJson<ChainView>('/v1/chain', signal);
 
@@ -68,9 +71,44 @@ function Contents({ chain }: { chain: ChainView }) {
         </dl>
       </section>
       <Way chain={chain} />
+      <Shares chain={chain} />
       <PayTable chain={chain} />
       <MetagraphTable neurons={neurons} weights={chain.weights} />
     </>
+  );
+}
+
+const SERIES = [
+  { name: 'share of all work', color: 'var(--violet)' },
+  { name: 'share of all emission', color: 'var(--green)' },
+];
+/** Accounts that are drawn: those that did most. */
+const DRAWN = 12;
+const percents = (value: number) => `${value.toFixed(0)} %`;
+
+/** That pay follows work, at a glance. */
+function Shares({ chain: { pay } }: { chain: ChainView }) {
+  const shares = useMemo(() => {
+    const work = pay.reduce((sum, line) => sum + line.work, 0);
+    const emission = pay.reduce((sum, line) => sum + Number(line.emission), 0);
+    return pay
+      .toSorted((a, b) => b.work - a.work)
+      .slice(0, DRAWN)
+      .map((line) => ({
+        name: line.names[0] ?? brief(line.address),
+        values: [(100 * line.work) / (work || 1), (100 * Number(line.emission)) / (emission || 1)],
+      }));
+  }, [pay]);
+  return (
+    <section className="panel" aria-labelledby="shares">
+      <div className="panel-head">
+        <h2 id="shares">Work and pay</h2>
+        <p className="muted">Of all accounts, {shares.length < pay.length ? `the ${DRAWN} that did most` : 'each'}.</p>
+      </div>
+      <Suspense fallback={<div className="bars" />}>
+        <Bars label="Share of work and of emission by account" rows={shares} series={SERIES} format={percents} />
+      </Suspense>
+    </section>
   );
 }
 

@@ -1,5 +1,6 @@
 import '../styles/dashboard.css';
-import { useMemo } from 'react';
+import type { MinerView } from '@starling/protocol';
+import { lazy, Suspense, useMemo } from 'react';
 import { xOf } from '../chart-data.ts';
 import { Chart, type Line } from '../charts/chart.tsx';
 import { compact, count, layers, plural, took } from '../format.ts';
@@ -10,6 +11,8 @@ import { Notice, Progress, Stat, Wait } from '../parts.tsx';
 import { minerPath, stagePath } from '../paths.ts';
 import { Link } from '../router.tsx';
 import { TablePanel } from '../table.tsx';
+
+const Bars = lazy(() => import('../charts/bars.tsx'));
 
 const NORM: Line[] = [{ label: 'gradient norm', color: 'var(--violet)', width: 1.5 }];
 const COMPUTE: Line[] = [{ label: 'ms per lease', color: 'var(--violet)', width: 1.5 }];
@@ -101,6 +104,7 @@ export default function StagePage({ index }: { index: number }) {
           />
         </div>
       </section>
+      <Shares miners={connected} />
       <TablePanel
         id="crew"
         title="Who holds it"
@@ -124,5 +128,25 @@ export default function StagePage({ index }: { index: number }) {
         ))}
       </TablePanel>
     </div>
+  );
+}
+
+const SERIES = [{ name: 'tokens per second', color: 'var(--violet)' }];
+/** Miners that are drawn: the quickest. */
+const DRAWN = 16;
+
+function Shares({ miners }: { miners: readonly MinerView[] }) {
+  const quickest = miners.toSorted((a, b) => b.tokensPerSecond - a.tokensPerSecond).slice(0, DRAWN);
+  const rows = quickest.map(({ id, name, tokensPerSecond }) => ({ name: name || id, values: [tokensPerSecond] }));
+  return (
+    <section className="panel" aria-labelledby="quickest">
+      <div className="panel-head">
+        <h2 id="quickest">Who does how much</h2>
+        <p className="muted">Tokens per second{miners.length > DRAWN ? `, the ${DRAWN} quickest` : ''}.</p>
+      </div>
+      <Suspense fallback={<div className="bars" />}>
+        <Bars label="Tokens per second by miner" rows={rows} series={SERIES} format={compact} />
+      </Suspense>
+    </section>
   );
 }

@@ -174,10 +174,16 @@ function walk(
 
 /**
  * One job per block of rows, or, `shared`, a workgroup per 64 rows of one head: then `unit` counts rows rounded up to whole workgroups, and
- * every lane must get to every barrier.
+ * every lane must get to every barrier. `products`: of a head's width, for each pair of rows.
  */
-function rowsStep(label: string, sizes: Sizes, heads: number, build: (scope: Scope, count: number, kind: Variant['kind']) => string): Step {
-  const { T, Q, sequences } = sizes;
+function rowsStep(
+  label: string,
+  sizes: Sizes,
+  heads: number,
+  products: number,
+  build: (scope: Scope, count: number, kind: Variant['kind']) => string,
+): Step {
+  const { T, H: query, Q, c, sequences } = sizes;
   const lanes = (count: number, kind: 'own' | 'quad') => (): Shader =>
     perInvocation(
       sequences * heads * Math.ceil(T / count),
@@ -202,7 +208,7 @@ function rowsStep(label: string, sizes: Sizes, heads: number, build: (scope: Sco
       return scope.shader([{ groups: sequences * heads * across, code }]);
     },
   };
-  return { label, variants: [...own, ...quad, shared] };
+  return { label, flops: sequences * query * (T * (T + 1)) * products * Q * c, variants: [...own, ...quad, shared] };
 }
 
 /** The last row that any of those which walk together sees. */
@@ -213,7 +219,7 @@ const lastSeen = ({ T }: Sizes, kind: Variant['kind'], count: number) =>
 export function attentionStep(q: Value, k: Value, v: Value, output: Value, statistics: Value, shape: AttentionShape): Step {
   const sizes = sizesOf(shape);
   const { T, H, K, group, c, Q, scale } = sizes;
-  return rowsStep(labelOf('attention', shape), sizes, H, (scope, count, kind) => {
+  return rowsStep(labelOf('attention', shape), sizes, H, 2, (scope, count, kind) => {
     const element = elementOf(c);
     const [query, key, value] = [scope.read(q, element), scope.read(k, element), scope.read(v, element)];
     const [result, sum] = [scope.write(output, element), scope.write(statistics, 'f32')];
@@ -273,7 +279,7 @@ export function queryGradientStep(
 ): Step {
   const sizes = sizesOf(shape);
   const { T, H, K, group, c, Q, scale } = sizes;
-  return rowsStep(labelOf('query gradient', shape), sizes, H, (scope, count, kind) => {
+  return rowsStep(labelOf('query gradient', shape), sizes, H, 3, (scope, count, kind) => {
     const element = elementOf(c);
     const [query, key, value] = [scope.read(q, element), scope.read(k, element), scope.read(v, element)];
     const [gradient, attended, table] = [scope.read(doutput, element), scope.read(output, element), scope.read(angles, element)];
@@ -333,7 +339,7 @@ export function keyValueGradientStep(
 ): Step {
   const sizes = sizesOf(shape);
   const { T, H, K, group, c, Q, scale } = sizes;
-  return rowsStep(labelOf('key and value gradients', shape), sizes, K, (scope, count, kind) => {
+  return rowsStep(labelOf('key and value gradients', shape), sizes, K, 4, (scope, count, kind) => {
     const element = elementOf(c);
     const [query, key, value] = [scope.read(q, element), scope.read(k, element), scope.read(v, element)];
     const [gradient, sums, table] = [scope.read(doutput, element), scope.read(told, 'f32'), scope.read(angles, element)];

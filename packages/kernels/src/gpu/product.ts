@@ -107,7 +107,15 @@ export function productStep(name: string, products: readonly Product[]): Step {
       },
     };
   };
-  return { label: `${name} ${sizes.join(', ')}`, variants: [...OWN.map(own), ...QUAD[products[0]!.form].map(quad), ...SHARED.map(shared)] };
+  const flops = products.reduce((sum, { form, sums, outputs }) => {
+    const length = sums.flat().reduce((total, term) => total + lengthOf(form, term), 0);
+    return sum + 2 * outputs[0]!.to.size * length;
+  }, 0);
+  return {
+    label: `${name} ${sizes.join(', ')}`,
+    flops,
+    variants: [...OWN.map(own), ...QUAD[products[0]!.form].map(quad), ...SHARED.map(shared)],
+  };
 }
 
 const COMPONENTS = ['x', 'y', 'z', 'w'] as const;

@@ -1,6 +1,6 @@
 /** Programs as a device runs them: traced once, bound once, and then only encoded again and again. */
 import { SwarmError } from '@starling/protocol';
-import type { AttentionShape, Definition, Kept, PackedFormat, Programs, Run } from '../kernels.ts';
+import type { AttentionShape, Definition, Kept, PackedFormat, Programs, Run, StepTime } from '../kernels.ts';
 import type { Bound, Device } from './device.ts';
 import { PACKABLE, packSteps } from './pack.ts';
 import { type Flat, flatOf, type Plan, plan, type Traced, trace } from './plan.ts';
@@ -149,6 +149,26 @@ export class RecordedPrograms implements Programs {
     } finally {
       this.running -= 1;
     }
+  }
+
+  /** Each step is submitted and waited for alone, so a sum of them is more than a run takes. On whatever numbers are there. */
+  async profile(name: string): Promise<StepTime[]> {
+    const program = this.programs.get(name)!;
+    await this.ready(program, () => {});
+    const set = program.spare.pop() ?? this.makeSet(program);
+    const times = new Map<string, StepTime>();
+    for (const [i, { step }] of program.traced.steps.entries()) {
+      const label = `${step.label} (${this.tuner.choose(step).name})`;
+      const time = times.get(label) ?? { label, count: 0, ms: 0, flops: step.flops ?? 0 };
+      times.set(label, time);
+      const started = performance.now();
+      this.submit([set.recording[i]!], 1, []);
+      await this.device.gpu.queue.onSubmittedWorkDone();
+      time.ms += performance.now() - started;
+      time.count += 1;
+    }
+    this.release(set);
+    return [...times.values()];
   }
 
   accumulate(sum: Kept, more: Kept): void {

@@ -26,6 +26,8 @@ export interface Job {
 export interface Step {
   /** Operation and sizes: the same for whatever computes the same. */
   label: string;
+  /** Multiplications and additions; absent: few, it only moves numbers. */
+  flops?: number;
   variants: readonly Variant[];
 }
 
