@@ -72,7 +72,7 @@ function watch(device: GPUDevice): { lost: Promise<SwarmError>; closing: () => v
     });
     device.addEventListener('uncapturederror', (event) => {
       // A validation or memory error leaves wrong numbers behind: the device cannot be trusted any more.
-      resolve(new SwarmError('DEVICE_LOST', `The GPU reported an error: ${(event as GPUUncapturedErrorEvent).error.message}`));
+      if (!closed) resolve(new SwarmError('DEVICE_LOST', `The GPU reported an error: ${(event as GPUUncapturedErrorEvent).error.message}`));
     });
   });
   return {

@@ -105,6 +105,21 @@ describe.skipIf(!gpu)('on a WebGPU device of our own', () => {
     );
   });
 
+  it('runs nothing of what was given up, and goes on with the rest', async () => {
+    const [early, late] = [kernels.programs(definitions), kernels.programs(definitions)];
+    const { tensors } = kernels.memory();
+    const compiling = early.run('double', { x: numbers(1) });
+    early.dispose();
+    await expect(compiling).rejects.toThrow(expect.objectContaining({ code: 'BACKEND_FAILED' }));
+    const { kept } = await late.run('double', { x: numbers(1) });
+    const running = late.run('relu', { x: numbers(2) });
+    await running;
+    late.dispose();
+    await expect(late.read(kept!)).rejects.toThrow(expect.objectContaining({ code: 'BACKEND_FAILED' }));
+    expect((await programs.run('relu', { x: numbers(8) })).results.y).toEqual(numbers(8).map((value) => Math.max(value, 0)));
+    expect(kernels.memory().tensors).toBe(tensors);
+  });
+
   it('says that the device is lost, and fails what waits for it', async () => {
     const doomed = await createKernels({ backend: 'webgpu', gpu: gpu! });
     const waiting = doomed.programs(definitions);

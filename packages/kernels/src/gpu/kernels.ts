@@ -114,6 +114,7 @@ export class WebGpuKernels implements Kernels {
     return {
       tensors: shapes.map((shape, i) => new Value(shape, 'float32', storages[places[i]!.chunk]!, places[i]!.offset)),
       write(values) {
+        if (storages.length === 0) return; // disposed of
         let at = 0;
         for (const [i, { chunk, offset }] of places.entries()) {
           device.gpu.queue.writeBuffer(bufferOf(storages[chunk]!), offset, values as Float32Array<ArrayBuffer>, at, sizes[i]);

@@ -72,6 +72,7 @@ export class RecordedPrograms implements Programs {
   /** All that was made, to be destroyed at the end. */
   private readonly buffers: GPUBuffer[] = [];
   private running = 0;
+  private disposed = false;
 
   constructor(device: Device, tuner: Tuner, definitions: Readonly<Record<string, Definition>>, anglesOf: (shape: AttentionShape) => Value) {
     this.device = device;
@@ -115,7 +116,9 @@ export class RecordedPrograms implements Programs {
       if (inputs[input]?.length !== value.size)
         throw new SwarmError('TENSOR_SHAPE', `The program ${name} takes ${value.size} numbers as ${input}, not ${inputs[input]?.length}.`);
     }
+    this.mustBeThere();
     if (!program.compiled) await this.ready(program, () => {});
+    this.mustBeThere();
 
     // From here to the submission nothing waits, so that calls are enqueued in their order.
     const { queue } = this.device.gpu;
@@ -155,6 +158,7 @@ export class RecordedPrograms implements Programs {
   async profile(name: string): Promise<StepTime[]> {
     const program = this.programs.get(name)!;
     await this.ready(program, () => {});
+    this.mustBeThere();
     const set = program.spare.pop() ?? this.makeSet(program);
     const times = new Map<string, StepTime>();
     for (const [i, { step }] of program.traced.steps.entries()) {
@@ -172,6 +176,7 @@ export class RecordedPrograms implements Programs {
   }
 
   accumulate(sum: Kept, more: Kept): void {
+    this.mustBeThere();
     const [into, from] = [sum as KeptSet, more as KeptSet];
     const recording = into.buffers.map((buffer, chunk) => {
       const [to, added] = [valueIn(buffer), valueIn(from.buffers[chunk]!)];
@@ -183,6 +188,7 @@ export class RecordedPrograms implements Programs {
   }
 
   async read(kept: Kept): Promise<Float32Array<ArrayBuffer>> {
+    this.mustBeThere();
     const set = kept as KeptSet;
     const { places } = set.program.flat;
     const parts = places.map(({ chunk, offset, bytes }): Bound => ({ buffer: set.buffers[chunk]!, offset, size: bytes }));
@@ -203,7 +209,13 @@ export class RecordedPrograms implements Programs {
   }
 
   dispose(): void {
+    this.disposed = true;
     for (const buffer of this.buffers.splice(0)) this.device.destroy(buffer);
+  }
+
+  /** Submitting what refers to destroyed buffers would be the device's fault, and the end of it. */
+  private mustBeThere(): void {
+    if (this.disposed) throw new SwarmError('BACKEND_FAILED', 'These programs were given up.');
   }
 
   // ── before the first run ──────────────────────────────────────────────────────────────────────
@@ -217,6 +229,7 @@ export class RecordedPrograms implements Programs {
   }
 
   private async makeReady(program: Program, onCompiled: () => void): Promise<void> {
+    this.mustBeThere();
     const [, compiled] = await Promise.all([
       this.reserveSlots(),
       Promise.all(
@@ -228,6 +241,7 @@ export class RecordedPrograms implements Programs {
         }),
       ),
     ]);
+    this.mustBeThere(); // compiling takes long enough for a stage to be given up
     program.compiled = compiled;
     const { bytes } = program.flat;
     program.spare.push(await this.device.reserve(bytes, `What ${program.name} keeps`, () => this.makeSet(program)));
