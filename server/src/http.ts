@@ -166,9 +166,12 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
       root: webRoot,
       cacheControl: false,
       preCompressed: true,
-      // Built files carry a hash of themselves in their name; pages do not.
-      setHeaders: (response, path) =>
-        response.header('cache-control', path.includes(`${sep}assets${sep}`) ? IMMUTABLE : 'public, max-age=0'),
+      setHeaders: (response, path) => {
+        // Built files carry a hash of themselves in their name; pages do not.
+        response.header('cache-control', path.includes(`${sep}assets${sep}`) ? IMMUTABLE : 'public, max-age=0');
+        // Nobody makes strangers mine, or sign, behind a page of his own.
+        response.header('content-security-policy', "frame-ancestors 'none'");
+      },
     });
   http.setNotFoundHandler((request, reply) => {
     // Pages are routes of the app; everything else that is not there is an error with a code.

@@ -1,0 +1,26 @@
+/** The built pages as browsers get them. */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type RunningServer, startServer } from './index.ts';
+
+let folder: string;
+let server: RunningServer;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'starling-pages-'));
+  const webRoot = join(folder, 'web');
+  await mkdir(webRoot);
+  await writeFile(join(webRoot, 'index.html'), '<!doctype html>');
+  server = await startServer({ port: 0, dataDir: join(folder, 'data'), webRoot, preset: 'pico', stages: 1, log: () => {} });
+});
+afterAll(async () => {
+  await server.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+it.each(['/', '/index.html', '/dashboard', '/?autostart=1'])('no other page can put %s into a frame', async (path) => {
+  const response = await fetch(`${server.url}${path}`, { headers: { accept: 'text/html' } });
+  expect(response.status).toBe(200);
+  expect(response.headers.get('content-security-policy')).toBe("frame-ancestors 'none'");
+});
