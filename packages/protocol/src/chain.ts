@@ -38,6 +38,8 @@ export interface AccountView {
   /** FLOPs in closed rounds, ever. */
   work: number;
   score: number;
+  /** FLOPs in closed rounds that audits may still find false; all of it counts once `step` is done. Null: nothing is held. */
+  held: { work: number; step: number } | null;
   /** Among the accounts of this run, by score, from 1; null: it has none. */
   rank: { place: number; of: number } | null;
   /** Rao for serving, as far as this server has seen; and what a day brings if it goes on as in the last epoch. */

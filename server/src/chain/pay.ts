@@ -1,6 +1,6 @@
 /** From receipts to emission: one line for every account, made of what the ledger, the accounts and the chain say. */
 import type { EpochPaid, Metagraph } from '@starling/chain';
-import type { PayView, WeightsView } from '@starling/protocol';
+import type { AccountView, PayView, RoundWork, WeightsView } from '@starling/protocol';
 import type { Scores } from '../scores.ts';
 
 /** Rao paid for serving, by hotkey: of all epochs that were seen, and of the last. */
@@ -36,6 +36,18 @@ export function scoresByAddress(scores: Scores, { addressOf }: AccountNames): Ma
     if (score > 0) byAddress.set(address, (byAddress.get(address) ?? 0) + score);
   }
   return byAddress;
+}
+
+/** What an account did that does not count yet, and the step after which all of it does. */
+export function heldOf(held: readonly RoundWork[], { addressOf }: AccountNames, address: string, roundSteps: number): AccountView['held'] {
+  const own = held
+    .map(({ miners, step, hold }) => ({
+      work: miners.filter(({ device }) => device !== null && addressOf(device) === address).reduce((all, { flops }) => all + flops, 0),
+      step: step + hold * roundSteps,
+    }))
+    .filter(({ work }) => work > 0);
+  const last = own.at(-1);
+  return last ? { work: own.reduce((all, { work }) => all + work, 0), step: last.step } : null;
 }
 
 /** Who worked, the highest score first. What a device earned as a guest stays with it when it gets a hotkey. */

@@ -126,6 +126,20 @@ describe('a guest', () => {
     expect(await account(device)).toMatchObject({ address: encodeAddress(fromHex(device)!), delegation: null, work: 8e9, score: 5e9 });
   });
 
+  it('sees what is held until audits are over, and when that is, but nothing that was forfeited', async () => {
+    const { closed, account } = bound(await open({ roundSteps: 10 }));
+    const held = (number: number, flops: number, convicted: string[] = []) =>
+      closed({ ...round(number, { [device]: flops, none: 1e9 }), step: 10 * number, hold: 2, convicted });
+    expect((await account(device)).held).toBeNull();
+    held(1, 6e9);
+    held(2, 2e9);
+    expect(await account(device)).toMatchObject({ work: 0, held: { work: 8e9, step: 40 } });
+    held(3, 0);
+    expect(await account(device)).toMatchObject({ work: 6e9, held: { work: 2e9, step: 40 } });
+    held(4, 3e9, ['m-0']);
+    expect(await account(device)).toMatchObject({ work: 6e9, held: null });
+  });
+
   it('is linked in what a restarted server reads, and not by a challenge of before', async () => {
     const kept = store();
     const first = await Accounts.open(kept, challenges(), () => now);

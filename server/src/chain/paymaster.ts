@@ -7,7 +7,7 @@ import { type AccountView, type ChainView, type ChallengeView, type RoundWork, S
 import { DECAY, type Tally, tallyAfter, tallyOf } from '../scores.ts';
 import type { Accounts, Receiver } from './accounts.ts';
 import type { ChainLine } from './line.ts';
-import { type AccountNames, correlationOf, Emissions, payOf, scoresByAddress } from './pay.ts';
+import { type AccountNames, correlationOf, Emissions, heldOf, payOf, scoresByAddress } from './pay.ts';
 import { WeightsLoop } from './weights-loop.ts';
 
 export interface PaymasterParts {
@@ -214,6 +214,7 @@ export class Paymaster {
       stake: neuron ? String(neuron.stake) : null,
       work: pay?.work ?? 0,
       score: pay?.score ?? 0,
+      held: heldOf(this.#tally.held, this.#names, address, this.#parts.roundSteps),
       rank: pay && pay.score > 0 ? { place: place + 1, of: all.filter(({ score }) => score > 0).length } : null,
       emission: pay?.emission ?? '0',
       perDay: String(Math.round(Number(pay?.lastEmission ?? 0) * epochsADay)),

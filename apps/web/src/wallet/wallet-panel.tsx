@@ -3,7 +3,7 @@ import type { AccountView } from '@starling/protocol';
 import { useCallback, useEffect, useState } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { brief, coins, work } from '../chain/amounts.ts';
-import { roughly } from '../format.ts';
+import { count, roughly } from '../format.ts';
 import { useNow } from '../now.ts';
 import { ErrorText, Notice, Stat } from '../parts.tsx';
 import { Link } from '../router.tsx';
@@ -43,7 +43,11 @@ export default function WalletPanel() {
   );
 }
 
-function Standing({ account: { address, delegation, uid, stake, work: done, score, rank, emission, perDay } }: { account: AccountView }) {
+function Standing({
+  account: { address, delegation, uid, stake, work: done, score, held, rank, emission, perDay },
+}: {
+  account: AccountView;
+}) {
   const now = useNow();
   const left = delegation && onThisClock(delegation.expiresAt) - now;
   return (
@@ -61,11 +65,20 @@ function Standing({ account: { address, delegation, uid, stake, work: done, scor
         />
         <Stat label="Stake" value={stake === null ? '–' : coins(stake)} note="alpha" />
         <Stat label="Credit" value={work(done)} note="verified, in closed rounds" />
+        <Stat
+          label="Held"
+          value={work(held?.work ?? 0)}
+          note={held ? `counts after step ${count(held.step)}, if audits find it true` : 'waiting for no audit'}
+        />
         <Stat label="Score" value={work(score)} note="halves with every round" />
         <Stat label="Rank" value={rank ? `${rank.place}` : '–'} note={rank ? `of ${rank.of} with a score` : 'no score yet'} />
         <Stat label="Emission" value={coins(emission)} note="alpha, for mining" />
         <Stat label="A day" value={coins(perDay)} note="alpha, as in the last epoch" />
       </dl>
+      <p className="muted">
+        Nothing to claim: at the end of each epoch the chain itself pays emission,{' '}
+        {delegation ? 'to this hotkey.' : 'to this key; once a wallet is linked, to its hotkey.'}
+      </p>
     </>
   );
 }
