@@ -58,13 +58,29 @@ test('the first Start checks the device and says what it found, with a fix for w
   await expect(mining(page).getByText('PAUSED', { exact: true })).toBeVisible();
   const paused = await counted(page);
   await expect.poll(async () => (await run()).stages[0]!.miners[0]?.leases, SLOW).toBe(0);
-  expect(await counted(page), 'what was begun may count, nothing more').toBeLessThanOrEqual(paused + 1);
+  expect(await counted(page), 'what was begun, and what was being sent, may count, nothing more').toBeLessThanOrEqual(paused + 2);
+  // Header and window title say so too, on every page; and it is not forgotten.
+  const pill = page.getByRole('banner').getByRole('link', { name: 'This tab’s miner' });
+  await expect(pill).toHaveText(/: paused$/);
+  await expect(page).toHaveTitle('Paused · Starling');
+  await page.reload();
+  await expect(mining(page).getByText('PAUSED', { exact: true })).toBeVisible(SLOW);
+  await expect(pill).toHaveText(/: paused$/);
+  await expect(button(page, 'Resume')).toBeVisible();
   await button(page, 'Resume').click();
   await works(page);
+  await expect(pill).toHaveText(/: [\d.k]+ tok\/s$/);
 
   // A reload goes on mining, as the same miner.
   const id = await page.evaluate(() => document.documentElement.dataset.minerId);
   await page.reload();
+  await works(page);
+  expect(await page.evaluate(() => document.documentElement.dataset.minerId)).toBe(id);
+
+  // So does a page that was left, and is found again with Back as it was.
+  await page.evaluate(() => dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true })));
+  await expect(mining(page).getByText('Stopped', { exact: true })).toBeVisible();
+  await page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })));
   await works(page);
   expect(await page.evaluate(() => document.documentElement.dataset.minerId)).toBe(id);
 
@@ -73,6 +89,83 @@ test('the first Start checks the device and says what it found, with a fix for w
   await expect(mining(page).getByText('Stopped', { exact: true })).toBeVisible(SLOW);
   expect((await run()).counters.handedOver, 'nobody has to compute anything again').toBe(handedOver);
   await expect(button(page, 'Start')).toBeVisible();
+  await page.context().close();
+});
+
+test('a link starts nothing: without a program that drives the browser, ?autostart=1 waits for a click', async ({ browser }) => {
+  const context = await browser.newContext();
+  await context.addInitScript(() => Object.defineProperty(Navigator.prototype, 'webdriver', { get: () => false }));
+  const page = await context.newPage();
+  await page.goto(`${server.url}/?name=stranger&backend=wasm&autostart=1&wallet=polkadot-js`);
+  await expect(mining(page).getByText('Ready', { exact: true })).toBeVisible();
+  await expect(page.getByRole('region', { name: 'Account' })).toContainText('Mining as a guest');
+  await expect(page.getByText('WALLET_MISSING')).toHaveCount(0);
+  expect(await page.evaluate(() => document.documentElement.dataset.minerActivity)).toBeUndefined();
+  await context.close();
+});
+
+test('the screen stays on while it mines, and may sleep while it is paused', async ({ browser }) => {
+  const context = await browser.newContext();
+  // The browser's own lock, written down: a page cannot ask whether it holds one.
+  await context.addInitScript(() => {
+    const request = navigator.wakeLock.request.bind(navigator.wakeLock);
+    navigator.wakeLock.request = async () => {
+      const lock = await request('screen');
+      document.documentElement.dataset.awake = '1';
+      lock.addEventListener('release', () => delete document.documentElement.dataset.awake);
+      return lock;
+    };
+  });
+  const page = await context.newPage();
+  await page.goto(`${server.url}/?name=awake&backend=wasm&autostart=1`);
+  const awake = () => page.evaluate(() => document.documentElement.dataset.awake ?? '0');
+  await works(page);
+  await expect.poll(awake).toBe('1');
+  await button(page, 'Pause').click();
+  await expect.poll(awake, SLOW).toBe('0');
+  await button(page, 'Resume').click();
+  await expect.poll(awake, SLOW).toBe('1');
+  await mining(page).getByText('Settings', { exact: true }).click();
+  await page.getByLabel('Keep the screen awake').uncheck();
+  await expect.poll(awake).toBe('0');
+  await context.close();
+});
+
+test('a tone that the browser keeps silent after a reload is told, and sounds at the next click', async ({ browser }) => {
+  const page = await open(browser, '/?name=hummer&backend=wasm&autostart=1');
+  await works(page);
+  await mining(page).getByText('Settings', { exact: true }).click();
+  await page.getByLabel('Keep this tab awake').check();
+  const silent = page.getByText('The tone that keeps this tab awake is silent');
+  await page.reload();
+  await expect(silent).toBeVisible(SLOW);
+  await page.getByRole('heading', { name: 'This device' }).click();
+  await expect(silent).toHaveCount(0);
+  await page.context().close();
+});
+
+test('only while nobody uses the device: the whole device is watched, over a reload too', async ({ browser }) => {
+  const page = await open(browser, '/?name=shy&backend=wasm&autostart=1');
+  const device = await page.context().newCDPSession(page);
+  const { targetInfo } = await device.send('Target.getTargetInfo');
+  const { browserContextId } = targetInfo;
+  await device.send('Browser.grantPermissions', { permissions: ['idleDetection'], origin: server.url, browserContextId });
+  const inUse = (isUserActive: boolean) => device.send('Emulation.setIdleOverride', { isUserActive, isScreenUnlocked: true });
+  await inUse(false);
+  await works(page);
+  await mining(page).getByText('Settings', { exact: true }).click();
+  await page.getByLabel('Only while nobody uses').check();
+  await expect(page.getByText('The whole device is watched.')).toBeVisible();
+  await works(page);
+  await inUse(true);
+  await expect(mining(page).getByText(/Somebody uses this device/)).toBeVisible(SLOW);
+  await page.reload();
+  await expect(mining(page).getByText(/Somebody uses this device/)).toBeVisible(SLOW);
+  // Though this page was touched just now, which is all that a page alone would know.
+  await mining(page).getByText('Settings', { exact: true }).click();
+  await expect(page.getByText('The whole device is watched.')).toBeVisible();
+  await inUse(false);
+  await works(page);
   await page.context().close();
 });
 
@@ -131,6 +224,14 @@ test('a telephone watches by default, and mines where its owner insists', async 
   await works(page);
   await mining(page).getByText('Settings', { exact: true }).click();
   expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+  // iOS ends the page and loads it anew: it does not go on by itself, to be ended again.
+  await page.reload();
+  await expect(mining(page).getByText('Stopped', { exact: true })).toBeVisible();
+  await expect(
+    mining(page)
+      .getByText(/within a minute of its Start/)
+      .first(),
+  ).toBeVisible();
   await page.context().close();
 });
 

@@ -1,10 +1,8 @@
 import { lazy, Suspense, useEffect } from 'react';
-import { compact } from './format.ts';
 import { Header } from './header.tsx';
 import { MinerPage } from './history/miner-page.tsx';
-import { TONES } from './mine/activity.ts';
 import { MinePage } from './mine/mine-page.tsx';
-import { useMiner } from './mine/mining.ts';
+import { useInShort } from './mine/use-headline.ts';
 import { useSettings } from './mine/use-settings.ts';
 import { useWakeLock } from './mine/wake-lock.ts';
 import type { Page } from './paths.ts';
@@ -21,13 +19,13 @@ const PlaygroundPage = lazy(() => import('./playground/playground-page.tsx'));
 
 export function App() {
   const page = usePage();
-  useTitle(TITLES[page.name]);
-  useAwake();
   return (
     <>
       <a className="skip" href="#main">
         Skip to content
       </a>
+      <Title page={TITLES[page.name]} />
+      <Awake />
       <Header />
       <main id="main" tabIndex={-1}>
         <Suspense fallback={<div className="page-loading" />}>{contents(page)}</Suspense>
@@ -71,19 +69,19 @@ function contents(page: Page) {
   }
 }
 
-/** A sleeping screen stops most tabs from computing. */
-function useAwake(): void {
-  const miner = useMiner();
+/** A sleeping screen stops most tabs from computing. Paused, it may sleep. */
+function Awake() {
+  const short = useInShort();
   const { awake } = useSettings();
-  useWakeLock(awake && miner !== null && miner.activity !== 'stopped');
+  useWakeLock(awake && short !== null && short.tone !== 'idle' && short.tone !== 'bad');
+  return null;
 }
 
 /** The tab's title tells from afar whether it earns its keep. */
-function useTitle(page: string): void {
-  const miner = useMiner();
-  const tone = miner ? TONES[miner.activity] : 'idle';
-  const status = tone === 'work' || tone === 'wait' ? `${compact(miner!.tokensPerSecond)} tok/s` : page;
+function Title({ page }: { page: string }) {
+  const status = useInShort()?.text ?? page;
   useEffect(() => {
-    document.title = `${status} · Starling`;
+    document.title = `${status[0]!.toUpperCase()}${status.slice(1)} · Starling`;
   }, [status]);
+  return null;
 }

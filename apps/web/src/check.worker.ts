@@ -20,8 +20,8 @@ export interface Checked {
   memory: number | null;
   /** Largest buffer and binding, bytes; null on the CPU. */
   limits: { buffer: number; binding: number } | null;
-  /** Bits per second towards the server. */
-  uplink: number;
+  /** Bits per second towards the server, or why that could not be measured. */
+  uplink: number | WireError;
   /** Why WebGPU is not what was measured. */
   fallback: WireError | null;
 }
@@ -58,7 +58,7 @@ async function check({ url, backend: wanted }: CheckOrder): Promise<Checked> {
   const backend = device ? 'webgpu' : 'wasm';
   const { adapter, flops } = await compute(backend);
   return {
-    ...{ backend, adapter, flops, fallback, uplink: await uplink(url) },
+    ...{ backend, adapter, flops, fallback, uplink: await uplink(url).catch((error) => SwarmError.from(error).toWire()) },
     ...(device ?? { f16: false, memory: null, limits: null }),
   };
 }

@@ -1,8 +1,6 @@
-import { compact } from './format.ts';
 import { useLive } from './live.ts';
 import { Mark, ThemeIcon } from './marks.tsx';
-import { TONES } from './mine/activity.ts';
-import { useMiner } from './mine/mining.ts';
+import { useInShort } from './mine/use-headline.ts';
 import { Link } from './router.tsx';
 import { nextTheme, useTheme } from './theme.ts';
 
@@ -32,14 +30,12 @@ export function Header() {
 
 /** Says on every page what this tab is doing. */
 function MiningPill() {
-  const miner = useMiner();
-  const tone = miner ? TONES[miner.activity] : 'idle';
-  if (tone === 'idle') return null;
-  const text = tone === 'busy' ? 'starting' : `${compact(miner!.tokensPerSecond)} tok/s`;
+  const short = useInShort();
+  if (!short) return null;
   return (
-    <Link to="/" className={`pill mining ${tone === 'wait' ? 'work' : tone}`}>
-      <span className="visually-hidden">This tab is mining: </span>
-      {text}
+    <Link to="/" className={`pill mining ${short.tone}`}>
+      <span className="visually-hidden">This tab’s miner: </span>
+      {short.text}
     </Link>
   );
 }

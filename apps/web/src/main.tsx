@@ -8,14 +8,15 @@ import { createRoot } from 'react-dom/client';
 import { App } from './app.tsx';
 import { watch } from './live.ts';
 import { Lean } from './mine/lean.tsx';
-import { start, wasMining } from './mine/mining.ts';
+import { resumeAfterReload, start } from './mine/mining.ts';
 import { isLean, wantedWallet, wantsAutostart } from './mine/settings.ts';
 import { compareClocks } from './server-clock.ts';
 
-if (wantsAutostart(new URLSearchParams(location.search)) || wasMining()) void start();
-const wallet = wantedWallet(new URLSearchParams(location.search));
+const query = new URLSearchParams(location.search);
+if (!resumeAfterReload() && wantsAutostart(query, navigator.webdriver)) void start();
+const wallet = wantedWallet(query, navigator.webdriver);
 if (wallet) void import('./wallet/wallet-state.ts').then(({ linkFirst }) => linkFirst(wallet));
-const lean = isLean(new URLSearchParams(location.search));
+const lean = isLean(query);
 if (!lean) {
   watch();
   compareClocks();

@@ -88,6 +88,7 @@ export const ERROR_HINTS = {
     'Raise the memory cap under Settings, or mine on a device with more memory; another run, or one cut into more stages, needs less.',
   BACKEND_FAILED: 'This browser could not start the compute backend. Update the browser or its graphics driver.',
   INSECURE_CONTEXT: 'Open the page over https:// or on localhost: browsers give WebGPU and SHA-256 to secure pages only.',
+  FRAMED: 'Open this page in a tab of its own: in a frame nobody sees what it does to the device.',
   CONNECTION_LOST: 'The server cannot be reached. The miner tries again by itself and resumes where it was.',
   HTTP_FAILED: 'A download or upload failed. The miner tries again by itself.',
   // Operator

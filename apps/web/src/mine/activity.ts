@@ -1,7 +1,7 @@
 /** What a miner does, or why it does nothing, in words: the one in this tab, and any other as the server sees it. */
 import type { MinerState } from '@starling/miner';
 import { type Activity, type MinerView, REASON_REMEDIES, type ReasonCode, type Waiting, type WireError } from '@starling/protocol';
-import { lasting, roughly } from '../format.ts';
+import { compact, lasting, roughly } from '../format.ts';
 import { onThisClock } from '../server-clock.ts';
 
 export const ACTIVITY_WORDS: Record<Activity, string> = {
@@ -142,6 +142,13 @@ export function headline(state: MinerState | null, ending: 'stop' | 'finish' | n
     default:
       return plain('busy', capitalised(ACTIVITY_WORDS[activity]), sentence, since);
   }
+}
+
+/** The same in a word, for the header and the window's title: the rate only while it works. Null: this tab does not mine. */
+export function inShort(head: Headline, state: MinerState | null): { tone: Tone; text: string } | null {
+  const { tone, title } = head;
+  if (tone === 'idle' && (state === null || state.activity === 'stopped')) return null;
+  return { tone, text: tone === 'work' && state ? `${compact(state.tokensPerSecond)} tok/s` : title.toLowerCase() };
 }
 
 /** Whether the headline says what the error is; otherwise it needs a notice of its own. */

@@ -1,4 +1,4 @@
-/** The capability check: measured once per device, remembered, and said in plain sentences. */
+/** The capability check: measured at Start, remembered for a day, and said in plain sentences. */
 import type { WireError } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
 import type { CheckAnswer, Checked, CheckOrder } from '../check.worker.ts';
@@ -12,36 +12,66 @@ export type CheckState =
   | { phase: 'done'; checked: Checked; at: number }
   | { phase: 'failed'; error: WireError };
 
-const KEY = 'starling.check';
-const listeners = new Set<() => void>();
-let state: CheckState = (() => {
-  try {
-    const kept = JSON.parse(recall(KEY) ?? 'null') as { checked: Checked; at: number } | null;
-    return kept?.checked?.adapter ? { phase: 'done', ...kept } : { phase: 'none' };
-  } catch {
-    return { phase: 'none' };
-  }
-})();
+/** As it is remembered. */
+interface Kept {
+  checked: Checked;
+  /** Unix ms. */
+  at: number;
+  userAgent: string;
+}
 
-function become(next: CheckState): void {
-  state = next;
+/** What was found in another browser, or longer ago than a day, may be true no more. */
+const DAY_MS = 86_400_000;
+
+/** Null: nothing is remembered, or nothing that still holds. */
+export function stillTrue(text: string | null, userAgent: string, now: number): Kept | null {
+  try {
+    const kept = JSON.parse(text ?? 'null') as Kept | null;
+    return kept?.checked && kept.userAgent === userAgent && now - kept.at < DAY_MS ? kept : null;
+  } catch {
+    return null;
+  }
+}
+
+const KEY = (backend: BackendChoice) => `starling.check.${backend}`;
+const listeners = new Set<() => void>();
+/** By what it is to compute on: each is measured for itself. */
+const states = new Map<BackendChoice, CheckState>();
+
+function become(backend: BackendChoice, next: CheckState): void {
+  states.set(backend, next);
   for (const listener of listeners) listener();
 }
 
-export const checkState = (): CheckState => state;
-export const useCheck = (): CheckState =>
+function checkOf(backend: BackendChoice): CheckState {
+  let state = states.get(backend);
+  if (!state) {
+    const kept = stillTrue(recall(KEY(backend)), navigator.userAgent, Date.now());
+    state = kept ? { phase: 'done', checked: kept.checked, at: kept.at } : { phase: 'none' };
+    states.set(backend, state);
+  }
+  return state;
+}
+
+/** It is not known, or not well enough, what this device can do. */
+export function mustCheck(backend: BackendChoice): boolean {
+  const state = checkOf(backend);
+  return state.phase !== 'done' || Date.now() - state.at >= DAY_MS || typeof state.checked.uplink !== 'number';
+}
+
+export const useCheck = (backend: BackendChoice): CheckState =>
   useSyncExternalStore(
     (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    () => state,
+    () => checkOf(backend),
   );
 
 /** Takes three seconds. Never throws: what went wrong is in the state. */
 export async function runCheck(backend: BackendChoice): Promise<void> {
-  if (state.phase === 'running') return;
-  become({ phase: 'running' });
+  if (checkOf(backend).phase === 'running') return;
+  become(backend, { phase: 'running' });
   const worker = new Worker(new URL('../check.worker.ts', import.meta.url), { type: 'module' });
   const answer = await new Promise<CheckAnswer>((resolve) => {
     worker.onmessage = ({ data }: MessageEvent<CheckAnswer>) => resolve(data);
@@ -51,12 +81,13 @@ export async function runCheck(backend: BackendChoice): Promise<void> {
   });
   worker.terminate();
   if ('error' in answer) {
-    become({ phase: 'failed', error: answer.error });
+    become(backend, { phase: 'failed', error: answer.error });
     return;
   }
+  const { checked } = answer;
   const at = Date.now();
-  remember(KEY, JSON.stringify({ checked: answer.checked, at }));
-  become({ phase: 'done', checked: answer.checked, at });
+  remember(KEY(backend), JSON.stringify({ checked, at, userAgent: navigator.userAgent } satisfies Kept));
+  become(backend, { phase: 'done', checked, at });
 }
 
 export interface Finding {
@@ -99,12 +130,14 @@ export function findingsOf(checked: Checked, webgpuFix: string): Finding[] {
     );
   if (backend === 'webgpu') findings.push(good(f16 ? '16-bit floats in shaders.' : 'No 16-bit floats in shaders; none are needed.'));
   findings.push(
-    uplink >= SLOW_UPLINK
-      ? good(`${compact(uplink / 1e6)} Mbit/s to the server.`)
-      : bad(
-          `Only ${(uplink / 1e6).toFixed(1)} Mbit/s to the server.`,
-          'A wired or nearer connection helps; mining works all the same, more slowly.',
-        ),
+    typeof uplink !== 'number'
+      ? bad(`The line to the server could not be measured: ${uplink.message}`, `The next Start tries again. ${uplink.hint}`)
+      : uplink >= SLOW_UPLINK
+        ? good(`${compact(uplink / 1e6)} Mbit/s to the server.`)
+        : bad(
+            `Only ${(uplink / 1e6).toFixed(1)} Mbit/s to the server.`,
+            'A wired or nearer connection helps; mining works all the same, more slowly.',
+          ),
   );
   return findings;
 }

@@ -1,4 +1,5 @@
 /** What the browser tells of the device's owner: on mains power or not, at the keyboard or not. */
+import { useSyncExternalStore } from 'react';
 import type { Conditions } from './policy.ts';
 
 /** Neither is in TypeScript's library: the one is Chromium's only, the other too. */
@@ -43,7 +44,7 @@ export function watchConditions(changed: (conditions: Conditions) => void): void
 /** By what is done on this page, which is all that every browser tells; `watchWholeDevice` knows of the whole device. */
 function watchInputs(changed: (idle: boolean) => void): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let idle = true;
+  let idle: boolean | null = null;
   const tell = (now: boolean) => {
     if (idle !== now && !detecting) changed(now);
     idle = now;
@@ -54,25 +55,50 @@ function watchInputs(changed: (idle: boolean) => void): void {
     timer = setTimeout(() => tell(true), IDLE_MS);
   };
   for (const name of INPUTS) addEventListener(name, active, { passive: true });
-  detected = (now) => changed(now);
-  changed(true);
+  detected = changed;
+  // Somebody has just opened the page, or loaded it anew.
+  active();
 }
 
 let detecting = false;
 let detected: (idle: boolean) => void = () => {};
+const listeners = new Set<() => void>();
 
-/** Asks for leave to know whether somebody uses the device, not only this page. To be called in a click. False: this page alone is watched. */
-export async function watchWholeDevice(): Promise<boolean> {
-  if (detecting) return true;
-  if (typeof IdleDetector === 'undefined') return false;
-  try {
-    if ((await IdleDetector.requestPermission()) !== 'granted') return false;
-    const detector = new IdleDetector();
-    detector.addEventListener('change', () => detected(detector.userState === 'idle' || detector.screenState === 'locked'));
-    await detector.start({ threshold: IDLE_MS });
-    detecting = true;
-    return true;
-  } catch {
-    return false;
-  }
+/** Asks for leave to know whether somebody uses the device, not only this page. To be called in a click. */
+export async function watchWholeDevice(): Promise<void> {
+  if (typeof IdleDetector === 'undefined') return;
+  if ((await IdleDetector.requestPermission().catch(() => 'denied')) === 'granted') await detect();
 }
+
+/** After a reload the leave that was given holds on, but the browser's detector has ended. */
+export async function watchWholeDeviceAgain(): Promise<void> {
+  if (typeof IdleDetector === 'undefined') return;
+  const leave = await navigator.permissions.query({ name: 'idle-detection' as PermissionName }).catch(() => null);
+  if (leave?.state === 'granted') await detect();
+}
+
+/** Where the browser will not, this page alone goes on being watched. */
+async function detect(): Promise<void> {
+  if (detecting) return;
+  const detector = new IdleDetector();
+  const tell = () => detected(detector.userState === 'idle' || detector.screenState === 'locked');
+  try {
+    await detector.start({ threshold: IDLE_MS });
+  } catch {
+    return;
+  }
+  detecting = true;
+  detector.addEventListener('change', tell);
+  tell();
+  for (const listener of listeners) listener();
+}
+
+/** The whole device is watched; false: this page alone. */
+export const useWholeDevice = (): boolean =>
+  useSyncExternalStore(
+    (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    () => detecting,
+  );

@@ -5,12 +5,14 @@ import { useNow } from '../now.ts';
 import { Announce, Choice, type Option, State } from '../parts.tsx';
 import { Link } from '../router.tsx';
 import type { BackendChoice } from '../worker-messages.ts';
-import { ACTIVITY_WORDS, type Headline, headline } from './activity.ts';
-import { checkState, runCheck, useCheck } from './check.ts';
-import type { Device } from './device.ts';
+import { ACTIVITY_WORDS } from './activity.ts';
+import { mustCheck, runCheck, useCheck } from './check.ts';
+import { type Device, isHopeless } from './device.ts';
 import { finish, setPaused, start, stop, useEnding, useMiner, usePaused } from './mining.ts';
-import { MAX_NAME } from './settings.ts';
+import { MAX_NAME, type Settings } from './settings.ts';
 import { SettingsPanel } from './settings-panel.tsx';
+import { playTone } from './tone.ts';
+import { useHeadline } from './use-headline.ts';
 import { changeSettings, useSettings } from './use-settings.ts';
 
 const BACKENDS: Option<BackendChoice>[] = [
@@ -19,22 +21,17 @@ const BACKENDS: Option<BackendChoice>[] = [
   { value: 'wasm', label: 'CPU', title: 'WebAssembly on the processor: works everywhere, slower' },
 ];
 
-const CHECKING: Headline = {
-  ...{ tone: 'busy', title: 'Checking', remedy: null, code: null, since: null, until: null },
-  sentence: 'Measuring this device and its line to the server: three seconds, the first time.',
-};
-
 /** Start, Finish, Pause and Stop, what happens now, and the few choices there are. */
 export function Control({ device }: { device: Device | null }) {
   const miner = useMiner();
   const ending = useEnding();
   const paused = usePaused();
-  const checking = useCheck().phase === 'running';
   const [anyway, setAnyway] = useState(false);
   const now = useNow();
   const settings = useSettings();
+  const checking = useCheck(settings.backend).phase === 'running';
   const running = miner !== null && miner.activity !== 'stopped';
-  const head = checking ? CHECKING : headline(miner, ending, now);
+  const head = useHeadline();
   const watchOnly = device?.watchOnly === true && !anyway && !running;
 
   return (
@@ -59,8 +56,8 @@ export function Control({ device }: { device: Device | null }) {
             running={running}
             stopping={ending === 'stop'}
             checking={checking}
-            impossible={device?.problem?.code === 'INSECURE_CONTEXT'}
-            onClick={() => (running ? stop('Stop was pressed.') : void checkAndStart(settings.backend))}
+            impossible={device !== null && isHopeless(device)}
+            onClick={() => (running ? stop('Stop was pressed.') : void checkAndStart(settings))}
           />
         )}
         {running && (
@@ -100,7 +97,7 @@ export function Control({ device }: { device: Device | null }) {
             legend="Compute on"
             options={BACKENDS}
             value={settings.backend}
-            disabled={running}
+            disabled={running || checking}
             onChange={(backend) => changeSettings({ backend })}
           />
         </div>
@@ -114,9 +111,11 @@ export function Control({ device }: { device: Device | null }) {
   );
 }
 
-/** The first time, it is measured what this device can do. */
-async function checkAndStart(backend: BackendChoice): Promise<void> {
-  if (checkState().phase !== 'done') await runCheck(backend);
+/** Where it is not known what this device can do, that is measured first. */
+async function checkAndStart({ backend, tone }: Settings): Promise<void> {
+  // Still in the click, or the browser would keep it silent.
+  playTone(tone);
+  if (mustCheck(backend)) await runCheck(backend);
   await start();
 }
 

@@ -1,14 +1,21 @@
 import { moment } from '../format.ts';
 import { ErrorText } from '../parts.tsx';
+import type { BackendChoice } from '../worker-messages.ts';
 import { findingsOf, runCheck, useCheck } from './check.ts';
 import { webgpuFix } from './device.ts';
 import { useMiner } from './mining.ts';
 import { useSettings } from './use-settings.ts';
 
+const WHAT: Record<BackendChoice, string> = {
+  auto: 'GPU, memory and line',
+  webgpu: 'GPU, memory and line',
+  wasm: 'processor and line',
+};
+
 /** What this device was found to be capable of, in sentences, and what to do where something is missing. */
 export function DevicePanel() {
-  const check = useCheck();
   const { backend } = useSettings();
+  const check = useCheck(backend);
   const miner = useMiner();
   const mining = miner !== null && miner.activity !== 'stopped';
   return (
@@ -26,7 +33,7 @@ export function DevicePanel() {
         </button>
       </div>
       <div aria-live="polite">
-        {check.phase === 'none' && <p className="empty device-empty">The first Start checks GPU, memory and line, for three seconds.</p>}
+        {check.phase === 'none' && <p className="empty device-empty">The first Start checks {WHAT[backend]}, for three seconds.</p>}
         {check.phase === 'running' && (
           <p className="empty device-empty">Measuring arithmetic, memory and the line to the server: three seconds.</p>
         )}

@@ -8,7 +8,7 @@ export interface Device {
   software: boolean;
   /** Optional abilities worth knowing, in words. */
   features: string[];
-  /** Why WebGPU cannot be used. */
+  /** Why WebGPU cannot be used, or the page cannot mine at all. */
   problem: WireError | null;
   /** What to do in this very browser; null when nothing is wrong. */
   fix: string | null;
@@ -25,6 +25,7 @@ export async function findDevice(): Promise<Device> {
   if (!isSecureContext) {
     return without('INSECURE_CONTEXT', `${location.origin} is not a secure page, so the browser hides WebGPU and SHA-256.`, null);
   }
+  if (self !== top) return without('FRAMED', 'This page is inside another one, and does not mine there.', null);
   const fix = webgpuFix(navigator.userAgent);
   if (!navigator.gpu) return without('WEBGPU_UNAVAILABLE', 'This browser has no WebGPU.', fix);
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
@@ -39,7 +40,7 @@ export async function findDevice(): Promise<Device> {
   };
 }
 
-function without(code: 'INSECURE_CONTEXT' | 'WEBGPU_UNAVAILABLE', message: string, fix: string | null): Device {
+function without(code: 'INSECURE_CONTEXT' | 'FRAMED' | 'WEBGPU_UNAVAILABLE', message: string, fix: string | null): Device {
   return {
     adapter: null,
     software: false,
@@ -49,6 +50,9 @@ function without(code: 'INSECURE_CONTEXT' | 'WEBGPU_UNAVAILABLE', message: strin
     watchOnly: isIos(navigator),
   };
 }
+
+/** There the page cannot mine at all, not even on the processor. */
+export const isHopeless = ({ problem }: Device): boolean => problem?.code === 'INSECURE_CONTEXT' || problem?.code === 'FRAMED';
 
 /** iPads call themselves Macs; a Mac has no touch screen. */
 export const isIos = ({ userAgent, maxTouchPoints }: Pick<Navigator, 'userAgent' | 'maxTouchPoints'>): boolean =>

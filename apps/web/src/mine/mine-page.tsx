@@ -5,13 +5,14 @@ import { useLive } from '../live.ts';
 import { ErrorText, Notice, Stat, Wait } from '../parts.tsx';
 import { isInHeadline } from './activity.ts';
 import { Control } from './control.tsx';
-import { type Device, findDevice } from './device.ts';
+import { type Device, findDevice, isHopeless } from './device.ts';
 import { DevicePanel } from './device-panel.tsx';
 import { useMiner } from './mining.ts';
 import { OwnHistory } from './own-history.tsx';
 import { Pipeline } from './pipeline.tsx';
 import { Refusals } from './refusals.tsx';
 import { SharedRun } from './shared-run.tsx';
+import { useToneSilenced } from './tone.ts';
 
 /** Signatures and wallets are larger than the rest of the page, and nobody needs them to start. */
 const WalletPanel = lazy(() => import('../wallet/wallet-panel.tsx'));
@@ -67,6 +68,7 @@ const rate = (n: number) => (n < 100 ? n.toFixed(1) : count(n));
 function Concerns({ device }: { device: Device | null }) {
   const miner = useMiner();
   const { run } = useLive();
+  const silenced = useToneSilenced();
   return (
     <>
       {miner?.error && !isInHeadline(miner) && (
@@ -80,11 +82,13 @@ function Concerns({ device }: { device: Device | null }) {
           {device?.fix && <p>{device.fix}</p>}
         </Notice>
       )}
+      {silenced && (
+        <Notice tone="wait" title="The tone that keeps this tab awake is silent">
+          <p>The browser lets a page make a sound only after somebody touched it: any click or key on this page starts the tone.</p>
+        </Notice>
+      )}
       {!miner && device?.problem && (
-        <Notice
-          tone="wait"
-          title={device.problem.code === 'INSECURE_CONTEXT' ? 'This page cannot mine here' : 'No WebGPU: this tab would mine on the CPU'}
-        >
+        <Notice tone="wait" title={isHopeless(device) ? 'This page cannot mine here' : 'No WebGPU: this tab would mine on the CPU'}>
           <ErrorText error={device.problem} />
           {device.fix && <p>{device.fix}</p>}
         </Notice>

@@ -11,9 +11,12 @@ import {
   type Waiting,
 } from '@starling/protocol';
 import { expect, test } from 'vitest';
-import { headline, isInHeadline, SHORT_WAIT_MS, situation, times } from './activity.ts';
+import type { Checked } from '../check.worker.ts';
+import { headline, inShort, isInHeadline, SHORT_WAIT_MS, situation, times } from './activity.ts';
+import { findingsOf, stillTrue } from './check.ts';
 import { adapterName, webgpuFix } from './device.ts';
-import { isLean, settingsFrom, wantsAutostart } from './settings.ts';
+import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
+import { isLean, settingsFrom, wantedWallet, wantsAutostart } from './settings.ts';
 import { claimTab } from './tab.ts';
 
 const state = (part: Partial<MinerState>) =>
@@ -63,6 +66,21 @@ test('every situation has a headline', () => {
   expect(headline(state({ activity: 'stopped', error: failure('BACKEND_FAILED') }), null, 0).tone).toBe('bad');
 });
 
+test('header and title tell a rate only while it works: whoever is paused, banned or resting reads so', () => {
+  const short = (part: Partial<MinerState>) => {
+    const miner = state({ tokensPerSecond: 12, ...part });
+    return inShort(headline(miner, null, 60_000), miner);
+  };
+  expect(short({ activity: 'forward' })).toEqual({ tone: 'work', text: '12 tok/s' });
+  expect(short({ waiting: reason('PAUSED') })).toEqual({ tone: 'idle', text: 'paused' });
+  expect(short({ waiting: reason('POLICY') })).toEqual({ tone: 'idle', text: 'paused' });
+  expect(short({ waiting: reason('BANNED') })).toEqual({ tone: 'bad', text: 'banned' });
+  expect(short({ waiting: reason('RESTING') })).toEqual({ tone: 'wait', text: 'resting' });
+  expect(short({ activity: 'stopped', error: failure('BACKEND_FAILED') })).toEqual({ tone: 'bad', text: 'stopped' });
+  expect(short({ activity: 'stopped' })).toBeNull();
+  expect(inShort(headline(null, null, 0), null)).toBeNull();
+});
+
 test('every reason to wait reaches the headline with its sentence, its remedy and its code', () => {
   for (const code of Object.keys(REASON_REMEDIES) as ReasonCode[]) {
     const told = { sentence: `About ${code}.`, remedy: REASON_REMEDIES[code], code };
@@ -106,16 +124,16 @@ test('another miner: gone, away, banned, between two microbatches, at work', () 
 });
 
 test('the address wins over memory, and nonsense over neither', () => {
-  const memory = (key: string) => ({ 'starling.name': 'kestrel', 'starling.backend': 'wasm', 'starling.awake': '1' })[key] ?? null;
+  const memory = (key: string) => ({ 'starling.name': 'kestrel', 'starling.backend': 'wasm', 'starling.awake': '0' })[key] ?? null;
   const rest = { tone: false, intensity: 1, memoryCap: null, onlyOnMains: false, onlyWhenIdle: false, hours: null };
   expect(settingsFrom(new URLSearchParams('?name= lab 7 &backend=webgpu'), memory)).toEqual({
     ...rest,
     name: 'lab 7',
     backend: 'webgpu',
-    awake: true,
+    awake: false,
   });
   expect(settingsFrom(new URLSearchParams('?backend=quantum'), memory)).toMatchObject({ name: 'kestrel', backend: 'wasm' });
-  expect(settingsFrom(new URLSearchParams(''), () => null)).toEqual({ ...rest, name: '', backend: 'auto', awake: false });
+  expect(settingsFrom(new URLSearchParams(''), () => null)).toEqual({ ...rest, name: '', backend: 'auto', awake: true });
   const more = { 'starling.intensity': '0.3', 'starling.memory': '512', 'starling.mains': '1', 'starling.hours': '22:00-06:30' };
   const recalled = (key: string) => (more as Record<string, string>)[key] ?? null;
   expect(settingsFrom(new URLSearchParams(''), recalled)).toMatchObject({
@@ -124,7 +142,13 @@ test('the address wins over memory, and nonsense over neither', () => {
   expect(settingsFrom(new URLSearchParams('?intensity=0.5'), recalled).intensity).toBe(0.5);
   expect(settingsFrom(new URLSearchParams('?intensity=7'), () => 'x')).toMatchObject({ intensity: 1, memoryCap: null, hours: null });
   expect([isLean(new URLSearchParams('?lean=1')), isLean(new URLSearchParams(''))]).toEqual([true, false]);
-  expect([wantsAutostart(new URLSearchParams('?autostart=1')), wantsAutostart(new URLSearchParams('?autostart=0'))]).toEqual([true, false]);
+});
+
+test('a link starts nothing and opens no wallet: only a program that drives the browser may', () => {
+  const query = new URLSearchParams('?autostart=1&wallet=polkadot-js');
+  expect([wantsAutostart(query, true), wantedWallet(query, true)]).toEqual([true, 'polkadot-js']);
+  expect([wantsAutostart(query, false), wantedWallet(query, false)]).toEqual([false, null]);
+  expect([wantsAutostart(new URLSearchParams('?autostart=0'), true), wantedWallet(new URLSearchParams(''), true)]).toEqual([false, null]);
 });
 
 test('an adapter is named by the most telling words there are', () => {
@@ -149,9 +173,13 @@ function locksHeldBy(others: string[]): Pick<LockManager, 'request'> {
   return { request: request as unknown as LockManager['request'] };
 }
 
-function memory(entries: Record<string, string>): Pick<Storage, 'getItem' | 'setItem'> {
+function memory(entries: Record<string, string>): Pick<Storage, 'getItem' | 'setItem' | 'removeItem'> {
   const map = new Map(Object.entries(entries));
-  return { getItem: (key) => map.get(key) ?? null, setItem: (key, value) => void map.set(key, value) };
+  return {
+    getItem: (key) => map.get(key) ?? null,
+    setItem: (key, value) => void map.set(key, value),
+    removeItem: (key) => void map.delete(key),
+  };
 }
 
 test('a reload keeps the tab’s name, a duplicate gets its own', async () => {
@@ -164,4 +192,47 @@ test('a reload keeps the tab’s name, a duplicate gets its own', async () => {
 
 test('without Web Locks nothing is remembered', async () => {
   expect(await claimTab(memory({ 'starling.tab': 'a' }), undefined)).not.toBe('a');
+});
+
+test('a reload keeps that it mined and that it was paused; blocked storage and nonsense keep nothing', () => {
+  const storage = memory({});
+  expect(recallMining(() => storage)).toBeNull();
+  rememberMining({ startedAt: 5, pausedSince: 7 }, () => storage);
+  expect(recallMining(() => storage)).toEqual({ startedAt: 5, pausedSince: 7 });
+  rememberMining(null, () => storage);
+  expect(recallMining(() => storage)).toBeNull();
+  expect(recallMining(() => memory({ 'starling.mining': '{' }))).toBeNull();
+  const blocked = () => {
+    throw new DOMException('', 'SecurityError');
+  };
+  expect(recallMining(blocked)).toBeNull();
+  rememberMining({ startedAt: 5, pausedSince: null }, blocked);
+});
+
+test('on iOS a page loaded anew within a minute of its start does not go on by itself', () => {
+  const memory = { startedAt: 1_000, pausedSince: null };
+  expect([60_999, 61_000].map((now) => isReloadLoop(memory, now, true))).toEqual([true, false]);
+  expect(isReloadLoop(memory, 1_001, false)).toBe(false);
+});
+
+const CHECKED: Checked = {
+  ...{ backend: 'webgpu', adapter: 'a GPU', f16: true, flops: 5e11, memory: 2 ** 29, uplink: 3e7, fallback: null },
+  limits: { buffer: 2 ** 28, binding: 2 ** 27 },
+};
+
+test('what the check found holds for a day, in the same browser', () => {
+  const kept = JSON.stringify({ checked: CHECKED, at: 1_000, userAgent: 'A/1' });
+  expect(stillTrue(kept, 'A/1', 86_400_999)?.checked).toEqual(CHECKED);
+  expect(stillTrue(kept, 'A/1', 86_401_000)).toBeNull();
+  expect(stillTrue(kept, 'A/2', 2_000)).toBeNull();
+  expect(['{', '1', null].map((text) => stillTrue(text, 'A/1', 2_000))).toEqual([null, null, null]);
+});
+
+test('a line that could not be measured is told with its reason, beside what was found of the GPU', () => {
+  const findings = findingsOf({ ...CHECKED, uplink: failure('CONNECTION_LOST') }, '');
+  expect(findings.map(({ good }) => good)).toEqual([true, true, true, true, false]);
+  expect(findings.at(-1)).toMatchObject({
+    sentence: 'The line to the server could not be measured: About CONNECTION_LOST.',
+    fix: expect.stringContaining(ERROR_HINTS.CONNECTION_LOST),
+  });
 });

@@ -3,8 +3,10 @@ import { initialState, type MinerState } from '@starling/miner/state';
 import { ERROR_HINTS, type ErrorCode, explain, type Waiting } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
 import type { FromWorker, ToWorker } from '../worker-messages.ts';
-import { watchConditions } from './conditions.ts';
+import { watchConditions, watchWholeDeviceAgain } from './conditions.ts';
+import { isIos } from './device.ts';
 import { type Conditions, obstacle } from './policy.ts';
+import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
 import { claimTab } from './tab.ts';
 import { playTone } from './tone.ts';
 import { currentSettings, onSettings } from './use-settings.ts';
@@ -49,13 +51,16 @@ function rememberOwn(id: string): void {
   }
 }
 
+/** In a frame nobody would see who computes for whom. */
+const isFramed = self !== top;
+
 export async function start(): Promise<void> {
-  if (worker) return;
+  if (worker || isFramed) return;
   const { name, backend, intensity, memoryCap, tone } = currentSettings();
   const mine = new Worker(new URL('../mine.worker.ts', import.meta.url), { type: 'module' });
   worker = mine;
   ending = null;
-  rememberMining(true);
+  rememberMining({ startedAt: Date.now(), pausedSince });
   playTone(tone);
   publish(connecting(name));
   mine.onmessage = ({ data }: MessageEvent<FromWorker>) => {
@@ -71,7 +76,7 @@ export async function start(): Promise<void> {
 export function stop(reason: string): void {
   if (!worker || ending === 'stop') return;
   ending = 'stop';
-  rememberMining(false);
+  rememberMining(null);
   tell({ type: 'stop', reason });
   goodbye = setTimeout(() => publish(stopped(null)), GOODBYE_MS);
   notify();
@@ -81,7 +86,7 @@ export function stop(reason: string): void {
 export function finish(reason: string): void {
   if (!worker || ending) return;
   ending = 'finish';
-  rememberMining(false);
+  rememberMining(null);
   tell({ type: 'finish', reason });
   notify();
 }
@@ -98,6 +103,8 @@ let held: Waiting | null = null;
 
 export function setPaused(paused: boolean): void {
   pausedSince = paused ? Date.now() : null;
+  const memory = recallMining();
+  if (memory) rememberMining({ ...memory, pausedSince });
   applyRules();
   notify();
 }
@@ -126,6 +133,7 @@ watchConditions((now) => {
   conditions = now;
   applyRules();
 });
+if (currentSettings().onlyWhenIdle) void watchWholeDeviceAgain();
 onSettings(({ intensity, tone }) => {
   applyRules();
   tell({ type: 'intensity', share: intensity });
@@ -135,24 +143,19 @@ addEventListener('online', () => tell({ type: 'online' }));
 
 // ── reloads ─────────────────────────────────────────────────────────────────────────────────────
 
-const MINING = 'starling.mining';
-
-function rememberMining(mining: boolean): void {
-  try {
-    if (mining) sessionStorage.setItem(MINING, '1');
-    else sessionStorage.removeItem(MINING);
-  } catch {
-    // After a reload it waits for Start.
-  }
-}
-
-/** This tab was mining when its page was loaded anew. */
-export function wasMining(): boolean {
-  try {
-    return sessionStorage.getItem(MINING) === '1';
-  } catch {
+/** A page that is loaded anew goes on as it was. False: it was not mining, or may not go on by itself. */
+export function resumeAfterReload(): boolean {
+  const memory = recallMining();
+  if (!memory) return false;
+  if (isReloadLoop(memory, Date.now(), isIos(navigator))) {
+    rememberMining(null);
+    const reason = 'This page was loaded anew within a minute of its Start, as iOS does with pages that compute: it waits for you now.';
+    publish({ ...stopped(null), reason });
     return false;
   }
+  pausedSince = memory.pausedSince;
+  void start();
+  return true;
 }
 
 /**
@@ -163,6 +166,14 @@ addEventListener('pagehide', () => {
   if (!worker) return;
   if (state?.session) navigator.sendBeacon('/v1/leave', JSON.stringify(state.session));
   publish(stopped(null));
+});
+
+/** Back out of the browser's cache, as it was left. */
+addEventListener('pageshow', ({ persisted }) => {
+  const memory = persisted ? recallMining() : null;
+  if (!memory) return;
+  pausedSince = memory.pausedSince;
+  void start();
 });
 
 /** A page that the browser freezes computes nothing: what it holds goes to others, and it is given nothing for a while. */

@@ -1,6 +1,6 @@
-import { type ReactNode, useState } from 'react';
+import type { ReactNode } from 'react';
 import { bytes } from '../format.ts';
-import { watchWholeDevice } from './conditions.ts';
+import { useWholeDevice, watchWholeDevice } from './conditions.ts';
 import { clockOf, minutesOf } from './policy.ts';
 import { LEAST_INTENSITY } from './settings.ts';
 import { changeSettings, useSettings } from './use-settings.ts';
@@ -8,19 +8,14 @@ import { changeSettings, useSettings } from './use-settings.ts';
 /** MiB. */
 const CAPS = [256, 512, 1_024, 2_048, 4_096];
 
-/** When and how much this device may work. Everything holds at once, and over reloads. */
+/** When and how much this device may work. All but the memory cap holds at once, and everything over reloads. */
 export function SettingsPanel() {
   const settings = useSettings();
   const { intensity, memoryCap, onlyOnMains, onlyWhenIdle, hours, awake, tone } = settings;
-  const [watched, setWatched] = useState<string | null>(null);
-  const idle = async (wanted: boolean) => {
+  const wholeDevice = useWholeDevice();
+  const idle = (wanted: boolean) => {
     changeSettings({ onlyWhenIdle: wanted });
-    if (wanted)
-      setWatched(
-        (await watchWholeDevice())
-          ? 'The whole device is watched.'
-          : 'This browser tells of this page only: a minute without input counts as idle.',
-      );
+    if (wanted) void watchWholeDevice();
   };
   return (
     <details className="settings">
@@ -41,11 +36,13 @@ export function SettingsPanel() {
           />
         </label>
         <label className="field">
-          <span>Memory on the device</span>
+          <span>
+            Memory on the device <small>(at the next Start)</small>
+          </span>
           <select
             value={memoryCap ?? 0}
             onChange={(event) => changeSettings({ memoryCap: Number(event.target.value) || null })}
-            title="A stage that needs more is refused. Holds from the next Start."
+            title="A stage that needs more is refused."
           >
             <option value={0}>no cap</option>
             {CAPS.map((cap) => (
@@ -58,8 +55,15 @@ export function SettingsPanel() {
         <Check checked={onlyOnMains} onChange={(checked) => changeSettings({ onlyOnMains: checked })}>
           Only on mains power{!('getBattery' in navigator) && <small> (this browser does not tell)</small>}
         </Check>
-        <Check checked={onlyWhenIdle} onChange={(checked) => void idle(checked)}>
-          Only while nobody uses the device{onlyWhenIdle && watched && <small> {watched}</small>}
+        <Check checked={onlyWhenIdle} onChange={idle}>
+          Only while nobody uses the device
+          {onlyWhenIdle && (
+            <small>
+              {wholeDevice
+                ? ' The whole device is watched.'
+                : ' This browser tells of this page only: a minute without input counts as idle.'}
+            </small>
+          )}
         </Check>
         <div className="field">
           <Check
@@ -76,7 +80,7 @@ export function SettingsPanel() {
           )}
         </div>
         <Check checked={awake} onChange={(checked) => changeSettings({ awake: checked })}>
-          Keep the screen awake while this page is seen
+          Keep the screen awake while it mines and this page is seen
         </Check>
         <Check checked={tone} onChange={(checked) => changeSettings({ tone: checked })}>
           Keep this tab awake when it is hidden, by a tone too quiet to hear

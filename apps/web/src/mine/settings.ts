@@ -6,7 +6,7 @@ import { clockOf, minutesOf, type Rules } from './policy.ts';
 export interface Settings extends Rules {
   name: string;
   backend: BackendChoice;
-  /** Keep the screen on while mining. */
+  /** Keep the screen on while it mines and is seen. */
   awake: boolean;
   /** Play a tone that nobody hears, so that a hidden tab goes on. */
   tone: boolean;
@@ -38,13 +38,13 @@ function asHours(text: string | null): Rules['hours'] {
   return typeof from === 'number' && typeof until === 'number' ? { from, until } : null;
 }
 
-/** `?autostart=1&backend=auto|webgpu|wasm&name=…&intensity=…` win over what this browser remembers. */
+/** `?backend=auto|webgpu|wasm&name=…&intensity=…` win over what this browser remembers. */
 export function settingsFrom(query: URLSearchParams, recalled: (key: string) => string | null = recall): Settings {
   const kept = (name: string) => recalled(KEY(name));
   return {
     name: (query.get('name') ?? kept('name') ?? '').trim().slice(0, MAX_NAME),
     backend: asChoice(query.get('backend')) ?? asChoice(kept('backend')) ?? 'auto',
-    awake: kept('awake') === '1',
+    awake: kept('awake') !== '0',
     tone: kept('tone') === '1',
     intensity: asShare(query.get('intensity')) ?? asShare(kept('intensity')) ?? 1,
     memoryCap: asMemory(kept('memory')),
@@ -54,13 +54,17 @@ export function settingsFrom(query: URLSearchParams, recalled: (key: string) => 
   };
 }
 
-export const wantsAutostart = (query: URLSearchParams): boolean => query.get('autostart') === '1';
+/**
+ * `?autostart=1` starts without a click. Only for programs that drive a browser (`navigator.webdriver`): any link to this page could
+ * say it, and whoever follows one has agreed to nothing.
+ */
+export const wantsAutostart = (query: URLSearchParams, webdriver: boolean): boolean => webdriver && query.get('autostart') === '1';
 
 /** `?lean=1`: nobody looks at this tab. */
 export const isLean = (query: URLSearchParams): boolean => query.get('lean') === '1';
 
-/** `?wallet=NAME`: the wallet whose first account is mined for, without a click. */
-export const wantedWallet = (query: URLSearchParams): string | null => query.get('wallet');
+/** `?wallet=NAME`: the wallet whose first account is mined for, without a click. For programs only, too. */
+export const wantedWallet = (query: URLSearchParams, webdriver: boolean): string | null => (webdriver ? query.get('wallet') : null);
 
 export function saveSettings({ name, backend, awake, tone, intensity, memoryCap, onlyOnMains, onlyWhenIdle, hours }: Settings): void {
   const flag = (on: boolean) => (on ? '1' : '0');
