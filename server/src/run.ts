@@ -408,7 +408,7 @@ export class Run {
         break;
       }
       case 'settled':
-        if (effect.outcome === 'counted' && input.type === 'receipt') this.view.computed(effect.work.stage, input.computeMs);
+        if (effect.outcome === 'counted' && input.type === 'receipt') this.view.computed(effect.work, input.computeMs, at);
         if (effect.outcome === 'counted') this.view.moved({ kind: effect.work.kind, minerId: effect.minerId });
         if (effect.work.kind === 'backward' && effect.outcome === 'counted') this.view.worked(effect.minerId, this.tokensPerMicrobatch, at);
         break;

@@ -12,6 +12,7 @@ import {
   type StageView,
   type StepPoint,
   type Waiting,
+  type Work,
 } from '@starling/protocol';
 
 export const POINTS_KEPT = 5_000;
@@ -34,12 +35,24 @@ interface Effort {
   /** By stage. */
   computeMs: number[];
   leases: number[];
+  /** Summed over the leases. */
+  queue: number[];
 }
 
 const freshEffort = (stages: number, since: number): Effort => {
   const zeros = () => Array.from({ length: stages }, () => 0);
-  return { since, bytes: 0, computeMs: zeros(), leases: zeros() };
+  return { since, bytes: 0, computeMs: zeros(), leases: zeros(), queue: zeros() };
 };
+
+/** What a stage did of one step. Unix ms. */
+interface Part {
+  /** The first lease was granted. */
+  from: number;
+  /** The last receipt counted. */
+  to: number;
+  /** Of backwards that counted. */
+  tokens: number;
+}
 
 export interface ViewState {
   points: StepPoint[];
@@ -58,6 +71,8 @@ export class RunView {
   private readonly moves: Move[] = [];
   /** Of the step under way, since this process began: what closes is told with it. */
   private effort: Effort;
+  /** By step and stage: with overlap, a stage begins the next step before the last one closes. */
+  private readonly parts = new Map<number, Part[]>();
   /** Why nothing moves although nobody is at fault; null when all is well. */
   trouble: Waiting | null = null;
   private readonly coordinator: Coordinator;
@@ -105,7 +120,7 @@ export class RunView {
   close({ step, tokens, lossSum, validation, norms }: Extract<Effect, { type: 'closed' }>, now: number, learningRate: number): StepPoint {
     this.tokens += tokens;
     this.rate.add(tokens, now);
-    const { since, bytes, computeMs, leases } = this.effort;
+    const { since, bytes, computeMs, leases, queue } = this.effort;
     const here = this.coordinator
       .view()
       .flatMap(({ miners }) => miners)
@@ -113,6 +128,9 @@ export class RunView {
     const had = here * (now - since);
     const spent = computeMs.reduce((sum, ms) => sum + ms, 0);
     this.effort = freshEffort(this.config.stages.length, now);
+    const parts = this.parts.get(step);
+    for (const known of this.parts.keys()) if (known <= step) this.parts.delete(known);
+    const perLease = (sums: readonly number[]) => sums.map((sum, stage) => (leases[stage]! > 0 ? sum / leases[stage]! : null));
     return {
       step: step + 1,
       tokens: this.tokens,
@@ -124,7 +142,9 @@ export class RunView {
       tokensPerSecond: this.rate.perSecond(now),
       ...(had > 0 && { utilisation: Math.min(1, spent / had) }),
       bytesPerToken: bytes / tokens,
-      computeMs: computeMs.map((ms, stage) => (leases[stage]! > 0 ? ms / leases[stage]! : null)),
+      computeMs: perLease(computeMs),
+      stageTokensPerSecond: this.config.stages.map((_, stage) => rateOf(parts?.[stage])),
+      queue: perLease(queue),
     };
   }
 
@@ -134,9 +154,18 @@ export class RunView {
   }
 
   /** A lease whose computing took so long counted. */
-  computed(stage: number, ms: number): void {
-    this.effort.computeMs[stage]! += ms;
-    this.effort.leases[stage]! += 1;
+  computed({ kind, stage, version, tookMs }: Work, ms: number, now: number): void {
+    const { computeMs, leases, queue } = this.effort;
+    computeMs[stage]! += ms;
+    leases[stage]! += 1;
+    queue[stage]! += this.coordinator.queueOf(stage);
+    if (kind === 'evaluate') return;
+    const parts = this.parts.get(version) ?? this.config.stages.map(() => ({ from: Infinity, to: now, tokens: 0 }));
+    this.parts.set(version, parts);
+    const part = parts[stage]!;
+    part.from = Math.min(part.from, now - tookMs);
+    part.to = now;
+    if (kind === 'backward') part.tokens += this.config.sequences * this.config.model.context;
   }
 
   addPoint(point: StepPoint): void {
@@ -171,6 +200,7 @@ export class RunView {
     return {
       id: minerId,
       name: facts.name,
+      device: facts.device ?? null,
       stage: record?.stage ?? null,
       backend: facts.backend,
       adapter: facts.adapter,
@@ -239,3 +269,6 @@ export class RunView {
     };
   }
 }
+
+const rateOf = (part: Part | undefined): number | null =>
+  part && part.tokens > 0 && part.to > part.from ? part.tokens / ((part.to - part.from) / 1_000) : null;

@@ -1,6 +1,18 @@
-import type { StepPoint } from '@starling/protocol';
+import type { RunConfig, StepPoint } from '@starling/protocol';
 import { expect, test } from 'vitest';
-import { column, logTicks, lossColumns, normColumns, remaining, smooth, sparkline, valueAt, xOf } from './chart-data.ts';
+import {
+  column,
+  logTicks,
+  lossColumns,
+  remaining,
+  shownOf,
+  smooth,
+  sparkline,
+  stageColumns,
+  tokenGoal,
+  valueAt,
+  xOf,
+} from './chart-data.ts';
 
 const point = (step: number, part: Partial<StepPoint> = {}): StepPoint => ({
   step,
@@ -36,13 +48,36 @@ test('loss columns: raw, smoothed, and validation with holes', () => {
   ]);
 });
 
-test('one gradient norm column per stage, with holes where a point has fewer stages', () => {
-  const columns = normColumns([...points, point(4, { gradientNorms: [9] })], 'step', 0, 2);
-  expect(columns).toEqual([
+test('one column per stage, with holes where a point has fewer stages, or was made before there was such a number', () => {
+  expect(stageColumns([...points, point(4, { gradientNorms: [9] })], 'step', 0, [0, 1], 'gradientNorms')).toEqual([
     [1, 2, 3, 4],
     [1, 2, 3, 9],
     [2, 4, 6, null],
   ]);
+});
+
+test('the curves of throughput and queue begin with the first point that has them', () => {
+  const more = [...points, point(4, { stageTokensPerSecond: [30, null], queue: [2, 0] })];
+  expect(stageColumns(more, 'step', 0, [0, 1], 'stageTokensPerSecond').slice(1)).toEqual([
+    [null, null, null, 30],
+    [null, null, null, null],
+  ]);
+  expect(stageColumns(more, 'step', 0, [1], 'queue')[1]).toEqual([null, null, null, 0]);
+});
+
+test('a range has an end that goes along with the data where none is set, and shows all rather than nothing', () => {
+  expect(shownOf([1, 2, 3], { from: null, to: null })).toBeNull();
+  expect(shownOf([1, 2, 3], { from: 2, to: null })).toEqual([2, 3]);
+  expect(shownOf([1, 2, 3], { from: null, to: 2 })).toEqual([1, 2]);
+  expect(shownOf([1, 2, 3], { from: 3, to: 2 })).toBeNull();
+  expect(shownOf([1, 2, 3], { from: 9, to: null })).toBeNull();
+  expect(shownOf([], { from: 2, to: 3 })).toBeNull();
+});
+
+test('the goal is the tokens of all steps; a run without end has none', () => {
+  const config = { steps: 10, microbatchesPerStep: 4, sequences: 2, model: { context: 64 } } as RunConfig;
+  expect(tokenGoal(config)).toBe(5120);
+  expect(tokenGoal({ ...config, steps: 0 })).toBeNull();
 });
 
 test('without points every column is empty', () => {

@@ -1,5 +1,5 @@
 /** From step points to the columns that charts draw: `[x, y…]`, one value per point, null where there is none. */
-import type { StepPoint } from '@starling/protocol';
+import type { RunConfig, StepPoint } from '@starling/protocol';
 
 export type XAxis = 'step' | 'tokens' | 'time';
 export type Column = (number | null)[];
@@ -31,10 +31,11 @@ export function lossColumns(points: StepPoint[], axis: XAxis, startedAt: number,
   return [xOf(points, axis, startedAt), raw, smooth(raw, weight), points.map((point) => point.validationLoss)];
 }
 
+type StageKey = 'gradientNorms' | 'computeMs' | 'stageTokensPerSecond' | 'queue';
+
 /** x and one line per stage. */
-export function normColumns(points: StepPoint[], axis: XAxis, startedAt: number, stages: number): Columns {
-  const lines = Array.from({ length: stages }, (_, stage) => points.map((point) => point.gradientNorms[stage] ?? null));
-  return [xOf(points, axis, startedAt), ...lines];
+export function stageColumns(points: StepPoint[], axis: XAxis, startedAt: number, stages: readonly number[], key: StageKey): Columns {
+  return [xOf(points, axis, startedAt), ...stages.map((stage) => points.map((point) => point[key]?.[stage] ?? null))];
 }
 
 type Key = 'tokensPerSecond' | 'learningRate' | 'utilisation' | 'bytesPerToken';
@@ -43,14 +44,28 @@ export function column(points: StepPoint[], axis: XAxis, startedAt: number, key:
   return [xOf(points, axis, startedAt), points.map((point) => point[key] ?? null)];
 }
 
-/** x and one line per stage: mean ms of a lease. */
-export function computeColumns(points: StepPoint[], axis: XAxis, startedAt: number, stages: number): Columns {
-  const lines = Array.from({ length: stages }, (_, stage) => points.map((point) => point.computeMs?.[stage] ?? null));
-  return [xOf(points, axis, startedAt), ...lines];
-}
-
 /** A line for each x, as a spreadsheet has it. */
 export const rowsOf = ([x, ...lines]: Columns): (number | null)[][] => x.map((at, i) => [at, ...lines.map((line) => line[i] ?? null)]);
+
+/** An end of it that is null goes along with the data. */
+export interface Range {
+  from: number | null;
+  to: number | null;
+}
+
+export const ALL: Range = { from: null, to: null };
+
+/** What of the axis is shown: `[from, to]`; null for all of it, and when nothing would be left. */
+export function shownOf(x: readonly number[], { from, to }: Range): [from: number, to: number] | null {
+  if ((from === null && to === null) || x.length === 0) return null;
+  const [low, high] = [from ?? x[0]!, to ?? x.at(-1)!];
+  return low < high ? [low, high] : null;
+}
+
+/** Tokens after the last step; null for a run without end. */
+export function tokenGoal({ steps, microbatchesPerStep, sequences, model }: RunConfig): number | null {
+  return steps > 0 ? steps * microbatchesPerStep * sequences * model.context : null;
+}
 
 /** Milliseconds until `steps` are done at the pace of the last 50 points; null without an end or a pace. */
 export function remaining(points: StepPoint[], step: number, steps: number): number | null {

@@ -204,6 +204,18 @@ export class Coordinator {
     }));
   }
 
+  /** Tasks of the stage's present step whose input is there and that no miner has. */
+  queueOf(stage: number): number {
+    const { state } = this;
+    const step = state.stepOf(state.stages[stage]!);
+    if (!step) return 0;
+    const { forward, backward } = step.ready[stage]!;
+    const { members } = state.crews[stage]!;
+    let queue = forward.length + backward.length;
+    for (const [minerId, own] of step.pinned) if (members.has(minerId)) queue += own.length;
+    return queue;
+  }
+
   versionOf(stage: number): number {
     return this.state.stages[stage]!.version;
   }

@@ -1,6 +1,7 @@
 /** What flows through the stages: pinned backwards, bounds, and progress without a barrier. */
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from './constants.ts';
+import type { Flow } from './flow.ts';
 import { grants, of, Swarm } from './for-tests.ts';
 import { pipelineLimit } from './work.ts';
 
@@ -36,6 +37,9 @@ describe('a backward', () => {
     expect(swarm.miner('a').leases.size).toBe(1);
     swarm.compute((id) => id === 'b');
     expect([swarm.miner('a').leases.size, swarm.coordinator.state.steps.get(0)!.pinned.get('a')?.length]).toEqual([2, 1]);
+    const ready = ({ cells }: Flow) => Number(cells[0]!.forward!.state === 'ready') + Number(cells[0]!.backward!.state === 'ready');
+    const { flows } = swarm.coordinator.state.steps.get(0)!;
+    expect(swarm.coordinator.queueOf(0), 'it is in the queue').toBe(flows.reduce((sum, flow) => sum + ready(flow), 0));
     swarm.tick(1);
     const next = grants(swarm.receipt('a', swarm.leasesOf('a')[0]!.id)).filter(({ lease }) => lease.stage === 0);
     expect(next).toMatchObject([{ minerId: 'a', lease: { kind: 'backward', sendInput: false } }]);

@@ -159,6 +159,8 @@ export type Activity = (typeof ACTIVITIES)[number];
 export interface MinerView {
   id: string;
   name: string;
+  /** Public key that signs its receipts, by which accounts know it; null: it has none. */
+  device: string | null;
   stage: number | null;
   backend: Backend;
   adapter: string;
@@ -244,6 +246,13 @@ export interface StepPoint {
   bytesPerToken?: number;
   /** Mean ms that a lease's computing took, by stage; null where none was settled. */
   computeMs?: (number | null)[];
+  /**
+   * By stage: tokens per second over its part of the step, from the grant of its first lease to the last receipt that counted
+   * there; null where none did. Absent in steps that an older release closed, as below.
+   */
+  stageTokensPerSecond?: (number | null)[];
+  /** By stage: tasks that were ready and had no miner, as a mean over the receipts that counted there; null without any. */
+  queue?: (number | null)[];
 }
 
 /** The model after one step, as `GET /v1/models` offers it; of step 0, which follows from the seed, nothing is served. */

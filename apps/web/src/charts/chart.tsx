@@ -1,7 +1,7 @@
 import 'uplot/dist/uPlot.min.css';
-import { useEffect, useRef, useState } from 'react';
+import { useEffect, useEffectEvent, useRef, useState } from 'react';
 import uPlot from 'uplot';
-import { type Columns, logTicks, rowsOf, valueAt, type XAxis } from '../chart-data.ts';
+import { ALL, type Columns, logTicks, type Range, rowsOf, shownOf, valueAt, type XAxis } from '../chart-data.ts';
 import { csvOf } from '../csv.ts';
 import { compact, count, elapsed } from '../format.ts';
 import { save } from '../save.ts';
@@ -24,6 +24,9 @@ export interface ChartProps {
   data: Columns;
   lines: readonly Line[];
   axis: XAxis;
+  /** What of the axis is shown, the same in all charts of a page; dragging asks for another. */
+  range: Range;
+  onRange: (range: Range) => void;
   log?: boolean;
   format: (value: number | null) => string;
   /** What to say while there is nothing to draw. */
@@ -31,24 +34,33 @@ export interface ChartProps {
 }
 
 /** One uPlot for as long as its lines and axes stay the same; data, size and theme only redraw it. */
-export function Chart({ title, data, lines, axis, log = false, format, empty }: ChartProps) {
+export function Chart({ title, data, lines, axis, range, onRange, log = false, format, empty }: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(null);
-  const zoomed = useRef(false);
-  const newest = useRef(data);
-  newest.current = data;
   const [cursor, setCursor] = useState<number | null>(null);
+
+  const show = useEffectEvent(() => {
+    const u = plot.current!;
+    const shown = shownOf(data[0], range);
+    u.batch(() => {
+      u.setData(data as uPlot.AlignedData, shown === null);
+      if (shown) u.setScale('x', { min: shown[0], max: shown[1] });
+      // What was dragged over, in whichever chart, is what is shown now.
+      u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    });
+  });
+  const dragged = useEffectEvent(onRange);
 
   useEffect(() => {
     const element = box.current!;
     const size = () => ({ width: element.clientWidth, height: element.clientHeight });
     const u = new uPlot(
-      { ...options(element, lines, axis, log, format, zoomed, setCursor), ...size() },
-      newest.current as uPlot.AlignedData,
+      { ...options(element, lines, axis, log, format, (range) => dragged(range), setCursor), ...size() },
+      undefined,
       element,
     );
     plot.current = u;
-    zoomed.current = false;
+    show();
     const resized = new ResizeObserver(() => u.setSize(size()));
     resized.observe(element);
     const forget = onTheme(() => u.redraw(false));
@@ -59,10 +71,7 @@ export function Chart({ title, data, lines, axis, log = false, format, empty }: 
     };
   }, [lines, axis, log, format]);
 
-  useEffect(() => {
-    plot.current?.setData(data as uPlot.AlignedData, !zoomed.current);
-    if (zoomed.current) plot.current?.redraw();
-  }, [data]);
+  useEffect(show, [data, range]);
 
   const index = cursor ?? data[0].length - 1;
   const values = (line: number) => valueAt(data[line + 1], index);
@@ -158,7 +167,7 @@ function options(
   axis: XAxis,
   log: boolean,
   format: (value: number | null) => string,
-  zoomed: { current: boolean },
+  onRange: (range: Range) => void,
   onCursor: (index: number | null) => void,
 ): Omit<uPlot.Options, 'width' | 'height'> {
   const color = (name: string) => () => resolve(element, name);
@@ -171,7 +180,12 @@ function options(
   return {
     legend: { show: false },
     padding: [8, 10, 0, 0],
-    cursor: { sync: { key: 'run' }, points: { size: 6 }, drag: { x: true, y: false } },
+    cursor: {
+      // The range comes back from the page: only the cursor is told to the others directly.
+      sync: { key: 'run', filters: { pub: (type) => type === 'mousemove' || type === 'mouseleave', sub: () => true } },
+      points: { size: 6 },
+      drag: { x: true, y: false, setScale: false },
+    },
     scales: {
       x: { time: false },
       y: log ? { distr: 3, range: (_u, low, high) => [low * 0.97, high * 1.03] } : {},
@@ -209,15 +223,15 @@ function options(
       setCursor: [(u) => onCursor(u.cursor.idx ?? null)],
       setSelect: [
         (u) => {
-          zoomed.current ||= u.select.width > 0;
+          const { left, width } = u.select;
+          const unit = axis === 'time' ? 10 : 1;
+          onRange({
+            from: Math.floor(unit * u.posToVal(left, 'x')) / unit,
+            to: Math.ceil(unit * u.posToVal(left + width, 'x')) / unit,
+          });
         },
       ],
-      ready: [
-        (u) =>
-          u.over.addEventListener('dblclick', () => {
-            zoomed.current = false;
-          }),
-      ],
+      ready: [(u) => u.over.addEventListener('dblclick', () => onRange(ALL))],
     },
   };
 }

@@ -1,9 +1,10 @@
 import type { RunSnapshot, StepPoint } from '@starling/protocol';
 import { useMemo, useState } from 'react';
-import { column, computeColumns, lossColumns, normColumns, type XAxis } from '../chart-data.ts';
+import { ALL, column, lossColumns, type Range, stageColumns, type XAxis } from '../chart-data.ts';
 import { bytes, compact, loss, small, took } from '../format.ts';
 import { Choice, type Option } from '../parts.tsx';
 import { Chart, type Line } from './chart.tsx';
+import { RangeFields } from './range-fields.tsx';
 
 const AXES: Option<XAxis>[] = [
   { value: 'step', label: 'Step' },
@@ -32,6 +33,7 @@ const stageColor = (stage: number, stages: number) =>
 export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] }) {
   const [axis, setAxis] = useState<XAxis>('step');
   const [scale, setScale] = useState<'linear' | 'log'>('linear');
+  const [range, setRange] = useState<Range>(ALL);
   const [smoothing, setSmoothing] = useState(0.6);
   const { startedAt } = run;
   const stages = run.stages.length;
@@ -39,15 +41,24 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
   const losses = useMemo(() => lossColumns(points, axis, startedAt, smoothing), [points, axis, startedAt, smoothing]);
   const rates = useMemo(() => column(points, axis, startedAt, 'tokensPerSecond'), [points, axis, startedAt]);
   const learning = useMemo(() => column(points, axis, startedAt, 'learningRate'), [points, axis, startedAt]);
-  const norms = useMemo(() => normColumns(points, axis, startedAt, stages), [points, axis, startedAt, stages]);
   const use = useMemo(() => column(points, axis, startedAt, 'utilisation'), [points, axis, startedAt]);
   const traffic = useMemo(() => column(points, axis, startedAt, 'bytesPerToken'), [points, axis, startedAt]);
-  const compute = useMemo(() => computeColumns(points, axis, startedAt, stages), [points, axis, startedAt, stages]);
-  const normLines = useMemo(
-    () => Array.from({ length: stages }, (_, i): Line => ({ label: String(i), color: stageColor(i, stages), width: 1.25 })),
-    [stages],
+  const indices = useMemo(() => Array.from({ length: stages }, (_, stage) => stage), [stages]);
+  const norms = useMemo(() => stageColumns(points, axis, startedAt, indices, 'gradientNorms'), [points, axis, startedAt, indices]);
+  const compute = useMemo(() => stageColumns(points, axis, startedAt, indices, 'computeMs'), [points, axis, startedAt, indices]);
+  const pace = useMemo(() => stageColumns(points, axis, startedAt, indices, 'stageTokensPerSecond'), [points, axis, startedAt, indices]);
+  const queue = useMemo(() => stageColumns(points, axis, startedAt, indices, 'queue'), [points, axis, startedAt, indices]);
+  const stageLines = useMemo(
+    () => indices.map((stage): Line => ({ label: String(stage), color: stageColor(stage, stages), width: 1.25 })),
+    [indices, stages],
   );
-  const empty = 'The first point comes when step 1 closes.';
+  const common = { axis, range, onRange: setRange, empty: 'The first point comes when step 1 closes.' };
+
+  const change = (next: XAxis) => {
+    setAxis(next);
+    // Its numbers mean something else on another axis.
+    setRange(ALL);
+  };
 
   return (
     <section className="panel curves" aria-labelledby="curves">
@@ -66,21 +77,26 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
             />
           </label>
           <Choice name="scale" legend="Loss axis" options={SCALES} value={scale} onChange={setScale} />
-          <Choice name="axis" legend="Horizontal axis" options={AXES} value={axis} onChange={setAxis} />
+          <Choice name="axis" legend="Horizontal axis" options={AXES} value={axis} onChange={change} />
+          <RangeFields axis={axis} range={range} onRange={setRange} />
         </div>
       </div>
       <div className="chart-large">
-        <Chart title="Loss, nats per token" data={losses} lines={LOSS} axis={axis} log={scale === 'log'} format={loss} empty={empty} />
+        <Chart title="Loss, nats per token" data={losses} lines={LOSS} {...common} log={scale === 'log'} format={loss} />
       </div>
       <div className="chart-row">
-        <Chart title="Tokens per second" data={rates} lines={RATE} axis={axis} format={compact} empty={empty} />
-        <Chart title="Learning rate" data={learning} lines={LEARNING} axis={axis} format={small} empty={empty} />
-        <Chart title="Gradient norm by stage" data={norms} lines={normLines} axis={axis} format={norm} empty={empty} />
+        <Chart title="Tokens per second" data={rates} lines={RATE} {...common} format={compact} />
+        <Chart title="Learning rate" data={learning} lines={LEARNING} {...common} format={small} />
+        <Chart title="Gradient norm by stage" data={norms} lines={stageLines} {...common} format={norm} />
       </div>
       <div className="chart-row">
-        <Chart title="Utilisation of the miners" data={use} lines={USE} axis={axis} format={percent} empty={empty} />
-        <Chart title="Bytes per token, through the server" data={traffic} lines={TRAFFIC} axis={axis} format={size} empty={empty} />
-        <Chart title="Computing a lease, by stage" data={compute} lines={normLines} axis={axis} format={duration} empty={empty} />
+        <Chart title="Utilisation of the miners" data={use} lines={USE} {...common} format={percent} />
+        <Chart title="Bytes per token, through the server" data={traffic} lines={TRAFFIC} {...common} format={size} />
+        <Chart title="Computing a lease, by stage" data={compute} lines={stageLines} {...common} format={duration} />
+      </div>
+      <div className="chart-row">
+        <Chart title="Tokens per second, by stage" data={pace} lines={stageLines} {...common} format={compact} />
+        <Chart title="Queue, by stage: ready tasks that no miner has" data={queue} lines={stageLines} {...common} format={tasks} />
       </div>
     </section>
   );
@@ -89,4 +105,5 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
 const percent = (value: number | null) => (value === null ? '–' : `${(100 * value).toFixed(0)} %`);
 const size = (value: number | null) => (value === null ? '–' : bytes(value));
 const duration = (value: number | null) => (value === null ? '–' : took(value));
+const tasks = (value: number | null) => (value === null ? '–' : value.toFixed(1));
 const norm = (value: number | null) => (value === null ? '–' : value.toPrecision(3));

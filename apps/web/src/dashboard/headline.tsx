@@ -1,5 +1,5 @@
 import type { RunSnapshot, StepPoint } from '@starling/protocol';
-import { remaining } from '../chart-data.ts';
+import { remaining, tokenGoal } from '../chart-data.ts';
 import { compact, count, loss, plural, roughly } from '../format.ts';
 import { situation } from '../mine/activity.ts';
 import { useNow } from '../now.ts';
@@ -10,6 +10,7 @@ import { Dial } from './dial.tsx';
 export function Headline({ run, points }: { run: RunSnapshot; points: StepPoint[] }) {
   const { config, step, stages } = run;
   const now = useNow();
+  const goal = tokenGoal(config);
   const left = remaining(points, step, config.steps);
   const miners = stages.flatMap((stage) => stage.miners).filter((miner) => miner.connected);
   const working = miners.filter((miner) => situation(miner, now).tone === 'work').length;
@@ -24,11 +25,13 @@ export function Headline({ run, points }: { run: RunSnapshot; points: StepPoint[
         <p className="headline-count">
           <span className="stat-value">Step {count(step)}</span>
           <span className="muted">
-            {config.steps > 0 ? ` of ${count(config.steps)}` : ' · no end set'}
+            {goal === null
+              ? ' · the run has no token goal'
+              : ` of ${count(config.steps)} · ${compact(run.tokens)} of ${compact(goal)} tokens`}
             {left !== null && ` · about ${roughly(left)} left`}
           </span>
         </p>
-        <Progress done={step} total={config.steps} label="Steps of the run" />
+        {goal !== null && <Progress done={run.tokens} total={goal} label="Tokens of the goal" />}
       </div>
       <Dial run={run} points={points} now={now} />
       <dl className="stats">

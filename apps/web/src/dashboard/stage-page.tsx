@@ -1,8 +1,9 @@
 import '../styles/dashboard.css';
 import type { MinerView } from '@starling/protocol';
-import { lazy, Suspense, useMemo } from 'react';
-import { xOf } from '../chart-data.ts';
+import { lazy, Suspense, useMemo, useState } from 'react';
+import { ALL, type Range, stageColumns } from '../chart-data.ts';
 import { Chart, type Line } from '../charts/chart.tsx';
+import { RangeFields } from '../charts/range-fields.tsx';
 import { compact, count, layers, plural, took } from '../format.ts';
 import { useLive } from '../live.ts';
 import { situation } from '../mine/activity.ts';
@@ -15,6 +16,8 @@ import { TablePanel } from '../table.tsx';
 const Bars = lazy(() => import('../charts/bars.tsx'));
 
 const NORM: Line[] = [{ label: 'gradient norm', color: 'var(--violet)', width: 1.5 }];
+const PACE: Line[] = [{ label: 'tokens per second', color: 'var(--violet)', width: 1.5 }];
+const QUEUE: Line[] = [{ label: 'ready tasks that no miner has', color: 'var(--violet)', width: 1.5 }];
 const COMPUTE: Line[] = [{ label: 'ms per lease', color: 'var(--violet)', width: 1.5 }];
 const COLUMNS = [
   'Miner',
@@ -27,6 +30,10 @@ const COLUMNS = [
   { number: 'Version' },
 ];
 const EMPTY = 'The first point comes when a step closes.';
+// Outside, since a chart is made anew for another one.
+const norm = (value: number | null) => (value === null ? '–' : value.toPrecision(3));
+const duration = (value: number | null) => (value === null ? '–' : took(value));
+const tasks = (value: number | null) => (value === null ? '–' : value.toFixed(1));
 
 /** One stage: what it holds, what it waits for, who mines it, and how long that takes. */
 export default function StagePage({ index }: { index: number }) {
@@ -34,14 +41,11 @@ export default function StagePage({ index }: { index: number }) {
   const now = useNow();
   const stage = run?.stages[index];
   const startedAt = run?.startedAt ?? 0;
-  const norms = useMemo(
-    () => [xOf(points, 'step', startedAt), points.map((point) => point.gradientNorms[index] ?? null)] as [number[], (number | null)[]],
-    [points, startedAt, index],
-  );
-  const compute = useMemo(
-    () => [xOf(points, 'step', startedAt), points.map((point) => point.computeMs?.[index] ?? null)] as [number[], (number | null)[]],
-    [points, startedAt, index],
-  );
+  const [range, setRange] = useState<Range>(ALL);
+  const norms = useMemo(() => stageColumns(points, 'step', startedAt, [index], 'gradientNorms'), [points, startedAt, index]);
+  const pace = useMemo(() => stageColumns(points, 'step', startedAt, [index], 'stageTokensPerSecond'), [points, startedAt, index]);
+  const queue = useMemo(() => stageColumns(points, 'step', startedAt, [index], 'queue'), [points, startedAt, index]);
+  const compute = useMemo(() => stageColumns(points, 'step', startedAt, [index], 'computeMs'), [points, startedAt, index]);
   if (!run) return <p className="empty">Asking for the run…</p>;
   if (!stage)
     return (
@@ -51,6 +55,7 @@ export default function StagePage({ index }: { index: number }) {
         </p>
       </Notice>
     );
+  const common = { axis: 'step', range, onRange: setRange, empty: EMPTY } as const;
   const connected = stage.miners.filter((miner) => miner.connected);
   const rate = connected.reduce((sum, miner) => sum + miner.tokensPerSecond, 0);
   return (
@@ -85,23 +90,14 @@ export default function StagePage({ index }: { index: number }) {
         </dl>
       </section>
       <section className="panel curves" aria-label="Curves of the stage">
+        <RangeFields axis="step" range={range} onRange={setRange} />
         <div className="chart-row">
-          <Chart
-            title="Gradient norm"
-            data={norms}
-            lines={NORM}
-            axis="step"
-            format={(x) => (x === null ? '–' : x.toPrecision(3))}
-            empty={EMPTY}
-          />
-          <Chart
-            title="Computing a lease"
-            data={compute}
-            lines={COMPUTE}
-            axis="step"
-            format={(x) => (x === null ? '–' : took(x))}
-            empty={EMPTY}
-          />
+          <Chart title="Tokens per second" data={pace} lines={PACE} {...common} format={compact} />
+          <Chart title="Queue" data={queue} lines={QUEUE} {...common} format={tasks} />
+        </div>
+        <div className="chart-row">
+          <Chart title="Gradient norm" data={norms} lines={NORM} {...common} format={norm} />
+          <Chart title="Computing a lease" data={compute} lines={COMPUTE} {...common} format={duration} />
         </div>
       </section>
       <Shares miners={connected} />

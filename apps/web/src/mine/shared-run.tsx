@@ -35,7 +35,7 @@ export function SharedRun() {
           <path d={path} fill="none" stroke="var(--violet)" strokeWidth="1.6" vectorEffect="non-scaling-stroke" strokeLinejoin="round" />
         </svg>
       </div>
-      <Progress done={run?.step ?? 0} total={steps} label="Steps of the run" />
+      {run && steps > 0 && <Progress done={run.step} total={steps} label="Steps of the run" />}
       <p className="shared-note">
         {run
           ? `Step ${count(run.step)}${steps > 0 ? ` of ${count(steps)}` : ''} · ${compact(run.tokensPerSecond)} tokens/s · ${count(miners)} mining`
