@@ -82,8 +82,10 @@ export interface NeuronView {
 /** One account's way from receipts to emission. */
 export interface PayView {
   address: string;
-  /** Of the miners behind it. */
+  /** Some of those that its miners gave themselves. */
   names: string[];
+  /** Public keys of the devices that work for it. */
+  devices: string[];
   guest: boolean;
   uid: number | null;
   /** FLOPs of the newest round, and of all. */

@@ -76,6 +76,7 @@ export function payOf(
     return {
       address,
       names: [...new Set(parts.flatMap(({ names: given }) => given))].slice(0, 5),
+      devices,
       guest,
       uid: neuron?.uid ?? null,
       roundWork: sum(({ roundWork }) => roundWork),

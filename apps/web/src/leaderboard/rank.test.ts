@@ -2,10 +2,11 @@ import type { MinerView, PayView, RunSnapshot } from '@starling/protocol';
 import { expect, test } from 'vitest';
 import { csvOfRanks, filtered, ordered, ranked } from './rank.ts';
 
-const miner = (id: string, name: string, tokens: number) =>
+const miner = (id: string, name: string, tokens: number, device: string | null) =>
   ({
     id,
     name,
+    device,
     tokens,
     stage: 0,
     activity: 'forward',
@@ -15,9 +16,12 @@ const miner = (id: string, name: string, tokens: number) =>
     rejected: 0,
   }) as MinerView;
 const run = {
-  stages: [{ miners: [miner('m-1', 'kestrel', 100), miner('m-2', 'a "b", c', 300)] }, { miners: [miner('m-3', '', 200)] }],
+  stages: [
+    { miners: [miner('m-1', 'kestrel', 100, 'ab'), miner('m-2', 'a "b", c', 300, 'cd')] },
+    { miners: [miner('m-3', '', 200, null)] },
+  ],
 } as unknown as Pick<RunSnapshot, 'stages'>;
-const pay = [{ address: '5Kestrel', names: ['kestrel'], uid: 7, score: 9, emission: '1000' }] as unknown as PayView[];
+const pay = [{ address: '5Kestrel', names: ['kestrel'], devices: ['ab'], uid: 7, score: 9, emission: '1000' }] as unknown as PayView[];
 
 test('scores come first, then tokens', () => {
   expect(ranked(run, pay).map(({ rank, miner: { id } }) => [rank, id])).toEqual([
@@ -25,6 +29,20 @@ test('scores come first, then tokens', () => {
     [2, 'm-2'],
     [3, 'm-3'],
   ]);
+});
+
+test('a name is nobody’s: whoever takes another’s does not get its account', () => {
+  const both = { stages: [{ miners: [miner('m-8', 'kestrel', 900, 'ef'), miner('m-9', 'kestrel', 900, null)] }, ...run.stages] };
+  const lines = ranked(both as unknown as Pick<RunSnapshot, 'stages'>, pay);
+  expect(lines.filter(({ account }) => account).map(({ miner: { id } }) => id)).toEqual(['m-1']);
+});
+
+test('all miners of an account have it, however many there are', () => {
+  const crew = Array.from({ length: 9 }, (_, i) => miner(`m-${i}`, `n${i}`, 1, `d${i}`));
+  const account = { ...pay[0]!, devices: crew.map(({ device }) => device!), names: ['n0'] };
+  expect(ranked({ stages: [{ miners: crew }] } as unknown as Pick<RunSnapshot, 'stages'>, [account]).every((line) => line.account)).toBe(
+    true,
+  );
 });
 
 test('any column orders them, either way', () => {

@@ -16,10 +16,11 @@ export interface Order {
   descending: boolean;
 }
 
-/** An account's miners are told by the names they gave themselves. */
+/** An account's miners are those that its devices sign for. */
 export function ranked({ stages }: Pick<RunSnapshot, 'stages'>, pay: readonly PayView[]): Ranked[] {
-  const accounts = new Map(pay.flatMap((account) => account.names.map((name) => [name, account] as const)));
-  const miners = stages.flatMap((stage) => stage.miners).map((miner) => ({ miner, account: accounts.get(miner.name) ?? null }));
+  const accounts = new Map(pay.flatMap((account) => account.devices.map((device) => [device, account] as const)));
+  const accountOf = ({ device }: MinerView) => (device === null ? null : (accounts.get(device) ?? null));
+  const miners = stages.flatMap((stage) => stage.miners).map((miner) => ({ miner, account: accountOf(miner) }));
   const score = ({ account }: { account: PayView | null }) => account?.score ?? 0;
   miners.sort((a, b) => score(b) - score(a) || b.miner.tokens - a.miner.tokens);
   return miners.map((one, i) => ({ rank: i + 1, ...one }));

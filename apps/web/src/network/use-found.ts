@@ -15,12 +15,14 @@ export function useFound(run: RunSnapshot, query: string): readonly MinerView[] 
   return useMemo(() => (asked ? found(run, text, pay ?? []) : NONE), [run, text, asked, pay]);
 }
 
-/** Pure: an account’s miners are told by the names they gave themselves. */
+/** Pure: an account’s miners are those that its devices sign for. */
 export function found(run: Pick<RunSnapshot, 'stages'>, text: string, pay: readonly PayView[]): MinerView[] {
-  const names = new Set(
-    pay.filter(({ uid, address }) => String(uid) === text || address.toLowerCase().startsWith(text)).flatMap((account) => account.names),
-  );
+  const meant = pay.filter(({ uid, address }) => String(uid) === text || address.toLowerCase().startsWith(text));
+  const devices = new Set(meant.flatMap((account) => account.devices));
   return run.stages
     .flatMap(({ miners }) => miners)
-    .filter(({ id, name }) => names.has(name) || name.toLowerCase().includes(text) || id.toLowerCase().startsWith(text));
+    .filter(
+      ({ id, name, device }) =>
+        (device !== null && devices.has(device)) || name.toLowerCase().includes(text) || id.toLowerCase().startsWith(text),
+    );
 }
