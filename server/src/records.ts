@@ -79,6 +79,27 @@ export async function mergesAfter(store: Store, stage: number, version: number, 
   return [...merges.values()].sort((a, b) => a.version - b.version);
 }
 
+/** The newest of a list that were written by `at`, oldest first. */
+export async function newestBy<T>(store: Pick<Store, 'rows'>, kind: RecordKind, at: number, limit: number): Promise<T[]> {
+  // Ids ascend with time: the first that is too young is found by halving, however long the list is.
+  const [last] = await store.rows(kind, { limit: 1 });
+  let [low, high] = [1, (last?.id ?? 0) + 1];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const [row] = await store.rows(kind, { before: middle + 1, limit: 1 });
+    if (row && row.at > at) high = Math.min(middle, row.id);
+    else low = middle + 1;
+  }
+  return (await store.rows(kind, { before: low, limit })).reverse().map((row) => parse<T>(row));
+}
+
+/** By step, up to this one. A log that was begun anew has some steps twice, and some that are undone: the newest count. */
+export function curveOf(points: Iterable<StepPoint>, upTo: number): StepPoint[] {
+  const byStep = new Map<number, StepPoint>();
+  for (const point of points) byStep.set(point.step, point);
+  return [...byStep.values()].filter(({ step }) => step <= upTo).sort((a, b) => a.step - b.step);
+}
+
 function parse<T>({ kind, id, body }: StoredRow): T {
   try {
     return JSON.parse(body) as T;

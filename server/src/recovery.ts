@@ -12,7 +12,7 @@ import { Journal, type JournalPorts, type Store } from '@starling/store';
 import { Activations } from './activations.ts';
 import type { Blobs } from './blobs.ts';
 import type { Checkpoints } from './checkpoints.ts';
-import { mergesAfter, newest } from './records.ts';
+import { curveOf, mergesAfter, newest } from './records.ts';
 import { formatsOf } from './reductions.ts';
 import { type Genesis, type Machine, maker, type RunJournal } from './run-log.ts';
 import { assertSameRun, readCheckpoint } from './saved-run.ts';
@@ -65,12 +65,8 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
     checkpoint ? { version: checkpoint.version, ...checkpoint.vectors[index]! } : initialVectors(config.model, stage, config.seed),
   );
   const openStates = () => StageStates.open(config.model, config.stages, base, parts.optimizer, config, blobs);
-  const points = async (upTo: number) => {
-    const byStep = new Map(checkpoint?.saved.points.map((point) => [point.step, point]));
-    // A log that was begun anew has some steps twice, and some that are undone: the newest count, up to where it is.
-    for (const point of await newest<StepPoint>(store, 'point', POINTS_KEPT)) byStep.set(point.step, point);
-    return [...byStep.values()].filter(({ step }) => step <= upTo).sort((a, b) => a.step - b.step);
-  };
+  const points = async (upTo: number) =>
+    curveOf([...(checkpoint?.saved.points ?? []), ...(await newest<StepPoint>(store, 'point', POINTS_KEPT))], upTo);
   const common = {
     config,
     events: await newest<RunEvent>(store, 'event', EVENTS_KEPT),

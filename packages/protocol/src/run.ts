@@ -278,6 +278,9 @@ export interface Moment {
   /** Unix ms. */
   at: number;
   run: RunSnapshot;
+  /** As many as pages are shown of a run that goes on, the newest last. */
+  points: StepPoint[];
+  events: RunEvent[];
 }
 
 /** The entries that a log has. */

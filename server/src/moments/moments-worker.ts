@@ -2,13 +2,15 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Effect, Input } from '@starling/coordinator';
 import { layoutOf } from '@starling/model';
-import { type Moment, type MomentRange, SwarmError, type WireError } from '@starling/protocol';
+import { type Moment, type MomentRange, type RunEvent, type StepPoint, SwarmError, type WireError } from '@starling/protocol';
 import { openReader, type Reader, replay } from '@starling/store';
+import { curveOf, newestBy } from '../records.ts';
 import { type Machine, maker } from '../run-log.ts';
-import { RunView } from '../view.ts';
+import { EVENTS_KEPT, POINTS_KEPT, RunView } from '../view.ts';
 
 export type MomentRequest = { id: number } & ({ type: 'range' } | { type: 'moment'; seq: number });
-export type MomentAnswer = { id: number } & ({ range: MomentRange } | { moment: Moment } | { error: WireError });
+/** `json`: a range or a moment, which the server's own thread only passes on. */
+export type MomentAnswer = { id: number } & ({ json: string } | { error: WireError });
 
 const { store } = workerData as { store: string };
 /** Entries read at a time. */
@@ -71,7 +73,10 @@ async function moment(seq: number): Promise<Moment> {
   const { run } = machine.genesis;
   const [first] = await log.entries(0, 1);
   const sizes = run.stages.map((stage) => layoutOf(run.model, stage).size);
-  const view = new RunView(run, machine.coordinator, sizes, { points: [], events: [], startedAt: first!.at });
+  const step = Math.min(...run.stages.map((_, stage) => machine.coordinator.versionOf(stage)));
+  const points = curveOf(await newestBy<StepPoint>(log, 'point', machine.now, POINTS_KEPT), step);
+  const events = await newestBy<RunEvent>(log, 'event', machine.now, EVENTS_KEPT);
+  const view = new RunView(run, machine.coordinator, sizes, { points, events, startedAt: first!.at });
   const rates = new Map<string, number>();
   for (const { minerId, tokens } of work) rates.set(minerId, (rates.get(minerId) ?? 0) + tokens / (RATE_MS / 1_000));
   const snapshotOf = view.snapshot(machine.now);
@@ -89,7 +94,9 @@ async function moment(seq: number): Promise<Moment> {
       miner.reason = null;
     }
   }
-  return { seq: state.seq, at: machine.now, run: snapshotOf };
+  // Every token that is trained on comes by the last stage.
+  snapshotOf.tokensPerSecond = snapshotOf.stages.at(-1)!.miners.reduce((sum, miner) => sum + miner.tokensPerSecond, 0);
+  return { seq: state.seq, at: machine.now, run: snapshotOf, points, events };
 }
 
 let queue: Promise<void> = Promise.resolve();
@@ -97,9 +104,8 @@ parentPort!.on('message', (request: MomentRequest) => {
   queue = queue.then(async () => {
     const { id } = request;
     try {
-      parentPort!.postMessage(
-        (request.type === 'range' ? { id, range: await range() } : { id, moment: await moment(request.seq) }) satisfies MomentAnswer,
-      );
+      const answer = request.type === 'range' ? await range() : await moment(request.seq);
+      parentPort!.postMessage({ id, json: JSON.stringify(answer) } satisfies MomentAnswer);
     } catch (error) {
       parentPort!.postMessage({ id, error: SwarmError.from(error).toWire() } satisfies MomentAnswer);
     }

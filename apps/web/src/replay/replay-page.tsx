@@ -1,13 +1,12 @@
 import '../styles/dashboard.css';
 import '../styles/replay.css';
 import type { Moment, MomentRange } from '@starling/protocol';
-import { useCallback, useEffect, useMemo, useState } from 'react';
+import { useCallback, useEffect, useState } from 'react';
 import { getJson, usePolled } from '../api.ts';
 import { Curves } from '../charts/curves.tsx';
 import { RunLog } from '../dashboard/run-log.tsx';
 import { Stages } from '../dashboard/stages.tsx';
 import { compact, count, moment as momentText } from '../format.ts';
-import { useLive } from '../live.ts';
 import { Network } from '../network/network.tsx';
 import { ErrorText, Notice } from '../parts.tsx';
 import { replayPath } from '../paths.ts';
@@ -22,7 +21,6 @@ const PLAY_STEPS = 120;
 
 /** The run at any moment of its log: what the pages showed then. The address says which, so that it can be shared. */
 export default function ReplayPage() {
-  const { points, events } = useLive();
   const { value: range, error: rangeError } = usePolled(loadRange, null);
   const [wanted, setWanted] = useState<number | null>(() => seqIn(location.search));
   const [playing, setPlaying] = useState(false);
@@ -47,17 +45,6 @@ export default function ReplayPage() {
     return () => clearTimeout(timer);
   }, [playing, range, pending, seq]);
 
-  const at = shown?.at ?? 0;
-  const past = useMemo(() => points.filter(({ time }) => time <= at), [points, at]);
-  const told = useMemo(() => events.filter(({ time }) => time <= at), [events, at]);
-  const run = useMemo(() => {
-    if (!shown) return null;
-    const last = past.at(-1);
-    const validationLoss = past.findLast((point) => point.validationLoss !== null)?.validationLoss ?? null;
-    const tokensPerSecond = shown.run.stages.at(-1)?.miners.reduce((sum, miner) => sum + miner.tokensPerSecond, 0) ?? 0;
-    return { ...shown.run, loss: last?.loss ?? null, validationLoss, tokens: last?.tokens ?? 0, tokensPerSecond };
-  }, [shown, past]);
-
   if (!range || seq === null)
     return rangeError ? (
       <Notice tone="wait" title="There is nothing to replay yet.">
@@ -73,7 +60,7 @@ export default function ReplayPage() {
           <h1 id="replay">Replay</h1>
           <p className="muted" aria-live="off">
             {shown ? `${momentText(shown.at, Date.now())} · entry ${count(shown.seq)} of ${count(range.last.seq)}` : 'Reading the log…'}
-            {run && ` · step ${count(run.step)} · ${compact(run.tokens)} tokens`}
+            {shown && ` · step ${count(shown.run.step)} · ${compact(shown.run.tokens)} tokens`}
           </p>
         </div>
         <div className="replay-controls">
@@ -110,12 +97,12 @@ export default function ReplayPage() {
         </div>
         {error && <ErrorText error={error} />}
       </section>
-      {run && (
+      {shown && (
         <>
-          <Network run={run} live={false} />
-          <Curves run={run} points={past} />
-          <RunLog events={told} />
-          <Stages run={run} />
+          <Network run={shown.run} live={false} />
+          <Curves run={shown.run} points={shown.points} />
+          <RunLog events={shown.events} />
+          <Stages run={shown.run} />
         </>
       )}
     </div>
