@@ -1,15 +1,8 @@
 import { useCallback } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
-import { plural } from '../format.ts';
+import { count, plural } from '../format.ts';
 import { ScrollBox } from '../table.tsx';
-
-/** As `GET /v1/runs/:id/agreement` says it. */
-interface Agreement {
-  pair: [string, string];
-  compared: number;
-  agreed: number;
-  disagreed: number;
-}
+import { type Agreement, byDisagreement } from './by-disagreement.ts';
 
 /** Miners in one heat map, at most: a page is no place for more. */
 const SHOWN = 24;
@@ -40,12 +33,16 @@ export function AgreementPanel({ runId, nameOf }: { runId: string; nameOf: (id: 
 }
 
 function HeatMap({ stage, pairs, nameOf }: { stage: number; pairs: readonly Agreement[]; nameOf: (id: string) => string }) {
-  const miners = [...new Set(pairs.flatMap(({ pair }) => pair))].slice(0, SHOWN);
+  const all = byDisagreement(pairs);
+  const miners = all.slice(0, SHOWN);
   const of = (a: string, b: string) => pairs.find(({ pair }) => pair.includes(a) && pair.includes(b));
   return (
     <ScrollBox label={`Agreement at stage ${stage}`}>
       <table className="heat-map">
-        <caption>Stage {stage}</caption>
+        <caption>
+          Stage {stage}
+          {all.length > SHOWN && `: ${SHOWN} of ${count(all.length)} miners, those that disagree most`}
+        </caption>
         <thead>
           <tr>
             <td />
