@@ -1,12 +1,12 @@
 /** Every page: accessible, without errors, in both themes, from a telephone to a wide screen; and what a spectator does on them. */
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { AxeBuilder } from '@axe-core/playwright';
-import { type Browser, expect, type Page, test } from '@playwright/test';
+import { type Browser, expect, type Locator, type Page, test } from '@playwright/test';
 import { type NodeMiner, startNodeMiner } from '@starling/miner/node';
-import type { MomentRange, RunSnapshot } from '@starling/protocol';
+import type { Moment, MomentRange, RunSnapshot, StepPoint } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 
 test.describe.configure({ mode: 'serial', timeout: 180_000 });
@@ -43,7 +43,8 @@ test.afterAll(async () => {
   await server.kill();
 });
 
-const run = async () => (await (await fetch(`${server.url}/v1/run`)).json()) as RunSnapshot;
+const ask = async <T>(path: string): Promise<T> => (await fetch(`${server.url}${path}`)).json() as Promise<T>;
+const run = () => ask<RunSnapshot>('/v1/run');
 const errors: string[] = [];
 async function open(
   browser: Browser,
@@ -66,6 +67,7 @@ const PAGES: [path: string, heading: string][] = [
   ['/', 'The pipeline'],
   ['/dashboard', 'The network'],
   ['/miners', 'Miners'],
+  ['/miner/:id', 'Receipts'],
   ['/stage/1', 'Who holds it'],
   ['/audits', 'Newest audits'],
   ['/chain', 'Chain'],
@@ -77,7 +79,7 @@ const heading = (page: Page, name: string) => page.getByRole('heading', { name, 
 for (const [path, name] of PAGES) {
   test(`${path} is accessible in both themes, and fits a telephone, a desktop and a wide screen`, async ({ browser }) => {
     // Colours and places of the other sizes and theme must be there at once, not after a transition.
-    const page = await open(browser, path, DESKTOP, 'light');
+    const page = await open(browser, path.replace(':id', (await run()).stages[0]!.miners[0]!.id), DESKTOP, 'light');
     await expect(heading(page, name)).toBeVisible(SLOW);
     for (const [viewport, scheme] of [
       [DESKTOP, 'light'],
@@ -150,6 +152,8 @@ test('the leaderboard is sorted, filtered and taken home', async ({ browser }) =
   const page = await open(browser, '/miners', DESKTOP, 'light');
   const rows = page.getByRole('row').filter({ has: page.getByRole('rowheader') });
   await expect(rows).toHaveCount(3);
+  // Each signs its receipts with a key of its own, and is an account for itself.
+  await expect(rows.locator('small[title]:not([title=""])')).toHaveCount(3);
   await page.getByRole('button', { name: 'Miner', exact: true }).click();
   expect((await rows.allInnerTexts()).map((text) => /kestrel|osprey|wren/.exec(text)?.[0])).toEqual(['kestrel', 'osprey', 'wren']);
   await expect(page.getByRole('columnheader', { name: 'Miner' })).toHaveAttribute('aria-sort', 'ascending');
@@ -174,8 +178,75 @@ test('curves go to a spreadsheet and into a picture', async ({ browser }) => {
   await page.context().close();
 });
 
+test('a range is set by fields and by dragging, and is that of all curves', async ({ browser }) => {
+  const page = await open(browser, '/dashboard', DESKTOP, 'light');
+  const curves = page.getByRole('region', { name: 'Curves' });
+  const [from, to] = [curves.getByLabel('From, step'), curves.getByLabel('to, step')];
+  const chart = (title: string) => curves.getByRole('figure').filter({ has: page.getByRole('heading', { name: title, exact: true }) });
+  const large = chart('Loss, nats per token');
+  const hover = async (plot: Locator, share: number) => {
+    const { width, height } = (await plot.boundingBox())!;
+    await plot.hover({ position: { x: share * (width - 1), y: height / 2 } });
+  };
+  const shows = async (first: number, last: number) => {
+    for (const [share, step] of [
+      [0, first],
+      [1, last],
+    ] as const) {
+      await hover(large.locator('.u-over'), share);
+      await expect(large.locator('.chart-x')).toHaveText(`step ${step}`);
+    }
+  };
+  await shows(1, 6);
+  await from.fill('2');
+  await to.fill('4');
+  await shows(2, 4);
+  await curves.getByRole('button', { name: 'All' }).click();
+  await shows(1, 6);
+  // In another chart, from the middle to its end.
+  const other = chart('Queue, by stage: ready tasks that no miner has').locator('.u-over');
+  await hover(other, 0.5);
+  await page.mouse.down();
+  await hover(other, 0.75);
+  await hover(other, 1);
+  await page.mouse.up();
+  await expect(from).toHaveValue('3');
+  await expect(to).toHaveValue('6');
+  await shows(3, 6);
+  await large.locator('.u-over').dblclick();
+  await shows(1, 6);
+  await page.context().close();
+});
+
+test('throughput and queue are curves by stage, and progress is counted in tokens', async ({ browser }) => {
+  const points = await ask<StepPoint[]>('/v1/run/points');
+  expect(points).toHaveLength(6);
+  for (const { stageTokensPerSecond, queue } of points) {
+    expect(stageTokensPerSecond!.map((rate) => rate! > 0)).toEqual([true, true]);
+    expect(queue!.every((mean) => mean! >= 0)).toBe(true);
+  }
+  const page = await open(browser, '/dashboard', DESKTOP, 'light');
+  const { tokens } = await run();
+  const bar = page.getByRole('progressbar', { name: 'Tokens of the goal' });
+  await expect(bar).toHaveAttribute('aria-valuenow', `${tokens}`);
+  await expect(bar).toHaveAttribute('aria-valuemax', `${tokens}`);
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Save Tokens per second, by stage as CSV' }).click();
+  const [head, first] = readFileSync((await (await download).path())!, 'utf8').split('\r\n');
+  expect([head, first!.split(',').length]).toEqual(['step,0,1', 3]);
+  await page.context().close();
+});
+
 test('the run is scrubbed, and a moment is shared by its address', async ({ browser }) => {
-  const { last } = (await (await fetch(`${server.url}/v1/moments`)).json()) as MomentRange;
+  const { last } = await ask<MomentRange>('/v1/moments');
+  // What curves and log knew then, and no more.
+  for (const share of [0.3, 0.7, 1]) {
+    const moment = await ask<Moment>(`/v1/moments/${Math.floor(share * last.seq)}`);
+    expect(moment.points.map(({ step }) => step)).toEqual(Array.from({ length: moment.run.step }, (_, i) => i + 1));
+    expect(moment.run.tokens).toBe(moment.points.at(-1)?.tokens ?? 0);
+    expect(moment.events.length).toBeGreaterThan(0);
+    for (const { time } of [...moment.points, ...moment.events]) expect(time).toBeLessThanOrEqual(moment.at);
+  }
   const page = await open(browser, '/replay', DESKTOP, 'light');
   const bar = page.getByRole('region', { name: 'Replay' });
   await expect(bar.getByText(/step 6/)).toBeVisible(SLOW);

@@ -96,6 +96,7 @@ for (const [device, viewport] of Object.entries({ desktop: { width: 1280, height
       const page = await context.newPage();
       const errors: string[] = [];
       page.on('pageerror', (error) => errors.push(error.message));
+      page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
       const chain = async (): Promise<ChainView> => (await request.get(`${server.url}/v1/chain`)).json();
       await page.goto(`${server.url}/?backend=wasm&name=guest`);
       await expect(panel(page)).toContainText('Mining as a guest');
