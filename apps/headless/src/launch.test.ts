@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { type ErrorCode, SwarmError } from '@starling/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { launchMiners, type Miners, type TabEvent } from './launch.ts';
 import { parseMineArgs } from './options.ts';
@@ -8,11 +9,16 @@ import { pauseBefore } from './pauses.ts';
 /** A page that says about itself what the Mine page says. */
 const PAGE = `<!doctype html><script>
   const query = new URLSearchParams(location.search);
-  Object.assign(document.documentElement.dataset, {
+  if (navigator.webdriver) Object.assign(document.documentElement.dataset, {
     minerActivity: 'forward', minerBackend: query.get('backend'), minerId: query.get('name') + query.get('autostart'),
     minerStage: '2', minerMicrobatches: '17',
   });
   window.starling = { finish: () => setTimeout(() => { document.documentElement.dataset.minerActivity = 'stopped'; }) };
+</script>`;
+const HUNG = `${PAGE}<script>addEventListener('load', () => setTimeout(() => { for (;;); }));</script>`;
+const stoppedBy = (code: ErrorCode) => `${PAGE}<script>
+  document.documentElement.dataset.minerActivity = 'stopped';
+  window.starling.state = { error: ${JSON.stringify(new SwarmError(code, 'It went wrong.').toWire())} };
 </script>`;
 
 /** Events as they come, and a promise for the n-th of a kind. */
@@ -37,8 +43,15 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
   let url: string;
   let miners: Miners | undefined;
   let events: Events;
+  /** Answers to the first requests; all others get `PAGE`. */
+  let first: { status?: number; body: string }[];
+  const OPTIONS = { count: 1, backend: 'wasm', software: 'always' } as const;
   beforeEach(async () => {
-    server = createServer((_, response) => response.setHeader('content-type', 'text/html').end(PAGE));
+    first = [];
+    server = createServer((_, response) => {
+      const { status = 200, body } = first.shift() ?? { body: PAGE };
+      response.writeHead(status, { 'content-type': 'text/html' }).end(body);
+    });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     events = new Events();
@@ -76,6 +89,45 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
     server.listen(port, '127.0.0.1');
     await events.reached('opened', 1);
     expect((await miners.pages())[0].activity).toBe('forward');
+  });
+
+  test('a page that the server has only an error for is opened again', async () => {
+    first = [{ status: 502, body: PAGE }];
+    miners = await launchMiners({ ...OPTIONS, url, onEvent: events.push });
+    await events.reached('opened', 1);
+    expect(events.all.map((event) => event.kind)).toEqual(['unreachable', 'opened']);
+    expect(events.all[0].message).toContain('HTTP 502');
+  });
+
+  test('a miner that stopped with an error is opened again', async () => {
+    first = [{ body: stoppedBy('BACKEND_FAILED') }];
+    miners = await launchMiners({ ...OPTIONS, url, answerMs: 500, onEvent: events.push });
+    await events.reached('opened', 2);
+    expect(events.all.map((event) => event.kind)).toEqual(['opened', 'stopped', 'opened']);
+    expect(events.all[1].message).toMatch(/It went wrong\..*\[BACKEND_FAILED\]; opened again in 1 s/);
+  });
+
+  test('a miner that would stop again is told of once, and left', async () => {
+    first = [{ body: stoppedBy('DEVICE_WRONG') }];
+    miners = await launchMiners({ ...OPTIONS, url, onEvent: events.push });
+    await events.reached('stopped', 1);
+    expect(events.all[1].message).toMatch(/\[DEVICE_WRONG\]$/);
+    expect((await miners.pages())[0].activity).toBe('stopped');
+  });
+
+  test('a page that hangs keeps nobody waiting, and is opened again', async () => {
+    first = [{ body: HUNG }];
+    miners = await launchMiners({ ...OPTIONS, url, count: 2, answerMs: 500, onEvent: events.push });
+    await expect.poll(async () => (await miners!.pages()).map((page) => page.activity)).toContain('unresponsive');
+    await events.reached('opened', 3);
+    expect(events.all.map((event) => event.kind)).toEqual(['opened', 'opened', 'crashed', 'opened']);
+  });
+
+  test('a page that says nothing of a miner is opened again', async () => {
+    first = [{ body: 'Log in to this network.' }];
+    miners = await launchMiners({ ...OPTIONS, url, answerMs: 250, onEvent: events.push });
+    await events.reached('opened', 2);
+    expect(events.all.map((event) => event.kind)).toEqual(['opened', 'crashed', 'opened']);
   });
 
   test('a browser that ends by itself is started again, and the other one is left alone', async () => {

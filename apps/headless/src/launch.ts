@@ -1,7 +1,8 @@
 /**
  * Headless miners: tabs in one or more Chromiums, each tab a miner in a browser context of its own, so that no two share a process, a
- * session or a cache. A tab that crashes, or whose page cannot be reached, is opened again, and so is a browser that ends by itself with
- * all its tabs, after a pause of 1 s that doubles to 60 s; the server sees a miner leave and another join.
+ * session or a cache. A tab that crashes or falls silent, whose page cannot be reached or whose miner stopped with an error is opened
+ * again, and so is a browser that ends by itself with all its tabs, after a pause of 1 s that doubles to 60 s; the server sees a miner
+ * leave and another join.
  */
 
 import type { Sr25519Key } from '@starling/chain';
@@ -30,6 +31,8 @@ export interface LaunchOptions {
   intensity?: number;
   /** Whom they mine for; absent: each tab for itself, as a guest. */
   hotkey?: Sr25519Key;
+  /** How long a page may take to say what its miner does, in ms; it is asked as often, and given up after twelve times as long. Default: 5 s. */
+  answerMs?: number;
   onEvent?: (event: TabEvent) => void;
 }
 

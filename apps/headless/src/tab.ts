@@ -1,12 +1,15 @@
 /** One miner: a tab in a context of its own, opened again after a crash. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ErrorCode, WireError } from '@starling/protocol';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { provideHotkey, WALLET } from './hotkey.ts';
 import type { LaunchOptions, MinerBackend } from './launch.ts';
 import { pauseBefore, SETTLED_MS } from './pauses.ts';
 
+type Failure = 'crashed' | 'unreachable' | 'stopped';
+
 export interface TabEvent {
-  kind: 'opened' | 'crashed' | 'unreachable' | 'killed' | 'finished' | 'browser-closed';
+  kind: 'opened' | 'crashed' | 'unreachable' | 'stopped' | 'killed' | 'finished' | 'browser-closed';
   /** Tab number from 0; −1 when a whole browser is meant. */
   tab: number;
   message: string;
@@ -16,7 +19,7 @@ export interface TabEvent {
 export interface MinerPage {
   tab: number;
   name: string;
-  /** `protocol`'s `Activity`, or `opening` before the page said anything, `killed` after `kill`. */
+  /** `protocol`'s `Activity`, or `opening` before the page said anything, `unresponsive` when it does not answer, `killed` after `kill`. */
   activity: string;
   backend: string;
   id: string;
@@ -26,6 +29,17 @@ export interface MinerPage {
 
 /** A page that does not say that it has finished is closed all the same: longer than a miner gives itself. */
 const FINISH_MS = 130_000;
+
+const ANSWER_MS = 5000;
+
+/** A page that says nothing of its miner for so many `answerMs` is given up. */
+const PATIENCE = 12;
+
+/** What stopped a miner and would stop it again on this device. */
+const LASTING: ReadonlySet<ErrorCode> = new Set(['BAD_MESSAGE', 'DEVICE_WRONG', 'INSECURE_CONTEXT', 'MEMORY_SHORT']);
+
+/** What `apps/web` tells automation. */
+type Starling = Window & { starling?: { state?: { error: WireError | null } | null; finish(): void } };
 
 export class Tab {
   readonly #index: number;
@@ -37,6 +51,10 @@ export class Tab {
   #address = '';
   #context: BrowserContext | null = null;
   #page: Page | null = null;
+  /** The page's last words; kept while it does not answer. */
+  #said: DOMStringMap = {};
+  #saidAt = 0;
+  #answers = true;
   #killed = false;
   #finishing = false;
   #failures = 0;
@@ -68,7 +86,7 @@ export class Tab {
     if (!browser) return;
     this.#openedAt = performance.now();
     let over = false; // a crash while the page loads is one failure, not two
-    const fail = (kind: 'crashed' | 'unreachable', message: string) => {
+    const fail = (kind: Failure, message: string) => {
       // With its browser: that is told, and mended, once for all tabs.
       if (!over && this.#browser === browser && browser.isConnected()) void this.#again(kind, `${this.#name}: ${message}`);
       over = true;
@@ -78,9 +96,13 @@ export class Tab {
       if (this.#options.hotkey) await provideHotkey(this.#context, this.#options.hotkey);
       const page = await this.#context.newPage();
       page.once('crash', () => fail('crashed', 'the tab crashed'));
-      await page.goto(this.#address);
+      const response = await page.goto(this.#address);
+      if (response && !response.ok()) throw new Error(`HTTP ${response.status()}`);
       this.#page = page;
+      this.#said = {};
+      this.#saidAt = performance.now();
       this.#tell('opened', `${this.#name}: opened`);
+      void this.#watch(page, fail);
     } catch (error) {
       const [why] = String(error instanceof Error ? error.message : error).split('\n');
       fail('unreachable', `the page could not be opened (${why})`);
@@ -95,13 +117,13 @@ export class Tab {
   }
 
   async describe(): Promise<MinerPage> {
-    const said: DOMStringMap = this.#page
-      ? await this.#page.evaluate(() => ({ ...document.documentElement.dataset })).catch(() => ({}))
-      : {};
+    if (this.#page) await this.#ask(this.#page);
+    const said = this.#page ? this.#said : {};
+    const activity = this.#page && !this.#answers ? 'unresponsive' : said.minerActivity || 'opening';
     return {
       tab: this.#index,
       name: this.#name,
-      activity: this.#killed ? 'killed' : said.minerActivity || 'opening',
+      activity: this.#killed ? 'killed' : activity,
       backend: said.minerBackend ?? '',
       id: said.minerId ?? '',
       stage: said.minerStage ? Number(said.minerStage) : null,
@@ -109,14 +131,50 @@ export class Tab {
     };
   }
 
+  /** Asks the page what its miner does, and what stopped it. A hung renderer never answers, and must not keep others waiting. */
+  async #ask(page: Page): Promise<WireError | null> {
+    const question = page.evaluate(() => ({
+      said: { ...document.documentElement.dataset },
+      error: (window as Starling).starling?.state?.error ?? null,
+    }));
+    const answer = await within(this.#options.answerMs ?? ANSWER_MS, question).catch(() => null);
+    if (this.#page !== page) return null;
+    this.#answers = answer !== null;
+    if (!answer) return null;
+    this.#said = answer.said;
+    if (answer.said.minerActivity) this.#saidAt = performance.now();
+    return answer.said.minerActivity === 'stopped' ? answer.error : null;
+  }
+
+  /** Notices a miner that stopped by itself, and a page that says nothing of a miner (any more). */
+  async #watch(page: Page, fail: (kind: Failure, message: string) => void): Promise<void> {
+    const { answerMs = ANSWER_MS } = this.#options;
+    while (this.#page === page && !this.#closing.aborted) {
+      const error = await this.#ask(page);
+      if (this.#page !== page) return;
+      if (error) {
+        const message = `the miner stopped: ${error.message} ${error.hint} [${error.code}]`;
+        if (!LASTING.has(error.code)) return fail('stopped', message);
+        this.#tell('stopped', `${this.#name}: ${message}`);
+        return;
+      }
+      const silence = performance.now() - this.#saidAt;
+      if (silence > PATIENCE * answerMs) return fail('crashed', `the page said nothing of its miner for ${Math.round(silence / 1000)} s`);
+      await sleep(answerMs, undefined, { signal: this.#closing, ref: false }).catch(() => {});
+    }
+  }
+
   /** Completes what is under way. Never throws: a page that cannot is simply closed afterwards. */
   async finish(): Promise<void> {
     const page = this.#page;
     this.#finishing = true;
     if (!page || this.#killed) return;
-    try {
-      await page.evaluate(() => (window as unknown as { starling: { finish(): void } }).starling.finish());
+    const finished = async () => {
+      await page.evaluate(() => (window as Starling).starling!.finish());
       await page.waitForFunction(() => document.documentElement.dataset.minerActivity === 'stopped', undefined, { timeout: FINISH_MS });
+    };
+    try {
+      await within(FINISH_MS, finished());
       this.#tell('finished', `${this.#name}: finished`);
     } catch {
       // It crashed meanwhile, or never came so far.
@@ -141,7 +199,7 @@ export class Tab {
   }
 
   /** Reports a failed tab and opens it again after a pause, unless it is meant to be dead. */
-  async #again(kind: 'crashed' | 'unreachable', message: string): Promise<void> {
+  async #again(kind: Failure, message: string): Promise<void> {
     const browser = this.#browser;
     const isOver = () => this.#killed || this.#finishing || this.#closing.aborted || this.#browser !== browser;
     if (isOver()) return;
@@ -158,3 +216,7 @@ export class Tab {
     this.#report({ kind, tab: this.#index, message });
   }
 }
+
+/** Rejects when `promise` takes longer. */
+const within = <T>(ms: number, promise: Promise<T>): Promise<T> =>
+  Promise.race([promise, sleep(ms, undefined, { ref: false }).then(() => Promise.reject(new Error(`No answer in ${ms} ms.`)))]);
