@@ -6,7 +6,7 @@ import { launchMiners, type Miners, type TabEvent } from './launch.ts';
 import { parseMineArgs } from './options.ts';
 import { pauseBefore } from './pauses.ts';
 
-/** A page that says about itself what the Mine page says. */
+/** A page that says about itself what the Mine page says, which mines unasked only where automation opened it. */
 const PAGE = `<!doctype html><script>
   const query = new URLSearchParams(location.search);
   if (navigator.webdriver) Object.assign(document.documentElement.dataset, {
@@ -182,6 +182,8 @@ describe('command line', () => {
       headless: false,
     });
     expect(parseMineArgs(['--json', '--metrics-port=9100'])).toMatchObject({ json: true, metricsPort: 9100 });
+    expect(parseMineArgs(['--metrics-port=9100', '--metrics-host=0.0.0.0'])).toMatchObject({ metricsHost: '0.0.0.0' });
+    expect(parseMineArgs(['--metrics-port=9100'])).toMatchObject({ metricsHost: '127.0.0.1' });
     expect(parseMineArgs(['--help'])).toBe('help');
   });
   test.each([
@@ -195,6 +197,8 @@ describe('command line', () => {
     ['--intensity=2'],
     ['--tabs-per-browser=0'],
     ['--metrics-port=70000'],
+    ['--metrics-host=0.0.0.0'],
+    ['--metrics-port=9100', '--metrics-host='],
   ])('%s %s is refused', (...argv) => {
     expect(() => parseMineArgs(argv)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
   });

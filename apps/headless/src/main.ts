@@ -14,7 +14,7 @@ async function main(): Promise<void> {
     console.log(MINE_HELP);
     return;
   }
-  const { json, metricsPort } = options;
+  const { json, metricsHost, metricsPort } = options;
   const say = (text: string, entry: object) => console.log(json ? jsonLine(Date.now(), entry) : text);
   const hotkey = options.hotkeyFile === null ? undefined : await readHotkey(options.hotkeyFile);
   const miners = await launchMiners({ ...options, ...(hotkey && { hotkey }), onEvent: (event) => say(event.message, event) });
@@ -40,7 +40,7 @@ async function main(): Promise<void> {
       asked = true;
     });
   }
-  const scraped = metricsPort === null ? null : await serveMetrics(metricsPort, miners.pages);
+  const scraped = metricsPort === null ? null : await serveMetrics(metricsHost, metricsPort, miners.pages);
   await miners.closed;
   scraped?.closeAllConnections();
   scraped?.close();

@@ -21,6 +21,7 @@ Mines with tabs of headless Chromiums. Ctrl-C (or SIGTERM) lets them finish what
   --window                   show the browser
   --json                     log lines as JSON, one object each
   --metrics-port PORT        Prometheus metrics at http://127.0.0.1:PORT/metrics
+  --metrics-host ADDRESS     another address to serve them at: 0.0.0.0 lets others read them, as out of a container (127.0.0.1)
   --help                     this text
 `;
 
@@ -37,6 +38,7 @@ const OPTIONS = {
   window: { type: 'boolean' },
   json: { type: 'boolean', default: false },
   'metrics-port': { type: 'string' },
+  'metrics-host': { type: 'string' },
   help: { type: 'boolean' },
 } as const;
 
@@ -44,6 +46,7 @@ export interface MineOptions extends LaunchOptions {
   hotkeyFile: string | null;
   /** Log lines are JSON objects. */
   json: boolean;
+  metricsHost: string;
   /** Where metrics are served; null: nowhere. */
   metricsPort: number | null;
 }
@@ -72,6 +75,8 @@ export function parseMineArgs(argv: string[]): MineOptions | 'help' {
   const port = values['metrics-port'];
   if (port !== undefined && !(/^[1-9]\d{0,4}$/.test(port) && Number(port) < 65_536))
     throw invalid(`--metrics-port needs a port from 1 to 65535, not "${port}".`);
+  const host = values['metrics-host'];
+  if (host !== undefined && (host === '' || port === undefined)) throw invalid('--metrics-host needs an address, and --metrics-port.');
   return {
     url: values.url,
     count: Number(values.count),
@@ -83,6 +88,7 @@ export function parseMineArgs(argv: string[]): MineOptions | 'help' {
     headless: !values.window,
     namePrefix: values.name,
     json: values.json,
+    metricsHost: host ?? '127.0.0.1',
     metricsPort: port === undefined ? null : Number(port),
   };
 }

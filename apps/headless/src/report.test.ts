@@ -16,15 +16,22 @@ test('metrics escape their labels and end with a line feed', () => {
   expect(text).toContain('starling_miner_microbatches_total{miner="a \\"b\\"\\\\"} 7\n');
 });
 
+test('metrics are served at the address that is asked for', async () => {
+  const server = await serveMetrics('0.0.0.0', 0, async () => [page]);
+  expect(server.address()).toMatchObject({ address: '0.0.0.0' });
+  server.close();
+});
+
 test('metrics are served at one path; a port in use is refused; a browser that is gone is 503', async () => {
   let gone = false;
-  const server = await serveMetrics(0, async () => (gone ? Promise.reject(new Error('closed')) : [page]));
+  const server = await serveMetrics('127.0.0.1', 0, async () => (gone ? Promise.reject(new Error('closed')) : [page]));
   try {
     const { port } = server.address() as AddressInfo;
     const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
     expect(await (await get('/metrics')).text()).toBe(metrics([page]));
     expect((await get('/')).status).toBe(404);
-    await expect(serveMetrics(port, async () => [])).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    await expect(serveMetrics('127.0.0.1', port, async () => [])).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    await expect(serveMetrics('192.0.2.1', 0, async () => [])).rejects.toMatchObject({ code: 'CONFIG_INVALID' }); // not an address of ours
     gone = true;
     expect((await get('/metrics')).status).toBe(503);
   } finally {

@@ -26,8 +26,8 @@ export function metrics(pages: readonly MinerPage[]): string {
   ].join('\n')}\n`;
 }
 
-/** Serves `GET /metrics` on localhost. Throws `CONFIG_INVALID` if the port cannot be had. */
-export async function serveMetrics(port: number, pages: () => Promise<MinerPage[]>): Promise<Server> {
+/** Serves `GET /metrics`. Throws `CONFIG_INVALID` if the address or port cannot be had. */
+export async function serveMetrics(host: string, port: number, pages: () => Promise<MinerPage[]>): Promise<Server> {
   const server = createServer(async (request, response) => {
     if (request.url !== '/metrics') return void response.writeHead(404).end();
     try {
@@ -39,8 +39,8 @@ export async function serveMetrics(port: number, pages: () => Promise<MinerPage[
   });
   await new Promise<void>((resolve, reject) => {
     const refuse = (error: Error) =>
-      reject(new SwarmError('CONFIG_INVALID', `--metrics-port ${port}: ${error.message}.`, { cause: error }));
-    server.once('error', refuse).listen(port, '127.0.0.1', resolve);
+      reject(new SwarmError('CONFIG_INVALID', `Metrics cannot be served at ${host}, port ${port}: ${error.message}.`, { cause: error }));
+    server.once('error', refuse).listen(port, host, resolve);
   });
   return server;
 }
