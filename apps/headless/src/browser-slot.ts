@@ -10,6 +10,7 @@ import { Tab, type TabEvent } from './tab.ts';
 export class BrowserSlot {
   readonly tabs: readonly Tab[];
   adapter: string | null = null;
+  sandboxed = false;
   readonly #options: LaunchOptions;
   readonly #report: (event: TabEvent) => void;
   readonly #closing: AbortSignal;
@@ -28,9 +29,10 @@ export class BrowserSlot {
   /** Throws `CHROMIUM_MISSING` or `WEBGPU_UNAVAILABLE`. */
   async open(): Promise<void> {
     this.#openedAt = performance.now();
-    const { browser, adapter } = await openBrowser(this.#options);
+    const { browser, adapter, sandboxed } = await openBrowser(this.#options);
     this.#browser = browser;
     this.adapter = adapter;
+    this.sandboxed = sandboxed;
     if (this.#options.backend === 'webgpu' && adapter === null) {
       await browser.close();
       const hint = this.#options.software === 'never' ? ' Software rendering is refused: --allow-software permits it.' : '';

@@ -14,7 +14,6 @@ export interface BrowserOptions {
 
 /** A miner's page never needs the network but for its server, and never a dialog. */
 const FLAGS = [
-  '--no-sandbox',
   '--enable-unsafe-webgpu',
   '--disable-background-networking',
   '--disable-component-update',
@@ -34,8 +33,14 @@ const HARDWARE: Partial<Record<NodeJS.Platform, string[]>> = {
 };
 const IMITATED = /swiftshader|llvmpipe|lavapipe|basic render|warp/i;
 
-/** The browser and the WebGPU adapter its pages see (`vendor architecture description`), or null without one. */
-export async function openBrowser(options: BrowserOptions): Promise<{ browser: Browser; adapter: string | null }> {
+export interface OpenBrowser {
+  browser: Browser;
+  /** The WebGPU adapter its pages see (`vendor architecture description`), or null without one. */
+  adapter: string | null;
+  sandboxed: boolean;
+}
+
+export async function openBrowser(options: BrowserOptions): Promise<OpenBrowser> {
   const { software = 'never' } = options;
   if (software !== 'always') {
     const found = await start(options, HARDWARE[process.platform] ?? []);
@@ -46,11 +51,28 @@ export async function openBrowser(options: BrowserOptions): Promise<{ browser: B
   return start(options, [SOFTWARE]);
 }
 
-async function start({ url, headless = true }: BrowserOptions, flags: string[]) {
+/** Whether Chromium's sandbox works here: never for root, and else the first start tells. */
+let sandbox: boolean | null = process.getuid?.() === 0 ? false : null;
+
+/** In its sandbox where that works: the page comes from a stranger's server, and this user's files hold a hotkey. */
+async function start(options: BrowserOptions, flags: string[]): Promise<OpenBrowser> {
+  if (sandbox !== null) return launch(options, flags, sandbox);
+  try {
+    const opened = await launch(options, flags, true);
+    sandbox = true;
+    return opened;
+  } catch {
+    const opened = await launch(options, flags, false);
+    sandbox = false;
+    return opened;
+  }
+}
+
+async function launch({ url, headless = true }: BrowserOptions, flags: string[], sandboxed: boolean): Promise<OpenBrowser> {
   const args = [...FLAGS, ...flags, `--unsafely-treat-insecure-origin-as-secure=${new URL(url).origin}`];
   let browser: Browser;
   try {
-    const options = { executablePath: process.env.CHROMIUM_PATH, headless, args };
+    const options = { executablePath: process.env.CHROMIUM_PATH, headless, args, chromiumSandbox: sandboxed };
     // Signals are the caller's to handle: it closes the tabs in order first.
     browser = await chromium.launch({ ...options, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false });
   } catch (error) {
@@ -58,7 +80,7 @@ async function start({ url, headless = true }: BrowserOptions, flags: string[]) 
     throw new SwarmError('CHROMIUM_MISSING', `Chromium could not be started: ${why}.`, { cause: error });
   }
   try {
-    return { browser, adapter: await adapterOf(browser, url) };
+    return { browser, adapter: await adapterOf(browser, url), sandboxed };
   } catch (error) {
     await browser.close();
     throw error;

@@ -44,6 +44,8 @@ export interface Miners {
   killBrowser(tab: number): Promise<void>;
   /** The WebGPU adapter as the pages see it, or null without one. */
   adapter(): string | null;
+  /** Whether the pages are confined by Chromium's sandbox. */
+  sandboxed(): boolean;
   /** Resolves when `close` or `finish` is done. */
   closed: Promise<void>;
   /** Each completes what is under way, and then all is closed. */
@@ -82,6 +84,7 @@ export async function launchMiners(given: LaunchOptions): Promise<Miners> {
     killTab: (index, { comeBack = false } = {}) => (tabs[index] ?? noSuchTab(index)).kill(comeBack),
     killBrowser: (index) => (slots.find((slot) => slot.tabs.includes(tabs[index]!)) ?? noSuchTab(index)).kill(),
     adapter: () => slots[0]!.adapter,
+    sandboxed: () => slots[0]!.sandboxed,
     closed: closed.promise,
     finish: async () => {
       await Promise.all(tabs.map((tab) => tab.finish()));

@@ -26,8 +26,13 @@ async function main(): Promise<void> {
     url,
     count,
     adapter,
+    sandboxed: miners.sandboxed(),
     hotkey: hotkey?.address ?? null,
   });
+  if (!miners.sandboxed()) {
+    const why = process.getuid?.() === 0 ? 'root cannot have it; another user can' : 'it cannot be had here (it needs user namespaces)';
+    say(`Chromium runs without its sandbox: ${why}.`, { kind: 'unsandboxed', why });
+  }
   const timer = setInterval(async () => {
     for (const page of await miners.pages()) say(textLine(page), { kind: 'miner', ...page });
   }, REPORT_EVERY);
