@@ -96,7 +96,7 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
       </div>
       <div className="chart-row">
         <Chart title="Tokens per second, by stage" data={pace} lines={stageLines} {...common} format={compact} />
-        <Chart title="Queue, by stage: ready tasks that no miner has" data={queue} lines={stageLines} {...common} format={tasks} />
+        <Chart title="Queue of ready tasks, by stage" data={queue} lines={stageLines} {...common} format={tasks} />
       </div>
     </section>
   );

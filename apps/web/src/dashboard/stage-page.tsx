@@ -85,7 +85,7 @@ export default function StagePage({ index }: { index: number }) {
         <dl className="stats">
           <Stat label="Miners" value={count(connected.length)} note={`${count(stage.miners.length - connected.length)} disconnected`} />
           <Stat label="Tokens per second" value={compact(rate)} note="backwards that counted" />
-          <Stat label="Queue" value={count(stage.total - stage.done)} note="microbatches to come in this step" />
+          <Stat label="To come" value={count(stage.total - stage.done)} note="microbatches of this step" />
           <Stat label="Leases" value={count(stage.leases)} note="held by miners now" />
         </dl>
       </section>
@@ -93,7 +93,7 @@ export default function StagePage({ index }: { index: number }) {
         <RangeFields axis="step" range={range} onRange={setRange} />
         <div className="chart-row">
           <Chart title="Tokens per second" data={pace} lines={PACE} {...common} format={compact} />
-          <Chart title="Queue" data={queue} lines={QUEUE} {...common} format={tasks} />
+          <Chart title="Queue of ready tasks" data={queue} lines={QUEUE} {...common} format={tasks} />
         </div>
         <div className="chart-row">
           <Chart title="Gradient norm" data={norms} lines={NORM} {...common} format={norm} />
