@@ -58,10 +58,13 @@ export const ERROR_HINTS = {
   MERGE_EMPTY: 'No gradient came through. The microbatches of this step are computed again.',
   // Validators
   VALIDATOR_REFUSED:
-    'Register the hotkey and stake on it until it holds a validator permit (on a server’s own chain: `npm start -- --validator HOTKEY=TAO`), then connect again.',
+    'Register the hotkey and stake on it until it holds a validator permit and the stake asked for (on a server’s own chain: `npm start -- --validator HOTKEY=TAO`); it is tried again by itself.',
+  ORIGIN_WRONG:
+    'Give the validator the address that the server is known by, with --url. A server behind a name or a proxy is told its own with --public-url.',
   VALIDATOR_DISPUTED:
     'Its verdict was not borne out and does not count. If it was honest, its hardware computes wrongly: choose another --backend for it.',
   SECRET_FALSE: 'The validator drew by another secret than it had committed to. Its draws do not count; the server’s own go on.',
+  SECRET_WITHHELD: 'Keep the validator connected, or start it again soon: until its secret is told nobody can check its draws.',
   // Identity and chain
   ADDRESS_INVALID: 'Copy the address from the wallet again; it begins with 5 and has 47 or 48 characters.',
   SIGNATURE_INVALID: 'Sign again with the account that is shown. Nothing was changed.',

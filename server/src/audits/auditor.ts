@@ -21,7 +21,7 @@ export interface AuditorParts {
   tell(code: string, message: string): void;
 }
 
-/** Audits waiting at once, at most: a validator that is too slow must not fill the memory. */
+/** Audits waiting at once, at most, of the server's own picks and of all others': who is too slow must not fill the memory. */
 const MOST_WAITING = 64;
 
 export class Auditor {
@@ -30,7 +30,8 @@ export class Auditor {
   private scores: { version: number; attributions: Attribution[] } = { version: -1, attributions: [] };
   private readonly parts: AuditorParts;
   private readonly witness: Witness;
-  private waiting = 0;
+  /** Apart: others' picks crowd out none of the server's own. */
+  private readonly waiting = { own: 0, others: 0 };
 
   constructor(parts: AuditorParts) {
     this.parts = parts;
@@ -95,11 +96,9 @@ export class Auditor {
     const picks = await this.parts.panel.draw({ stage, version, epoch: epochOf(version), commits, rates });
     for (const pick of picks) {
       const { minerId } = pick;
-      if (this.waiting >= MOST_WAITING) {
-        this.parts.tell(
-          'AUDITS_BEHIND',
-          `Validators are ${this.waiting} audits behind: miner ${minerId} is not audited in step ${version}.`,
-        );
+      const waiting = this.waiting[whose(pick)];
+      if (waiting >= MOST_WAITING) {
+        this.parts.tell('AUDITS_BEHIND', `Validators are ${waiting} audits behind: miner ${minerId} is not audited in step ${version}.`);
         continue;
       }
       const own = contributions.find((contribution) => contribution.minerId === minerId) ?? null;
@@ -108,7 +107,7 @@ export class Auditor {
   }
 
   private async audit(scene: Scene, pick: Picked, receipts: readonly Witnessed[], contribution: Contributed | null): Promise<void> {
-    this.waiting += 1;
+    this.waiting[whose(pick)] += 1;
     const { minerId } = pick;
     const { stage, version } = scene;
     try {
@@ -119,7 +118,7 @@ export class Auditor {
       const { code, message } = SwarmError.from(error);
       this.parts.tell(code, `An audit of miner ${minerId} in step ${version} of stage ${stage} could not be made: ${message}`);
     } finally {
-      this.waiting -= 1;
+      this.waiting[whose(pick)] -= 1;
     }
   }
 
@@ -148,5 +147,7 @@ export class Auditor {
     return { stage, parameters, parameterHash, leases, gradient };
   }
 }
+
+const whose = ({ validator }: Picked) => (validator === null ? 'own' : 'others');
 
 const read = async ({ frame }: StoredTensor) => (await decodeFrame(frame)).data;

@@ -54,24 +54,48 @@ function panelOf({ honest = 'passed' as AuditVerdict['outcome'], random = 0.5 } 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('the panel', () => {
-  it('draws with the chance that is asked for, however many draw and however many do not answer', async () => {
-    for (const silent of [0, 1, 2]) {
-      const { panel, request, clock } = panelOf();
-      const never = () => Promise.reject(new Error('silent'));
-      for (let i = 0; i < 3; i++) panel.join(jurorOf(`v${i}`, i < silent ? { draw: never } : {}).juror, 0);
+  it('has the server’s own draw at the full rate, and audit whom it drew, whatever others say', async () => {
+    const never = () => Promise.reject(new Error('silent'));
+    const all = async () => ({ minerIds: MINERS });
+    const none = async () => ({ minerIds: [] });
+    for (const draws of [[], [never], [none, none], [all, none, never, all, all, all, all]]) {
+      const { panel, request } = panelOf();
+      for (const [i, draw] of draws.entries()) panel.join(jurorOf(`v${i}`, { draw }).juror, 0);
       await settled();
-      let drawn = 0;
-      const by = new Set<string | null>();
       for (let version = 0; version < 30; version++) {
-        const picks = await panel.draw(request(version, 0.2));
-        drawn += picks.length;
-        for (const { validator } of picks) by.add(validator);
-        clock.now += 120_000; // who was silent is asked again
+        const asked = request(version, 0.2);
+        const picks = await panel.draw(asked);
+        const own = await drawnBy('house 0', asked);
+        // The server's own come first, and nobody is audited twice.
+        expect(picks.slice(0, own.length)).toEqual(own.map((minerId) => ({ minerId, validator: null })));
+        expect(picks.slice(own.length).every(({ validator }) => validator !== null)).toBe(true);
+        expect(new Set(picks.map(({ minerId }) => minerId)).size).toBe(picks.length);
       }
-      // 1,200 chances of 0.2: three standard deviations are 42.
-      expect(Math.abs(drawn - 240)).toBeLessThan(42);
-      expect(by.size).toBe(4 - silent);
     }
+  });
+
+  it('has others draw as much again, together', async () => {
+    const { panel, request } = panelOf();
+    for (let i = 0; i < 3; i++) panel.join(jurorOf(`v${i}`).juror, 0);
+    await settled();
+    const others: string[] = [];
+    for (let version = 0; version < 30; version++)
+      for (const { validator } of await panel.draw(request(version, 0.2))) if (validator !== null) others.push(validator);
+    // Of 1,200 miners the server's own spares 960, whom three draw with 1/15 each: 179, and 36 are three standard deviations.
+    expect(Math.abs(others.length - 179)).toBeLessThan(36);
+    expect(new Set(others).size).toBe(3);
+  });
+
+  it('ignores picks that no rate explains', async () => {
+    const { panel, request } = panelOf();
+    panel.join(jurorOf('greedy', { draw: async () => ({ minerIds: [...MINERS, ...MINERS] }) }).juror, 0);
+    panel.join(jurorOf('other').juror, 0);
+    await settled();
+    const asked = request(0, 0.04);
+    const own = await drawnBy('house 0', asked);
+    const greedy = (await panel.draw(asked)).filter(({ validator }) => validator === 'greedy').map(({ minerId }) => minerId);
+    // 40 miners at 0.02 are 0.8 picks.
+    expect(greedy).toEqual(MINERS.slice(0, Math.ceil(4 * 0.8) + 1).filter((minerId) => !own.includes(minerId)));
   });
 
   it('does not ask one that is silent again for a while', async () => {
@@ -141,6 +165,45 @@ describe('the panel', () => {
     ]);
     const [, fair] = await panel.view(31);
     expect(fair!.over).toEqual([{ epoch: 0, secret: 'fair 0'.padEnd(64, '0') }]);
+  });
+
+  it('disputes whoever drew and does not tell by what, once an epoch, but leaves it time', async () => {
+    const { panel, told, request, clock } = panelOf();
+    let away = true;
+    const secret = (hotkey: string, epoch: number) => ({ secret: `${hotkey} ${epoch}`.padEnd(64, '0') });
+    const withheld = () => Promise.reject(new Error('silent'));
+    panel.join(jurorOf('mute', { reveal: withheld }).juror, 0);
+    panel.join(jurorOf('late', { reveal: async ({ epoch }) => (away ? withheld() : secret('late', epoch)) }).juror, 0);
+    await settled();
+    const drawAt = async (version: number) => {
+      clock.now += 120_000; // who was silent is asked again
+      await panel.draw(request(version, 0.3));
+      await settled();
+    };
+    for (const version of [0, 31, 60]) await drawAt(version);
+    expect(told).toEqual([]);
+    away = false;
+    for (const version of [61, 62]) await drawAt(version);
+    await expect.poll(() => told).toEqual([expect.stringMatching(/^SECRET_WITHHELD Validator mute drew in epoch 0 and did not tell/)]);
+    for (const version of [91, 121]) await drawAt(version);
+    await expect.poll(() => told.length).toBe(3);
+    expect(told[2]).toMatch(/^SECRET_WITHHELD Validator mute drew in epoch 2 .*not asked for a day/);
+    const [, mute, late] = await panel.view(121);
+    expect(mute).toMatchObject({ disputes: 3, dismissedUntil: clock.now + 86_400_000 });
+    expect(late).toMatchObject({ disputes: 0, over: [3, 2, 1, 0].map((epoch) => ({ epoch, ...secret('late', epoch) })) });
+  });
+
+  it('keeps what is disputed although the connection is a new one meanwhile', async () => {
+    const { panel, told } = panelOf();
+    const answer = Promise.withResolvers<void>();
+    const liar = { audit: () => answer.promise.then(() => ({ verdict: verdict('failed') })) };
+    panel.join(jurorOf('liar', liar).juror, 0);
+    const judged = panel.judge({ minerId: 'm-1', validator: 'liar' }, RUN, 0, EVIDENCE);
+    panel.join(jurorOf('liar').juror, 0);
+    answer.resolve();
+    await judged;
+    expect(told).toHaveLength(1);
+    expect((await panel.view(0))[1]).toMatchObject({ hotkey: 'liar', disputes: 1 });
   });
 
   it('forgets one whose connection ends, but not what became of it', async () => {

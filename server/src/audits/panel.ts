@@ -1,7 +1,7 @@
 /**
  * The validators: the server's own, and others with a hotkey, a stake and a secret of their own, as long as they are connected. Each
- * draws by its own secret, so that nobody knows who is audited but who audits. The chance that a miner is drawn is the same however
- * many there are; what one that is down leaves undone the server's own does; and no single validator can have a miner punished.
+ * draws by its own secret, so that nobody knows who is audited but who audits. The server's own always draws at the full rate; what
+ * others draw comes on top. So no other validator can have a miner looked at less often, or punished.
  */
 import { type AuditedRun, challengeSeed, drawAudits, type Evidence, secretHash } from '@starling/audit';
 import {
@@ -53,6 +53,8 @@ const SILENT_MS = 60_000;
 const PASSED_CHECKED = 0.125;
 const MOST_DISPUTES = 3;
 const DISMISSED_MS = 24 * 3_600_000;
+/** A validator may pick so many times what its rates explain, and one more: whether its secret drew them is known only afterwards. */
+const MOST_PICKS = 4;
 /** Steps that one secret draws for. */
 export const SECRET_STEPS = 30;
 /** Secrets of before that are told. */
@@ -80,9 +82,6 @@ interface Standing {
   dismissedUntil: number;
 }
 
-/** The chance of each of n who draw, so that together they have this one: 1 − (1 − rate)^(1/n). */
-const shareOf = (rate: number, share: number) => 1 - (1 - rate) ** share;
-
 /** Whom this secret draws. */
 export async function drawnBy(secret: string, { stage, version, commits, rates }: DrawRequest): Promise<string[]> {
   const rateOf = new Map(commits.map(({ minerId }, i) => [minerId, rates[i] ?? 0]));
@@ -104,10 +103,10 @@ export class Panel {
 
   /** Of one that is let in; the newer connection of a hotkey wins. Returns what ends it. */
   join(juror: Juror, version: number): () => void {
-    const before = this.standings.get(juror.hotkey);
     const { hotkey, backend } = juror;
-    const fresh = { epochs: new Map<number, Epoch>(), audits: 0, disputes: 0, dismissedUntil: 0 };
-    const standing: Standing = { ...fresh, ...before, hotkey, backend, juror, silentUntil: 0 };
+    const fresh = { hotkey, epochs: new Map<number, Epoch>(), audits: 0, disputes: 0, silentUntil: 0, dismissedUntil: 0 };
+    // What is under way with its connection of before still counts for or against it.
+    const standing: Standing = Object.assign(this.standings.get(hotkey) ?? fresh, { backend, juror });
     this.standings.set(hotkey, standing);
     const epoch = epochOf(version);
     void this.commit(standing, epoch);
@@ -117,30 +116,36 @@ export class Panel {
     };
   }
 
-  /** Draws who is audited of those who said something in a step, and by whom. Takes 2 s at most. */
+  /**
+   * Draws who is audited of those who said something in a step, and by whom; the server's own picks first. Of n others each draws with an
+   * nth of the rates, so that all together cost at most twice what the server's own does. Takes 2 s at most.
+   */
   async draw(asked: DrawRequest): Promise<Picked[]> {
-    const { version, epoch, rates } = asked;
-    const asking = [...this.standings.values()].filter((one) => this.isAsked(one) && one.epochs.has(epoch));
-    const share = 1 / (asking.length + 1);
-    const picks = await Promise.all(asking.map((one) => this.drawBy(one, { ...asked, rates: rates.map((rate) => shareOf(rate, share)) })));
-    const undone = picks.filter((pick) => pick === null).length;
-    const rest = rates.map((rate) => shareOf(rate, share * (1 + undone)));
-    const own = await drawnBy(this.house.secretOf(epoch), { ...asked, rates: rest });
-    for (const one of asking) void this.turn(one, version);
+    const { epoch, rates } = asked;
+    const present = [...this.standings.values()].filter((one) => this.isAsked(one));
+    for (const one of present) void this.commit(one, epoch + 1);
+    const asking = present.filter((one) => one.epochs.has(epoch));
+    const share = rates.map((rate) => rate / asking.length);
+    const picks = await Promise.all(asking.map((one) => this.drawBy(one, { ...asked, rates: share })));
+    const own = await drawnBy(this.house.secretOf(epoch), asked);
     const byMiner = new Map<string, Picked>();
-    for (const pick of [...picks.flatMap((pick) => pick ?? []), ...own.map((minerId) => ({ minerId, validator: null }))])
+    // Whom both drew the server's own audits: its draw must be worth the same whatever others say.
+    for (const pick of [...own.map((minerId) => ({ minerId, validator: null })), ...picks.flat()])
       if (!byMiner.has(pick.minerId)) byMiner.set(pick.minerId, pick);
     return [...byMiner.values()];
   }
 
-  /** Null when it does not answer as it should. */
-  private async drawBy(one: Standing, asked: DrawRequest): Promise<Picked[] | null> {
+  /** Nobody when it does not answer as it should. */
+  private async drawBy(one: Standing, asked: DrawRequest): Promise<Picked[]> {
     const answer = await this.ask(one, 'draw', asked, DRAW_MS);
-    if (!answer) return null;
+    if (!answer) return [];
     const known = new Set(asked.commits.map(({ minerId }) => minerId));
-    const minerIds = answer.minerIds.filter((minerId) => known.has(minerId));
+    const minerIds = [...new Set(answer.minerIds)].filter((minerId) => known.has(minerId));
     one.epochs.get(asked.epoch)?.draws.push({ asked, minerIds });
-    return minerIds.map((minerId) => ({ minerId, validator: one.hotkey }));
+    // Whoever has just drawn by the present secret can tell those of before.
+    void this.turn(one, lastOver(asked.version));
+    const expected = asked.rates.reduce((sum, rate) => sum + rate, 0);
+    return minerIds.slice(0, Math.ceil(MOST_PICKS * expected) + 1).map((minerId) => ({ minerId, validator: one.hotkey }));
   }
 
   /** What the one who drew it finds; or the server's own where that does not count. Throws when nobody can compute it. */
@@ -192,27 +197,37 @@ export class Panel {
     if (answer && !one.epochs.has(epoch)) one.epochs.set(epoch, { hash: answer.secretHash, secret: null, draws: [] });
   }
 
-  /** Asks for the secrets that are due, and holds the draws of those that are told against them. */
-  private async turn(one: Standing, version: number): Promise<void> {
-    const over = lastOver(version);
-    await this.commit(one, epochOf(version) + 1);
+  /** Asks for the secrets that are due. `over`: the newest of them. */
+  private async turn(one: Standing, over: number): Promise<void> {
     for (const [epoch, told] of one.epochs) {
+      if (epoch <= over && told.secret === null) await this.reveal(one, epoch, told, over);
       if (epoch < over - SECRETS_TOLD) one.epochs.delete(epoch);
-      if (epoch > over || told.secret !== null) continue;
-      const answer = await this.ask(one, 'reveal', { epoch }, SHORT_MS);
-      if (!answer || told.secret !== null) continue;
-      told.secret = answer.secret;
-      const draws = told.draws.splice(0);
-      if ((await secretHash(answer.secret)) !== told.hash) {
-        this.dispute(one, 'SECRET_FALSE', `${one.hotkey} told a secret for epoch ${epoch} that it had not committed to.`);
-        continue;
-      }
-      for (const { asked, minerIds } of draws) {
-        if ((await drawnBy(answer.secret, asked)).join() === minerIds.join()) continue;
-        const where = `step ${asked.version} of stage ${asked.stage}`;
-        this.dispute(one, 'SECRET_FALSE', `${one.hotkey} picked in ${where} whom its secret does not draw, or left out whom it draws.`);
-        break;
-      }
+    }
+  }
+
+  /** Holds draws against the secret. It may be told all of the next epoch long: a validator may be away for a while. */
+  private async reveal(one: Standing, epoch: number, told: Epoch, over: number): Promise<void> {
+    const answer = await this.ask(one, 'reveal', { epoch }, SHORT_MS);
+    // Each stage's draw asks: one answer is enough.
+    if (told.secret !== null || one.epochs.get(epoch) !== told) return;
+    if (!answer) {
+      if (epoch === over) return;
+      one.epochs.delete(epoch);
+      if (told.draws.length > 0)
+        this.dispute(one, 'SECRET_WITHHELD', `${one.hotkey} drew in epoch ${epoch} and did not tell by which secret.`);
+      return;
+    }
+    told.secret = answer.secret;
+    const draws = told.draws.splice(0);
+    if ((await secretHash(answer.secret)) !== told.hash) {
+      this.dispute(one, 'SECRET_FALSE', `${one.hotkey} told a secret for epoch ${epoch} that it had not committed to.`);
+      return;
+    }
+    for (const { asked, minerIds } of draws) {
+      if ((await drawnBy(answer.secret, asked)).join() === minerIds.join()) continue;
+      const where = `step ${asked.version} of stage ${asked.stage}`;
+      this.dispute(one, 'SECRET_FALSE', `${one.hotkey} picked in ${where} whom its secret does not draw, or left out whom it draws.`);
+      return;
     }
   }
 

@@ -13,7 +13,7 @@ export function ValidatorsPanel({ validators }: { validators: readonly Validator
     <TablePanel
       id="validators"
       title="Validators"
-      note="Each draws by a secret of its own, whose hash it told before. A verdict against a miner is computed once more by another."
+      note="Each draws by a secret of its own, whose hash it told before; the server at the full rate, others on top. A verdict against a miner is computed once more by another."
       caption="Validators"
       columns={COLUMNS}
       empty="Nobody audits this run."
