@@ -10,6 +10,7 @@ import { LocalValidator } from './audits/local-validator.ts';
 import { Panel } from './audits/panel.ts';
 import { ValidatorSockets } from './audits/validator-sockets.ts';
 import { Blobs } from './blobs.ts';
+import { TAO } from './chain/embedded.ts';
 import { openPaymaster } from './chain/open.ts';
 import { openCheckpoints } from './checkpoints.ts';
 import { loadCorpus, Sampler } from './corpus.ts';
@@ -183,7 +184,9 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   const validators = new ValidatorSockets(gateway.namespace('/validate'), {
     panel,
     serverName,
-    isValidator: (hotkey) => paymaster.isValidator(hotkey),
+    origin: options.publicUrl === undefined ? null : new URL(options.publicUrl).origin,
+    minimumStake: BigInt(options.validatorStake) * TAO,
+    neuron: (hotkey) => paymaster.neuron(hotkey),
     step: () => run.auditor?.step ?? 0,
   });
   run.onRound((round) => validators.closed(round));

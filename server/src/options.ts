@@ -70,11 +70,15 @@ export interface ServerOptions {
   hotkeyFile?: string;
   /** What wallets show as the server that is signed for; absent: a name made once for the data folder. */
   publicName?: string;
+  /** Address that the server is known by, such as `https://example.org`: what validators sign; absent: the addresses of this machine. */
+  publicUrl?: string;
   /** Ms between blocks of the server's own chain, and blocks between its epochs. */
   blockMs: number;
   tempo: number;
   /** Other validators on the server's own chain: hotkeys, or `HOTKEY=STAKE` in TAO. */
   validators: string[];
+  /** TAO that must be staked on a hotkey, beside its permit, for it to be let in as a validator. */
+  validatorStake: number;
   /** Folder of the built web app. */
   webRoot: string;
   /** Gets one line of text for every event worth telling the operator. */
@@ -110,6 +114,7 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   blockMs: 12_000,
   tempo: 20,
   validators: [],
+  validatorStake: 500,
   webRoot: resolve(import.meta.dirname, '../../apps/web/dist'),
   log: (line) => console.log(line),
 };
@@ -152,9 +157,11 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --genesis HASH           refuse a node of any other chain
   --hotkey-file FILE       validator's hotkey that sets weights (the own chain's; none with --chain: it is only read)
   --public-name NAME       the server's name in what wallets sign (made once for --data)
+  --public-url URL         address the server is known by, which validators sign (the addresses of this machine)
   --block-ms N             ms between blocks of the own chain (${DEFAULT_OPTIONS.blockMs})
   --tempo N                blocks between epochs of the own chain (${DEFAULT_OPTIONS.tempo})
   --validator HOTKEY=TAO   another validator on the own chain, and its stake; may be given several times
+  --validator-stake N      stake in TAO that a validator's hotkey needs beside its permit (${DEFAULT_OPTIONS.validatorStake})
   --help                   this text
 `;
 
@@ -186,6 +193,7 @@ const NUMBERS = {
   netuid: { key: 'netuid', min: 1, max: 65_535 },
   'block-ms': { key: 'blockMs', min: 20, max: 3_600_000 },
   tempo: { key: 'tempo', min: 1, max: 50_400 },
+  'validator-stake': { key: 'validatorStake', min: 0 },
 } as const satisfies Record<string, { key: keyof ServerOptions; min: number; max?: number }>;
 
 const TEXTS = {
@@ -198,6 +206,7 @@ const TEXTS = {
   genesis: 'genesis',
   'hotkey-file': 'hotkeyFile',
   'public-name': 'publicName',
+  'public-url': 'publicUrl',
   boundary: 'boundary',
 } as const;
 
@@ -241,6 +250,8 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
   if (Array.isArray(values.validator)) options.validators = values.validator;
   if (options.chain !== undefined && !/^wss?:$/.test(URL.parse(options.chain)?.protocol ?? ''))
     throw new SwarmError('CONFIG_INVALID', `--chain needs a ws:// or wss:// address, not "${options.chain}".`);
+  if (options.publicUrl !== undefined && !/^https?:$/.test(URL.parse(options.publicUrl)?.protocol ?? ''))
+    throw new SwarmError('CONFIG_INVALID', `--public-url needs an http:// or https:// address, not "${options.publicUrl}".`);
   if (options.genesis !== undefined && !/^(0x)?[0-9a-f]{64}$/.test(options.genesis))
     throw new SwarmError('CONFIG_INVALID', `--genesis needs 64 hex digits, not "${options.genesis}".`);
   options.gradient = oneOf('gradient', GRADIENTS, values.gradient ?? options.gradient);

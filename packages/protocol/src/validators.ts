@@ -9,10 +9,14 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const hex32 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'not 32 bytes in hex'));
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(100));
 
-/** `signature`: sr25519 by the hotkey over `validatorText`, 128 hex digits. */
+/**
+ * `origin`: of the address the validator connected to, as `URL.origin`. `signature`: sr25519 by the hotkey over `validatorText`, 128 hex
+ * digits.
+ */
 export const ValidatorHello = v.object({
   protocol: count,
   hotkey: name,
+  origin: v.pipe(v.string(), v.minLength(1), v.maxLength(300)),
   nonce: name,
   signature: v.pipe(v.string(), v.regex(/^[0-9a-f]{128}$/, 'not 64 bytes in hex')),
   /** How it computes audits again. */
@@ -20,9 +24,12 @@ export const ValidatorHello = v.object({
 });
 export type ValidatorHello = v.InferOutput<typeof ValidatorHello>;
 
-/** What a validator's hotkey signs, as UTF-8, to be let in. */
-export const validatorText = (server: string, nonce: string): string =>
-  ['Starling: this is a validator. It moves no funds.', `server: ${server}`, `nonce: ${nonce}`].join('\n');
+/**
+ * What a validator's hotkey signs, as UTF-8, to be let in. It names where the validator itself connected to, not what the other end calls
+ * itself: passed on to another server, it lets nobody in.
+ */
+export const validatorText = (origin: string, nonce: string): string =>
+  ['Starling: this is a validator. It moves no funds.', `origin: ${origin}`, `nonce: ${nonce}`].join('\n');
 
 /** Everybody has said all of a step: who is to be audited? `rates`: each miner's chance, in the order of `commits`. */
 export const DrawRequest = v.object({

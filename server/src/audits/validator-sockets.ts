@@ -1,4 +1,5 @@
 /** Where validators of other hotkeys connect: who proves its hotkey and may validate is asked from then on (namespace `/validate`). */
+import type { Neuron } from '@starling/chain';
 import { Challenges, decodeAddress, isSr25519 } from '@starling/chain/identity';
 import {
   PROTOCOL_VERSION,
@@ -18,8 +19,12 @@ import type { Juror, Panel } from './panel.ts';
 export interface ValidatorSocketParts {
   panel: Panel;
   serverName: string;
-  /** Whether this hotkey holds a permit. Throws what the chain throws. */
-  isValidator(hotkey: string): Promise<boolean>;
+  /** Where the server is reached; null: at the addresses of this machine. */
+  origin: string | null;
+  /** Rao that must be on a hotkey which has a permit. */
+  minimumStake: bigint;
+  /** What the chain says of a hotkey; undefined: it is not registered. Throws what the chain throws. */
+  neuron(hotkey: string): Promise<Pick<Neuron, 'permit' | 'stake'> | undefined>;
   /** The step whose work is being done. */
   step(): number;
 }
@@ -53,7 +58,7 @@ export class ValidatorSockets {
       });
     answering('challenge', () => ({ server: this.parts.serverName, nonce: this.challenges.issue(Date.now()).nonce }));
     answering('hello', async (message) => {
-      const { hotkey, backend } = await this.admit(message);
+      const { hotkey, backend } = await this.admit(message, socket);
       leave();
       leave = this.parts.panel.join(jurorOf(socket, hotkey, backend), this.parts.step());
       return { hotkey };
@@ -61,20 +66,41 @@ export class ValidatorSockets {
     socket.on('disconnect', () => leave());
   }
 
-  /** Throws `BAD_MESSAGE`, `PROTOCOL_UNSUPPORTED`, `ADDRESS_INVALID`, `SIGNATURE_INVALID`, `DELEGATION_REPLAYED` or `VALIDATOR_REFUSED`. */
-  private async admit(message: unknown): Promise<ValidatorHello> {
+  /**
+   * Throws `BAD_MESSAGE`, `PROTOCOL_UNSUPPORTED`, `ORIGIN_WRONG`, `ADDRESS_INVALID`, `SIGNATURE_INVALID`, `DELEGATION_REPLAYED` or
+   * `VALIDATOR_REFUSED`.
+   */
+  private async admit(message: unknown, socket: Socket): Promise<ValidatorHello> {
     const hello = parseMessage('hello', ValidatorHello, message);
     if (hello.protocol !== PROTOCOL_VERSION)
       throw new SwarmError('PROTOCOL_UNSUPPORTED', `This server speaks protocol ${PROTOCOL_VERSION}, the validator ${hello.protocol}.`);
-    const { hotkey, nonce, signature } = hello;
-    const text = new TextEncoder().encode(validatorText(this.parts.serverName, nonce));
+    const { hotkey, origin, nonce, signature } = hello;
+    const origins = this.parts.origin === null ? originsOf(socket) : [this.parts.origin];
+    if (!origins.includes(origin))
+      throw new SwarmError('ORIGIN_WRONG', `The validator connected to ${origin}; this server is ${origins.join(' or ')}.`);
+    const text = new TextEncoder().encode(validatorText(origin, nonce));
     if (!isSr25519(text, Uint8Array.from(Buffer.from(signature, 'hex')), decodeAddress(hotkey)))
       throw new SwarmError('SIGNATURE_INVALID', `The signature is not that of ${hotkey}.`);
     this.challenges.redeem(nonce, Date.now());
-    if (!(await this.parts.isValidator(hotkey)))
-      throw new SwarmError('VALIDATOR_REFUSED', `The hotkey ${hotkey} holds no validator permit on this subnet.`);
+    const { minimumStake } = this.parts;
+    const { permit, stake } = (await this.parts.neuron(hotkey)) ?? { permit: false, stake: 0n };
+    if (!permit || stake < minimumStake) {
+      const has = `${permit ? 'a' : 'no'} validator permit on this subnet and ${inTao(stake)} TAO of stake`;
+      throw new SwarmError('VALIDATOR_REFUSED', `The hotkey ${hotkey} has ${has}; it needs a permit and ${inTao(minimumStake)}.`);
+    }
     return hello;
   }
+}
+
+const inTao = (rao: bigint) => (Number(rao) / 1e9).toLocaleString('en', { maximumFractionDigits: 3 });
+
+/** Where this connection came in. A Host header says nothing here: who relays another's hello writes it, too. */
+function originsOf({ request }: Socket): string[] {
+  const { localAddress = '', localPort } = request.socket;
+  const address = localAddress.replace(/^::ffff:/, '');
+  const host = address.includes(':') ? `[${address}]` : address;
+  const isLoopback = address === '::1' || address.startsWith('127.');
+  return [host, ...(isLoopback ? ['localhost'] : [])].map((name) => new URL(`http://${name}:${localPort}`).origin);
 }
 
 const jurorOf = (socket: Socket, hotkey: string, backend: string): Juror => ({

@@ -5,7 +5,7 @@ import { SwarmError } from '@starling/protocol';
 import { openStore } from '@starling/store';
 import type { Identity } from '../identity.ts';
 
-const TAO = 1_000_000_000n;
+export const TAO = 1_000_000_000n;
 /** More than registrations ever cost: money is made from nothing here. */
 const ENDOWMENT = 2n ** 53n;
 /** Staked on the server's own validator. */

@@ -2,7 +2,16 @@
  * The run's side towards the chain: rounds come in, weights go out, and pages see what came of it. It only listens to the run;
  * whatever happens to the chain, training goes on.
  */
-import { type Chain, type Delegation, type EpochPaid, encodeAddress, fromHex, type Metagraph, type Signer } from '@starling/chain';
+import {
+  type Chain,
+  type Delegation,
+  type EpochPaid,
+  encodeAddress,
+  fromHex,
+  type Metagraph,
+  type Neuron,
+  type Signer,
+} from '@starling/chain';
 import { type AccountView, type ChainView, type ChallengeView, type RoundWork, SwarmError, type WeightsView } from '@starling/protocol';
 import { DECAY, type Tally, tallyAfter, tallyOf } from '../scores.ts';
 import type { Accounts, Receiver } from './accounts.ts';
@@ -190,11 +199,9 @@ export class Paymaster {
     return this.#parts.accounts.signedDelegationOf(device);
   }
 
-  /** Whether this hotkey may be a validator: it holds a permit, or stake enough for one at the next epoch. Throws what the chain throws. */
-  async isValidator(hotkey: string): Promise<boolean> {
-    const { neurons, rules } = await this.#metagraph();
-    const neuron = neurons.find((one) => one.hotkey === hotkey);
-    return neuron !== undefined && (neuron.permit || (neuron.stake > 0n && neuron.stake >= rules.stakeThreshold));
+  /** Undefined for a hotkey that is not registered. Throws what the chain throws. */
+  async neuron(hotkey: string): Promise<Neuron | undefined> {
+    return (await this.#metagraph()).neurons.find((one) => one.hotkey === hotkey);
   }
 
   async account(device: string): Promise<AccountView> {

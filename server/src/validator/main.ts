@@ -9,7 +9,7 @@ import { Validator, type ValidatorOptions } from './validator.ts';
 const HELP = `Usage: npm run validate -- --hotkey-file FILE [options]
 
 Audits a run with a hotkey of its own: draws miners by its own secret, computes their work again, and sets its own weights. Run it
-anywhere, beside others; the hotkey needs a validator permit (on a server's own chain: npm start -- --validator HOTKEY=TAO).
+anywhere, beside others; the hotkey needs a validator permit and stake (on a server's own chain: npm start -- --validator HOTKEY=TAO).
 
   --hotkey-file FILE   hotkey of a Bittensor wallet, or a seed of 64 hex digits
   --url URL            the server (http://127.0.0.1:8650)

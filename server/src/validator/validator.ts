@@ -106,8 +106,9 @@ export class Validator {
       const { config } = await getJson<RunSnapshot>(`${url}/v1/run`);
       this.run = config;
       const { server, nonce } = await this.request<{ server: string; nonce: string }>('challenge', {});
-      const signature = toHex(await hotkey.sign(new TextEncoder().encode(validatorText(server, nonce))));
-      const hello: ValidatorHello = { protocol: PROTOCOL_VERSION, hotkey: hotkey.address, nonce, signature, backend };
+      const { origin } = new URL(url);
+      const signature = toHex(await hotkey.sign(new TextEncoder().encode(validatorText(origin, nonce))));
+      const hello: ValidatorHello = { protocol: PROTOCOL_VERSION, hotkey: hotkey.address, origin, nonce, signature, backend };
       await this.request('hello', hello);
       this.say(`Validating run ${config.runId} of ${server} as ${hotkey.address} on ${backend}.`);
       await this.weigh();
