@@ -71,8 +71,11 @@ function watch(device: GPUDevice): { lost: Promise<SwarmError>; closing: () => v
       if (!closed) resolve(new SwarmError('DEVICE_LOST', `The GPU device was lost (${reason}${message ? `: ${message}` : ''}).`));
     });
     device.addEventListener('uncapturederror', (event) => {
-      // A validation or memory error leaves wrong numbers behind: the device cannot be trusted any more.
-      if (!closed) resolve(new SwarmError('DEVICE_LOST', `The GPU reported an error: ${(event as GPUUncapturedErrorEvent).error.message}`));
+      if (closed) return;
+      const { error } = event as GPUUncapturedErrorEvent;
+      if (error instanceof GPUOutOfMemoryError) resolve(new SwarmError('MEMORY_SHORT', `The GPU has not enough memory: ${error.message}`));
+      // What was not valid leaves wrong numbers behind: the device cannot be trusted any more.
+      else resolve(new SwarmError('DEVICE_LOST', `The GPU reported an error: ${error.message}`));
     });
   });
   return {

@@ -154,7 +154,7 @@ export interface Kernels extends Operations {
   readonly adapter: string;
   /** It computes on the processor. */
   readonly software: boolean;
-  /** Resolves with `DEVICE_LOST` when the device is gone; never on wasm and cpu. */
+  /** Resolves with `DEVICE_LOST` when the device is gone, or `MEMORY_SHORT` when it had too little; never on wasm and cpu. */
   readonly lost: Promise<SwarmError>;
 
   upload(data: Float32Array | Int32Array, shape: readonly number[]): Tensor;

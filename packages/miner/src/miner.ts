@@ -299,7 +299,10 @@ export class Miner {
     const made: Backend = kernels.backend;
     this.status.update({ backend: made, adapter: kernels.adapter, fallback: fallback?.toWire() ?? null });
     void kernels.lost.then((error) => {
-      if (this.kernels === kernels && !this.stopped) void this.rebuild(error);
+      if (this.kernels !== kernels || this.stopped) return;
+      // Built anew, it would be given the same stage.
+      if (error.code === 'MEMORY_SHORT') this.refusedEntry(error);
+      else void this.rebuild(error);
     });
   }
 
@@ -446,7 +449,8 @@ export class Miner {
     if (term.ended) return; // replaced meanwhile: nothing of it counts
     const fault = SwarmError.from(error, 'BACKEND_FAILED');
     this.status.refused(fault);
-    if (fault.code === 'BACKEND_FAILED') void this.rebuild(fault);
+    if (fault.code === 'MEMORY_SHORT') this.refusedEntry(fault);
+    else if (fault.code === 'BACKEND_FAILED') void this.rebuild(fault);
     else this.resynchronise();
   }
 

@@ -102,6 +102,7 @@ export class Stage {
 
   /** Last stage, forward only: sum of the token losses in nats against `targets [B·T]`. `tokens` as in `forward`. */
   async loss(input: Input, targets: Int32Array, tokens?: Int32Array): Promise<number> {
+    this.mustBeTokens(targets);
     const { results } = await this.programs.run('loss', { ...this.inputs(input, tokens), targets });
     return results.lossSum![0]!;
   }
@@ -114,6 +115,7 @@ export class Stage {
   /** `backward`, with the input gradient packed in this format where the device does that. */
   async backwardAs(format: PackedFormat | null, input: Input, upstream: Input, tokens?: Int32Array): Promise<BackwardResult<Crossed>> {
     const { spec } = this;
+    if (spec.isLast) this.mustBeTokens(upstream);
     const inputs: Record<string, Input> = { ...this.inputs(input, tokens), [spec.isLast ? 'targets' : 'upstream']: upstream };
     if (spec.isFirst) Object.assign(inputs, sortTokens(input as Int32Array, this.shape.vocabulary));
     const { results, kept } = await this.programs.run('backward', inputs, spec.isFirst ? {} : { inputGradient: format });
@@ -151,8 +153,16 @@ export class Stage {
     if (this.places) this.kernels.dispose(this.places);
   }
 
+  /** A device reads beside its tables without a word. */
+  private mustBeTokens(ids: Input): void {
+    const { vocabulary } = this.shape;
+    for (const id of ids)
+      if (!(id >= 0 && id < vocabulary)) throw new SwarmError('TENSOR_SHAPE', `There is no token ${id} among ${vocabulary}.`);
+  }
+
   /** What crossed and, where the stage needs them, the tokens, by the names that programs know them by. */
   private inputs(input: Input, tokens?: Int32Array): Record<string, Input> {
+    for (const ids of [this.spec.isFirst ? input : null, tokens]) if (ids) this.mustBeTokens(ids);
     if (this.spec.isFirst) return { tokens: input };
     if (!this.frozen) return { crossed: input };
     if (!tokens) throw new SwarmError('TENSOR_SHAPE', `Stage ${this.spec.index} of a model in a subspace needs the tokens.`);

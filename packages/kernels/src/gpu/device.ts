@@ -9,6 +9,9 @@ export interface Bound {
   size: number;
 }
 
+/** FLOP per ms of an integrated graphics unit: what is not known to be quicker is treated so. */
+const SLOW = 50e6;
+
 /** Read-back buffers that wait for their next use. */
 const MOST_SPARE = 4;
 
@@ -19,6 +22,8 @@ export class Device {
   readonly name: string;
   /** Invocations can read from each other. */
   readonly hasSubgroups: boolean;
+  /** FLOP per ms, as far as runs have shown; at first that of a slow one. */
+  speed = SLOW;
   bytes = 0;
   buffers = 0;
   private readonly layouts = new Map<string, GPUBindGroupLayout>();
@@ -81,11 +86,19 @@ export class Device {
   async pipeline({ code, bindings }: Shader): Promise<GPUComputePipeline> {
     const known = this.pipelines.get(code);
     if (known) return known;
+    // A module that is not WGSL to this device's compiler is the scope's business, not the device's end.
+    this.gpu.pushErrorScope('validation');
     const making = this.gpu.createComputePipelineAsync(this.describe(code, bindings));
+    const fault = this.gpu.popErrorScope();
     this.pipelines.set(code, making);
-    const made = await making;
-    this.pipelines.set(code, made);
-    return made;
+    try {
+      const made = await making;
+      this.pipelines.set(code, made);
+      return made;
+    } catch (error) {
+      this.pipelines.delete(code);
+      throw new SwarmError('BACKEND_FAILED', (await fault)?.message ?? (error as Error).message);
+    }
   }
 
   bindGroup({ bindings }: Shader, boundOf: (binding: Binding) => Bound): GPUBindGroup {

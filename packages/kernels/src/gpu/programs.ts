@@ -11,6 +11,7 @@ import { Value } from './value.ts';
 
 /** A dispatch, ready. */
 interface Recorded {
+  flops: number;
   pipeline: GPUComputePipeline;
   group: GPUBindGroup;
   size: readonly [x: number, y: number];
@@ -18,6 +19,10 @@ interface Recorded {
 
 /** Longest that a submission should take: the desktop is drawn by the same GPU. */
 const SUBMISSION_MS = 80;
+/** A shorter run tells of the way to the device and back, not of its speed. */
+const TELLING_MS = 20;
+/** Most that is read back at once: it is held twice meanwhile. */
+const READ_BYTES = 32 * 2 ** 20;
 
 /** Where what is kept lies: the plan, and the buffers. */
 interface Home {
@@ -48,19 +53,23 @@ interface Packing {
   recording: readonly Recorded[];
 }
 
+interface Compiled {
+  shader: Shader;
+  pipeline: GPUComputePipeline;
+  flops: number;
+}
+
 interface Program {
   name: string;
   traced: Traced;
   /** Where what is kept lies. */
   flat: Flat;
   /** The shaders of its steps, once they are chosen and compiled. */
-  compiled: readonly { shader: Shader; pipeline: GPUComputePipeline }[] | null;
+  compiled: readonly Compiled[] | null;
   preparing: Promise<void> | null;
   /** Sets that nobody has; the first is made before the program runs. Where nothing is kept there is one, without buffers. */
   spare: KeptSet[];
   packings: Map<string, Packing>;
-  /** Submissions that a run is cut into, so that each is short. */
-  pieces: number;
 }
 
 export class RecordedPrograms implements Programs {
@@ -83,7 +92,7 @@ export class RecordedPrograms implements Programs {
         traced.kept.map(({ size }) => size),
         device.largestBuffer,
       );
-      return [name, { ...{ name, traced, flat, spare: [], pieces: 1 }, compiled: null, preparing: null, packings: new Map() }];
+      return [name, { ...{ name, traced, flat, spare: [] }, compiled: null, preparing: null, packings: new Map() }];
     });
     this.programs = new Map(programs);
     this.plan = plan(programs.map(([, { traced }]) => traced));
@@ -138,12 +147,13 @@ export class RecordedPrograms implements Programs {
     });
     const recording = [...set.recording, ...packings.flatMap((packing) => packing?.recording ?? [])];
     const started = performance.now();
-    const read = this.submit(recording, program.pieces, parts);
+    const read = this.submit(recording, parts);
     this.running += 1;
     const alone = this.running === 1;
     try {
       const copies = await read();
-      if (alone) program.pieces = Math.max(1, Math.min(recording.length, Math.ceil((performance.now() - started) / SUBMISSION_MS)));
+      const took = performance.now() - started;
+      if (alone && took >= TELLING_MS) this.device.speed = recording.reduce((sum, { flops }) => sum + flops, 0) / took;
       const numbers = copies.map((copy, i) => (packings[i] ? new Uint8Array(copy) : new Float32Array(copy)));
       return { results: Object.fromEntries(names.map((result, i) => [result, numbers[i]!])), kept: this.given(set) };
     } catch (error) {
@@ -166,7 +176,7 @@ export class RecordedPrograms implements Programs {
       const time = times.get(label) ?? { label, count: 0, ms: 0, flops: step.flops ?? 0 };
       times.set(label, time);
       const started = performance.now();
-      this.submit([set.recording[i]!], 1, []);
+      this.submit([set.recording[i]!], []);
       await this.device.gpu.queue.onSubmittedWorkDone();
       time.ms += performance.now() - started;
       time.count += 1;
@@ -183,7 +193,7 @@ export class RecordedPrograms implements Programs {
       const shader = elementwiseStep('sum in place', [to], (read) => [`${read(to)} + ${read(added)}`]).variants[0]!.build();
       return this.record(shader, this.device.pipelineNow(shader), null);
     });
-    this.submit(recording, 1, []);
+    this.submit(recording, []);
     this.release(from);
   }
 
@@ -192,13 +202,21 @@ export class RecordedPrograms implements Programs {
     const set = kept as KeptSet;
     const { places } = set.program.flat;
     const parts = places.map(({ chunk, offset, bytes }): Bound => ({ buffer: set.buffers[chunk]!, offset, size: bytes }));
-    const read = this.submit([], 1, parts);
-    this.release(set); // whoever takes it is enqueued after the copy
     const flat = new Float32Array(set.size);
     let at = 0;
-    for (const copy of await read()) {
-      flat.set(new Float32Array(copy), at);
-      at += copy.byteLength / 4;
+    while (parts.length > 0) {
+      const batch = parts.splice(0, 1);
+      let size = batch[0]!.size;
+      while (parts.length > 0 && size + parts[0]!.size <= READ_BYTES) {
+        batch.push(parts.shift()!);
+        size += batch.at(-1)!.size;
+      }
+      const read = this.submit([], batch);
+      if (parts.length === 0) this.release(set); // whoever takes it is enqueued after the last copy
+      for (const copy of await read()) {
+        flat.set(new Float32Array(copy), at);
+        at += copy.byteLength / 4;
+      }
     }
     return flat;
   }
@@ -215,7 +233,9 @@ export class RecordedPrograms implements Programs {
 
   /** Submitting what refers to destroyed buffers would be the device's fault, and the end of it. */
   private mustBeThere(): void {
-    if (this.disposed) throw new SwarmError('BACKEND_FAILED', 'These programs were given up.');
+    if (!this.disposed) return;
+    this.dispose(); // what was made since
+    throw new SwarmError('BACKEND_FAILED', 'These programs were given up.');
   }
 
   // ── before the first run ──────────────────────────────────────────────────────────────────────
@@ -234,25 +254,45 @@ export class RecordedPrograms implements Programs {
       this.reserveSlots(),
       Promise.all(
         program.traced.steps.map(async ({ step }) => {
-          const shader = this.tuner.choose(step).build();
-          const pipeline = await this.device.pipeline(shader);
+          const made = await this.compile(step);
           onCompiled();
-          return { shader, pipeline };
+          return made;
         }),
       ),
     ]);
+    const { bytes } = program.flat;
+    const buffers = await this.device.reserve(bytes, `What ${program.name} keeps`, () => this.makeBuffers(program));
     this.mustBeThere(); // compiling takes long enough for a stage to be given up
     program.compiled = compiled;
-    const { bytes } = program.flat;
-    program.spare.push(await this.device.reserve(bytes, `What ${program.name} keeps`, () => this.makeSet(program)));
+    program.spare.push(this.bind(program, buffers));
+  }
+
+  /** In the way that was chosen, or, where this device's compiler does not take it, the next. */
+  private async compile(step: Step): Promise<Compiled> {
+    let failure: unknown;
+    for (const variant of this.tuner.inOrder(step)) {
+      const shader = variant.build();
+      try {
+        return { shader, pipeline: await this.device.pipeline(shader), flops: step.flops ?? 0 };
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
   }
 
   private async reserveSlots(): Promise<void> {
     this.slots ??= this.device
       .reserve(this.workspace.bytes, 'A stage', () => this.plan.slots.map((bytes, i) => this.create(bytes, `slot ${i}`)))
-      .then((slots) => {
-        this.slots = slots;
-      });
+      .then(
+        (slots) => {
+          this.slots = slots;
+        },
+        (error: unknown) => {
+          this.slots = null;
+          throw error;
+        },
+      );
     await this.slots;
   }
 
@@ -265,8 +305,16 @@ export class RecordedPrograms implements Programs {
   }
 
   private makeSet(program: Program): KeptSet {
-    const buffers = program.flat.chunks.map((bytes, i) => this.create(bytes, `kept ${i}`));
-    const recording = program.compiled!.map(({ shader, pipeline }) => this.record(shader, pipeline, { flat: program.flat, buffers }));
+    return this.bind(program, this.makeBuffers(program));
+  }
+
+  private makeBuffers({ flat }: Program): GPUBuffer[] {
+    return flat.chunks.map((bytes, i) => this.create(bytes, `kept ${i}`));
+  }
+
+  private bind(program: Program, buffers: readonly GPUBuffer[]): KeptSet {
+    const home = { flat: program.flat, buffers };
+    const recording = program.compiled!.map(({ shader, pipeline, flops }) => this.record(shader, pipeline, home, flops));
     return new KeptSet(program, buffers, recording);
   }
 
@@ -299,8 +347,9 @@ export class RecordedPrograms implements Programs {
     return this.record(shader, this.device.pipelineNow(shader), null);
   }
 
-  private record(shader: Shader, pipeline: GPUComputePipeline, home: Home | null): Recorded {
-    return { pipeline, group: this.device.bindGroup(shader, ({ value }) => this.bound(value, home)), size: shader.groups };
+  private record(shader: Shader, pipeline: GPUComputePipeline, home: Home | null, flops = 0): Recorded {
+    const group = this.device.bindGroup(shader, ({ value }) => this.bound(value, home));
+    return { flops, pipeline, group, size: shader.groups };
   }
 
   private bound(value: Value, home: Home | null): Bound {
@@ -315,27 +364,40 @@ export class RecordedPrograms implements Programs {
 
   // ── submitting ────────────────────────────────────────────────────────────────────────────────
 
-  /** Enqueues the dispatches, in so many submissions, and then a copy of `parts`, which the result waits for. */
-  private submit(recording: readonly Recorded[], pieces: number, parts: readonly Bound[]): () => Promise<ArrayBuffer[]> {
-    const { gpu } = this.device;
-    const each = Math.max(1, Math.ceil(recording.length / pieces));
-    const commands: GPUCommandBuffer[] = [];
+  /** Enqueues the dispatches, and then a copy of `parts`, which the result waits for. */
+  private submit(recording: readonly Recorded[], parts: readonly Bound[]): () => Promise<ArrayBuffer[]> {
+    const { gpu, speed } = this.device;
+    const pieces = cut(recording, speed * SUBMISSION_MS);
     let read = async (): Promise<ArrayBuffer[]> => [];
-    for (let first = 0; first < Math.max(1, recording.length); first += each) {
+    for (const [i, piece] of pieces.entries()) {
       const encoder = gpu.createCommandEncoder();
       const pass = encoder.beginComputePass();
-      for (const { pipeline, group, size } of recording.slice(first, first + each)) {
+      for (const { pipeline, group, size } of piece) {
         pass.setPipeline(pipeline);
         pass.setBindGroup(0, group);
         pass.dispatchWorkgroups(...size);
       }
       pass.end();
-      if (first + each >= recording.length && parts.length > 0) read = this.device.readback(encoder, parts);
-      commands.push(encoder.finish());
+      if (i === pieces.length - 1 && parts.length > 0) read = this.device.readback(encoder, parts);
+      gpu.queue.submit([encoder.finish()]);
     }
-    for (const command of commands) gpu.queue.submit([command]);
     return read;
   }
+}
+
+/** Consecutive dispatches of about so many FLOP, or less; at least one piece. */
+function cut(recording: readonly Recorded[], most: number): Recorded[][] {
+  const pieces: Recorded[][] = [[]];
+  let sum = 0;
+  for (const dispatch of recording) {
+    if (sum > 0 && sum + dispatch.flops > most) {
+      pieces.push([]);
+      sum = 0;
+    }
+    pieces.at(-1)!.push(dispatch);
+    sum += dispatch.flops;
+  }
+  return pieces;
 }
 
 const whole = (buffer: GPUBuffer): Bound => ({ buffer, offset: 0, size: buffer.size });

@@ -32,14 +32,17 @@ interface RowWork {
   /** The sum, or the largest, over all that look at the row. */
   sum: (value: string) => string;
   most: (value: string) => string;
+  /** Between reading and overwriting what others of the row read. */
+  fence: string;
 }
 
-const OWN: RowWork = { from: '0', by: '1', sum: (value) => value, most: (value) => value };
+const OWN: RowWork = { from: '0', by: '1', sum: (value) => value, most: (value) => value, fence: '' };
 const SHARED: RowWork = {
   from: 'lane',
   by: `${WORKGROUP}`,
   sum: (value) => `sumOfRow(${value}, lane)`,
   most: (value) => `mostOfRow(${value}, lane)`,
+  fence: 'storageBarrier();',
 };
 
 const reduction = (name: string, combine: (a: string, b: string) => string) => `
@@ -125,7 +128,7 @@ export function rmsNormBackwardStep(x: Value, gain: Value, inverse: Value, dy: V
 export function crossEntropyStep(logits: Value, targets: Value, losses: Value, gradient: boolean): Step {
   const [rows, vocabulary] = logits.shape as [number, number];
   const label = `cross entropy${gradient ? ' and gradient' : ''} ${rows}×${vocabulary}`;
-  return rowsStep(label, rows, (scope, { from, by, sum, most }) => {
+  return rowsStep(label, rows, (scope, { from, by, sum, most, fence }) => {
     const x = scope.write(logits, 'f32');
     const [wanted, told] = [scope.read(targets, 'i32'), scope.write(losses, 'f32')];
     return `
@@ -141,7 +144,8 @@ export function crossEntropyStep(logits: Value, targets: Value, losses: Value, g
       if (${from} == 0) { ${told}[row] = logSum - logit; }
       ${
         gradient
-          ? `for (var i = ${from}; i < ${vocabulary}; i += ${by}) {
+          ? `${fence}
+             for (var i = ${from}; i < ${vocabulary}; i += ${by}) {
                ${x}[first + i] = exp(${x}[first + i] - logSum) - select(0.0, 1.0, i == chosen);
              }`
           : ''

@@ -3,8 +3,8 @@
  * are the largest steps first, within a budget; a variant whose numbers are not those of the first cannot win.
  */
 import type { Device } from './device.ts';
-import type { Shader, Step, Variant } from './shader.ts';
-import type { Storage } from './value.ts';
+import type { Step, Variant } from './shader.ts';
+import type { Storage, Value } from './value.ts';
 
 /** What was measured before, by adapter and step: the name of the quickest variant. */
 export interface TuningStore {
@@ -22,15 +22,21 @@ export interface TuningOptions {
 
 /** Long enough that starting and reading back weigh little. */
 const MEASURED_MS = 12;
-const MOST_ROUNDS = 64;
+const MOST_ROUNDS = 256;
 /** Relative L2 from the first variant: sums in float32 in the same order, contracted otherwise. */
 const TOLERANCE = 1e-4;
+/** Of what is kept: results of another make of variants are no use. */
+const VERSION = 1;
+/** Marks a variant that was begun and not ended: it took the device with it. */
+const TRYING = 'trying ';
 
 export class Tuner {
   private readonly device: Device;
   private readonly options: TuningOptions | null;
+  /** By step the variant that won; and by `TRYING` and step, one that is never tried again. */
   private choices: Record<string, string> = {};
   private loaded: Promise<void> | null = null;
+  private deadline: number | null = null;
 
   /** `options` null: nothing is measured. */
   constructor(device: Device, options: TuningOptions | null) {
@@ -39,44 +45,53 @@ export class Tuner {
   }
 
   choose(step: Step): Variant {
-    const variants = this.possible(step);
-    const chosen = this.choices[step.label] ?? this.likeliest(step.label);
-    const suited: readonly Variant['kind'][] = this.device.isSoftware ? ['quad', 'own'] : ['shared', 'own'];
-    return (
-      variants.find(({ name }) => name === chosen) ??
-      suited.map((wanted) => variants.find(({ kind }) => kind === wanted)).find((variant) => variant !== undefined) ??
-      variants[0]!
-    );
+    return this.inOrder(step)[0]!;
   }
 
-  private possible({ variants }: Step): Variant[] {
-    return variants.filter(({ kind }) => kind !== 'quad' || this.device.hasSubgroups);
+  /** All that this device may take, the one to take first. */
+  inOrder({ label, variants }: Step): Variant[] {
+    const chosen = this.choices[label] ?? this.likeliest(label);
+    const suited: readonly Variant['kind'][] = this.device.isSoftware ? ['quad', 'own', 'shared'] : ['shared', 'own', 'quad'];
+    const rank = ({ name, kind }: Variant) => (name === chosen ? -1 : suited.indexOf(kind));
+    return variants
+      .filter(({ name, kind }) => (kind !== 'quad' || this.device.hasSubgroups) && this.choices[TRYING + label] !== name)
+      .sort((a, b) => rank(a) - rank(b));
   }
 
   /** Measures what is not known yet. */
   async tune(steps: readonly Step[]): Promise<void> {
     if (!this.options || (this.device.isSoftware && !this.options.software)) return;
-    this.loaded ??= this.load(this.options.store);
+    const { store, budgetMs } = this.options;
+    this.loaded ??= this.load(store);
     await this.loaded;
-    const counts = new Map<string, { step: Step; cost: number }>();
+    this.deadline ??= performance.now() + budgetMs;
+    const costs = new Map<string, { step: Step; cost: number }>();
     for (const step of steps) {
-      const known = counts.get(step.label) ?? { step, cost: 0 };
-      known.cost += bytesOf(step.variants[0]!.build());
-      counts.set(step.label, known);
+      const known = costs.get(step.label) ?? { step, cost: 0 };
+      known.cost += step.flops ?? 0;
+      costs.set(step.label, known);
     }
-    const open = [...counts.values()].filter(({ step }) => step.variants.length > 1 && !this.choices[step.label]);
-    const deadline = performance.now() + this.options.budgetMs;
-    let measured = false;
+    const open = [...costs.values()].filter(({ step }) => step.variants.length > 1 && !this.choices[step.label]);
     for (const { step } of open.sort((a, b) => b.cost - a.cost)) {
-      if (performance.now() >= deadline) break;
-      this.choices[step.label] = await this.quickest(step, deadline);
-      measured = true;
+      if (performance.now() >= this.deadline) break;
+      const won = await this.quickest(step, this.deadline);
+      if (won === null) break; // a contest that was not finished says nothing
+      this.choices[step.label] = won;
+      await this.save();
     }
-    if (measured) await this.options.store.set(this.device.name, this.choices).catch(() => {}); // it is measured again another time
+  }
+
+  private get key(): string {
+    return `${this.device.name}, ${VERSION}`;
   }
 
   private async load(store: TuningStore): Promise<void> {
-    this.choices = (await store.get(this.device.name).catch(() => null)) ?? {};
+    this.choices = (await store.get(this.key).catch(() => null)) ?? {};
+  }
+
+  /** Where it cannot be kept, it is measured again another time. */
+  private async save(): Promise<void> {
+    await this.options!.store.set(this.key, this.choices).catch(() => {});
   }
 
   /** What won most often at steps of the same operation. */
@@ -88,32 +103,42 @@ export class Tuner {
     return [...wins].sort((a, b) => b[1] - a[1])[0]?.[0];
   }
 
-  private async quickest(step: Step, deadline: number): Promise<string> {
+  /** The name of the variant that won; null when time ran out before all had their turn. */
+  private async quickest(step: Step, deadline: number): Promise<string | null> {
     const { gpu } = this.device;
-    const first = step.variants[0]!.build();
-    // Two buffers for each that is written, so that a variant's numbers can be held against the first's.
-    const buffers = new Map<Storage, GPUBuffer>();
+    const variants = [step.variants[0]!, ...this.inOrder(step).filter((variant) => variant !== step.variants[0])];
+    // All variants bind the same values: by storage and offset, in the order of the first's.
+    const storages = new Map<Storage, number>();
+    const keyOf = ({ storage, offset }: Value) => {
+      if (!storages.has(storage)) storages.set(storage, storages.size);
+      return `${storages.get(storage)} ${offset}`;
+    };
+    const buffers = new Map<string, { buffer: GPUBuffer; value: Value }>();
+    const first = variants[0]!.build();
     for (const { value } of first.bindings) {
-      const { storage } = value;
-      if (buffers.has(storage)) continue;
-      const buffer = this.device.create(storage.bytes, 'tuning');
-      buffers.set(storage, buffer);
-      if (value.dtype === 'float32') gpu.queue.writeBuffer(buffer, 0, noise(storage.bytes / 4));
+      if (!buffers.has(keyOf(value))) buffers.set(keyOf(value), { buffer: this.device.create(value.bytes, 'tuning'), value });
     }
+    const written = [...new Set(first.bindings.filter(({ write }) => write).map(({ value }) => keyOf(value)))].map(
+      (key) => buffers.get(key)!,
+    );
+    const fill = () => {
+      for (const { buffer, value } of buffers.values())
+        if (value.dtype === 'float32')
+          for (let at = 0; at < value.bytes; at += NOISE.byteLength)
+            gpu.queue.writeBuffer(buffer, at, NOISE, 0, Math.min(NOISE.length, (value.bytes - at) / 4));
+    };
     try {
-      let best = { name: step.variants[0]!.name, ms: Number.POSITIVE_INFINITY };
+      let best = { name: '', ms: Number.POSITIVE_INFINITY };
       let reference: Float32Array[] | null = null;
-      for (const variant of this.possible(step)) {
-        if (reference && performance.now() >= deadline) break;
-        gpu.pushErrorScope('validation');
+      for (const variant of variants) {
+        if (reference && performance.now() >= deadline) return null;
         const shader = variant.build();
         const pipeline = await this.device.pipeline(shader).catch(() => null);
-        if ((await gpu.popErrorScope()) || !pipeline) continue;
-        const group = this.device.bindGroup(shader, ({ value }) => ({
-          buffer: buffers.get(value.storage)!,
-          offset: value.offset,
-          size: value.bytes,
-        }));
+        if (!pipeline) continue;
+        const group = this.device.bindGroup(shader, ({ value }) => {
+          const { buffer } = buffers.get(keyOf(value))!;
+          return { buffer, offset: 0, size: value.bytes };
+        });
         const run = async (rounds: number) => {
           const encoder = gpu.createCommandEncoder();
           const pass = encoder.beginComputePass();
@@ -126,43 +151,39 @@ export class Tuner {
           await gpu.queue.onSubmittedWorkDone();
           return performance.now() - started;
         };
-        this.refill(first, buffers);
-        const once = await run(1);
-        const numbers = await this.outputs(first, buffers);
+        this.choices[TRYING + step.label] = variant.name;
+        await this.save();
+        fill(); // what is computed in place starts from the same numbers each time
+        await run(1);
+        const numbers = await this.outputs(written.map(({ buffer }) => buffer));
+        delete this.choices[TRYING + step.label];
         if (reference && !numbers.every((values, i) => isClose(values, reference![i]!))) continue;
         reference ??= numbers;
-        const rounds = Math.min(MOST_ROUNDS, Math.ceil(MEASURED_MS / Math.max(once, 0.1)));
-        const ms = Math.min((await run(rounds)) / rounds, (await run(rounds)) / rounds);
+        const idle = await run(0);
+        const once = Math.max(0.05, (await run(1)) - idle);
+        const rounds = Math.max(1, Math.min(MOST_ROUNDS, Math.ceil(MEASURED_MS / once)));
+        const ms = (Math.min(await run(rounds), await run(rounds)) - idle) / rounds;
         if (ms < best.ms) best = { name: variant.name, ms };
       }
       return best.name;
     } finally {
-      for (const buffer of buffers.values()) this.device.destroy(buffer);
+      for (const { buffer } of buffers.values()) this.device.destroy(buffer);
     }
   }
 
-  /** What is computed in place starts from the same numbers each time. */
-  private refill({ bindings }: Shader, buffers: ReadonlyMap<Storage, GPUBuffer>): void {
-    for (const { value, write } of bindings) {
-      const buffer = buffers.get(value.storage)!;
-      if (write && value.dtype === 'float32') this.device.gpu.queue.writeBuffer(buffer, 0, noise(value.storage.bytes / 4));
-    }
-  }
-
-  private async outputs({ bindings }: Shader, buffers: ReadonlyMap<Storage, GPUBuffer>): Promise<Float32Array[]> {
+  private async outputs(buffers: readonly GPUBuffer[]): Promise<Float32Array[]> {
     const encoder = this.device.gpu.createCommandEncoder();
-    const written = bindings.filter(({ write }) => write);
     const read = this.device.readback(
       encoder,
-      written.map(({ value }) => ({ buffer: buffers.get(value.storage)!, offset: value.offset, size: value.bytes })),
+      buffers.map((buffer) => ({ buffer, offset: 0, size: buffer.size })),
     );
     this.device.gpu.queue.submit([encoder.finish()]);
     return (await read()).map((copy) => new Float32Array(copy));
   }
 }
 
-/** How much there is to do: what a step reads and writes tells it well enough to order steps by. */
-const bytesOf = ({ bindings }: Shader) => bindings.reduce((sum, { value }) => sum + value.bytes, 0);
+/** Uniform in [−½, ½), always the same: as much as is written at once. */
+const NOISE = noise(2 ** 16);
 
 /** Uniform in [−½, ½), always the same. */
 function noise(size: number): Float32Array<ArrayBuffer> {
