@@ -20,8 +20,7 @@ beforeAll(async () => {
   [device, other] = [await DeviceKey.generate(), await DeviceKey.generate()];
 });
 beforeEach(() => {
-  let count = 0;
-  challenges = new Challenges((bytes) => new Uint8Array(bytes).fill(++count));
+  challenges = new Challenges((bytes) => new Uint8Array(bytes).fill(1));
 });
 
 const fresh = (changes: Partial<Delegation> = {}): Delegation => ({
@@ -60,11 +59,11 @@ describe('a delegation', () => {
       network: dev-1
       netuid: 9
       server: starling.example
-      hotkey: ${wallet.address}
+      hotkey: 5FnaLnMQh6CD11QWFgekhqN7muSkfCnWvyLLx6XgXN67UvZW
       device: 0000000000000000000000000000000000000000000000000000000000000000
       issued: 2026-01-02T03:04:05.000Z
       expires: 2026-01-03T03:04:05.000Z
-      nonce: 01010101010101010101010101010101"
+      nonce: 019b7ca98c88000193e792a5a74eb622"
     `);
   });
 
@@ -103,11 +102,33 @@ describe('a delegation', () => {
   });
 });
 
-it('challenges that nobody answers do not pile up', () => {
-  const few = new Challenges((bytes) => crypto.getRandomValues(new Uint8Array(bytes)));
-  const first = few.issue(NOW);
-  for (let i = 0; i < 10_000; i++) few.issue(NOW);
-  expect(() => few.redeem(first.nonce, NOW)).toThrow(refused('DELEGATION_REPLAYED'));
+describe('a challenge', () => {
+  const random = (bytes: number) => crypto.getRandomValues(new Uint8Array(bytes));
+
+  it('is good whatever strangers ask for meanwhile', () => {
+    const busy = new Challenges(random);
+    const mine = busy.issue(NOW);
+    for (let i = 0; i < 10_000; i++) busy.issue(NOW);
+    expect(busy.redeem(mine.nonce, NOW + 1)).toBe(NOW);
+  });
+
+  it('is like no other of the same moment, each good once', () => {
+    const one = new Challenges(random);
+    const nonces = Array.from({ length: 20 }, () => one.issue(NOW).nonce);
+    expect(new Set(nonces).size).toBe(20);
+    for (const nonce of nonces) one.redeem(nonce, NOW);
+    for (const nonce of nonces) expect(() => one.redeem(nonce, NOW + 120_000)).toThrow(refused('DELEGATION_REPLAYED'));
+  });
+
+  it('of another server, or with a later time put in, is none', () => {
+    const [one, another] = [new Challenges(random), new Challenges(random)];
+    const { nonce } = one.issue(NOW);
+    expect(() => another.redeem(nonce, NOW)).toThrow(refused('DELEGATION_REPLAYED'));
+    const later = one.issue(NOW + 300_000).nonce.slice(0, 12) + nonce.slice(12);
+    expect(() => one.redeem(later, NOW + 300_000)).toThrow(refused('DELEGATION_REPLAYED'));
+    expect(() => one.redeem('', NOW)).toThrow(refused('DELEGATION_REPLAYED'));
+    expect(one.redeem(nonce, NOW)).toBe(NOW);
+  });
 });
 
 describe('a message of a device', () => {
