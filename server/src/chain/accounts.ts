@@ -59,8 +59,8 @@ export class Accounts {
   }
 
   /** Takes a signed delegation that is for `receiver`. Throws what `acceptDelegation` throws, and what the store throws. */
-  async link(signed: unknown, receiver: Receiver): Promise<Delegation> {
-    const delegation = await acceptDelegation(signed, receiver, this.#challenges, this.#now());
+  async link(signed: unknown, receiver: Receiver, assertMay?: (hotkey: string) => Promise<void>): Promise<Delegation> {
+    const delegation = await acceptDelegation(signed, receiver, this.#challenges, this.#now(), assertMay);
     await this.#write({ type: 'link', delegation, signed });
     return delegation;
   }

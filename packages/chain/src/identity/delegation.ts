@@ -71,10 +71,18 @@ export interface Expected {
 /**
  * Takes a delegation at its word, or throws: `BAD_MESSAGE` (not of this form), `DELEGATION_WRONG_NETWORK`,
  * `DELEGATION_WRONG_SERVER`, `DELEGATION_EXPIRED`, `ADDRESS_INVALID`, `SIGNATURE_INVALID`, `DELEGATION_REPLAYED`. The
- * challenge is used up only by one that is right in everything else. `now`: Unix ms.
+ * challenge is used up only by one that is right in everything else. `now`: Unix ms. `assertMay` throws when this hotkey may
+ * not be worked for.
  */
-export async function acceptDelegation(signed: unknown, expected: Expected, challenges: Challenges, now: number): Promise<Delegation> {
+export async function acceptDelegation(
+  signed: unknown,
+  expected: Expected,
+  challenges: Challenges,
+  now: number,
+  assertMay: (hotkey: string) => Promise<void> = async () => {},
+): Promise<Delegation> {
   const delegation = await checkDelegation(signed, expected, now);
+  await assertMay(delegation.hotkey);
   if (challenges.redeem(delegation.nonce, now) !== delegation.issuedAt)
     throw new SwarmError('DELEGATION_REPLAYED', 'The challenge was issued at another time.');
   return delegation;
