@@ -99,7 +99,7 @@ async function demo(argv: string[]): Promise<number> {
     console.log(`Open ${server.url} to mine with this browser too, ${server.url}/dashboard to watch.`);
     for (const [i, { seed, hotkey }] of hotkeys.entries()) {
       const log = (line: string) => console.log(`validator ${i + 1}: ${line}`);
-      validators.push(new Validator({ url: server.url, hotkey, seed, backend: 'wasm', log }));
+      validators.push(new Validator({ url: server.url, hotkey, seed, backend: 'wasm', dataDir, log }));
     }
     const before = { tokens: server.snapshot().tokens, step: server.snapshot().step };
     const silent = tellProgress(server, steps);

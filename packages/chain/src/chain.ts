@@ -76,6 +76,8 @@ export interface Metagraph {
   /** What a registration costs now. */
   burn: bigint;
   rules: SubnetRules;
+  /** The owner's hotkey, which needs no permit; null: the chain names none. */
+  owner: string | null;
   /** By uid. */
   neurons: Neuron[];
 }
@@ -102,6 +104,8 @@ export interface EpochPaid {
 /** A call that is in a block and was carried out. */
 export interface Included {
   block: number;
+  /** As of that block. */
+  epoch: number;
 }
 
 export interface Chain {

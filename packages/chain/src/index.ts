@@ -8,5 +8,5 @@ export { weightsFromScores } from './emitted-weights.ts';
 export * from './identity/index.ts';
 export { ChainRefusal, REFUSALS, type Refusal } from './refusals.ts';
 export { SubtensorChain, type SubtensorOptions } from './subtensor/subtensor-chain.ts';
-export { type Weighed, Weigher } from './weigher.ts';
+export { type Commit as WeightsCommit, type CommitsKept, type Weighed, Weigher } from './weigher.ts';
 export * from './yuma/index.ts';

@@ -58,6 +58,12 @@ describe('a chain over HTTP', () => {
     expect(second).toMatchObject({ status: 'rejected', reason: { code: 'CHAIN_REFUSED', reason: 'CommitRevealDisabled' } });
   });
 
+  it('gives fresh keys no place in the queue', async () => {
+    const stranger = Sr25519Key.development('fresh');
+    const call: Call = { type: 'transfer', to: VALIDATOR.address, amount: 1n };
+    await expect(chain.submit(call, stranger)).rejects.toMatchObject({ reason: 'HotKeyNotRegisteredInSubNet' });
+  });
+
   it('refuses what is no call, or not signed by whom it says', async () => {
     const post = async (body: unknown) => {
       const response = await fetch(`${server.url}/v1/chain/node/calls`, { method: 'POST', body: JSON.stringify(body) });

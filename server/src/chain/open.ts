@@ -7,6 +7,7 @@ import { openStore } from '@starling/store';
 import type { Identity } from '../identity.ts';
 import type { ServerOptions } from '../options.ts';
 import { Accounts } from './accounts.ts';
+import { CommitsFile } from './commits-file.ts';
 import { houseKeys, openEmbedded, registerAll } from './embedded.ts';
 import { ChainLine, type LinePorts } from './line.ts';
 import { Paymaster } from './paymaster.ts';
@@ -46,6 +47,7 @@ export async function openPaymaster({ options, identity, server, ledger, report 
     server,
     netuid,
     validator,
+    commits: new CommitsFile(dataDir, (validator ?? keys.validator).address),
     // Elsewhere, who mines registers by the coldkey that pays for it.
     prepare: async (chain, scores) => {
       if (!endpoint) await registerAll(chain, [...scores.keys()], keys.bank);

@@ -74,6 +74,7 @@ async function open(changes: Partial<PaymasterParts> = {}, openChain: () => Prom
     server: SERVER,
     netuid: 9,
     validator,
+    commits: { read: async () => [], write: async () => {} }, // nothing is committed where weights are plain
     prepare: async () => {},
     blockMs: 1,
     roundSteps: 1,
@@ -229,6 +230,8 @@ describe.skipIf(!metadata)('subtensor', () => {
       closed(round(1, { [device]: 6e9, ['ab'.repeat(32)]: 2e9 }));
       expect((await view()).neurons.map(({ hotkey }) => hotkey)).toEqual(['owner-hot', 'v1', 'm1'].map((name) => knownKey(name).address));
       expect(node.taken).toEqual([]); // nobody who worked is registered there
+      await expect(link(await delegation())).rejects.toMatchObject({ code: 'CHAIN_REFUSED', reason: 'HotKeyNotRegisteredInSubNet' });
+      expect(accounts.delegationOf(device)).toBeNull();
       await link(await delegation(knownKey('m1')));
       await expect.poll(() => node.taken.length, { interval: 5 }).toBe(1);
       expect(node.taken[0]).toEqual({

@@ -4,6 +4,8 @@
  */
 import {
   type Chain,
+  ChainRefusal,
+  type CommitsKept,
   type Delegation,
   type EpochPaid,
   encodeAddress,
@@ -29,6 +31,8 @@ export interface PaymasterParts {
   netuid: number;
   /** Whose weights are set; null: the chain is only read. */
   validator: Signer | null;
+  /** Of the validator. */
+  commits: CommitsKept;
   /** Before weights are set. */
   prepare(chain: Chain, scores: ReadonlyMap<string, number>): Promise<void>;
   blockMs: number;
@@ -77,7 +81,7 @@ export class Paymaster {
 
   async #opened(chain: Chain): Promise<void> {
     this.#leave = chain.onEpoch((paid) => this.#paid(paid));
-    const { validator, prepare, blockMs } = this.#parts;
+    const { validator, prepare, blockMs, commits } = this.#parts;
     const before = await chain.epochs(EPOCHS_READ).catch(() => []);
     // Those that come meanwhile are told as well; what is already counted is not counted again.
     for (const paid of before.reverse()) this.#paid(paid);
@@ -85,6 +89,7 @@ export class Paymaster {
     this.#loop = new WeightsLoop(chain, validator, {
       prepare,
       retryMs: blockMs,
+      commits,
       onSet: (weights) => {
         this.#weights = weights;
       },
@@ -180,11 +185,19 @@ export class Paymaster {
     return { ...this.#receiver, ...this.#parts.accounts.challenge() };
   }
 
-  /** Throws what `Accounts.link` throws. */
+  /** Throws what `Accounts.link` throws; on a chain of others also for a hotkey that is not registered, `HotKeyNotRegisteredInSubNet`. */
   async link(signed: unknown): Promise<AccountView> {
-    const { device } = await this.#parts.accounts.link(signed, this.#receiver);
+    const { device } = await this.#parts.accounts.link(signed, this.#receiver, (hotkey) => this.#assertRegistered(hotkey));
     this.#set();
     return this.account(device);
+  }
+
+  /** On its own chain the server registers whoever works. */
+  async #assertRegistered(hotkey: string): Promise<void> {
+    if (this.#parts.kind === 'embedded') return;
+    const { neurons } = await this.#metagraph();
+    if (!neurons.some((neuron) => neuron.hotkey === hotkey))
+      throw new ChainRefusal('HotKeyNotRegisteredInSubNet', `The hotkey ${hotkey} is not registered: work for it would earn nothing.`);
   }
 
   /** Throws what `Accounts.unlink` throws. */

@@ -1,8 +1,9 @@
 /**
  * From the scores of a round to the weights of a validator. What the chain does not take now (too soon, no permit yet, node
- * down) is tried again until it does or a newer round takes its place; training knows nothing of it.
+ * down) is tried again until it does or a newer round takes its place, and what was committed until its epoch is over; training
+ * knows nothing of it.
  */
-import { type Chain, type ChainRefusal, type Signer, Weigher } from '@starling/chain';
+import { type Chain, type ChainRefusal, type CommitsKept, type Signer, Weigher } from '@starling/chain';
 import { SwarmError, type WeightsView } from '@starling/protocol';
 
 export interface LoopPorts {
@@ -14,6 +15,8 @@ export interface LoopPorts {
   tell(trouble: SwarmError | null): void;
   /** Ms between attempts: a block. */
   retryMs: number;
+  /** Commits to reveal, also those of before this process. */
+  commits: CommitsKept;
 }
 
 /** Scores of a round, by hotkey. */
@@ -32,6 +35,8 @@ export class WeightsLoop {
   readonly #ports: LoopPorts;
   readonly #leave: () => void;
   #due: RoundScores | null = null;
+  /** Something may be due to be revealed. */
+  #reveals = false;
   #timer: NodeJS.Timeout | null = null;
   #busy = false;
   #closed = false;
@@ -39,9 +44,14 @@ export class WeightsLoop {
   constructor(chain: Chain, signer: Signer, ports: LoopPorts) {
     this.#chain = chain;
     this.#signer = signer;
-    this.#weigher = new Weigher(chain, signer);
+    this.#weigher = new Weigher(chain, signer, ports.commits);
     this.#ports = ports;
-    this.#leave = chain.onEpoch(() => void this.#weigher.reveal().catch((error: unknown) => ports.tell(SwarmError.from(error))));
+    const toReveal = () => {
+      this.#reveals = true;
+      void this.#attempt();
+    };
+    this.#leave = chain.onEpoch(toReveal);
+    toReveal();
   }
 
   /** The newest scores; older ones that were not set yet are dropped. */
@@ -51,9 +61,29 @@ export class WeightsLoop {
   }
 
   async #attempt(): Promise<void> {
-    const { due } = this;
-    if (!due || this.#busy || this.#closed) return;
+    if (this.#busy || this.#closed) return;
     this.#busy = true;
+    if (this.#reveals) await this.#reveal();
+    if (this.due) await this.#weigh(this.due);
+    this.#busy = false;
+    if ((this.due || this.#reveals) && !this.#closed) {
+      if (this.#timer) clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => void this.#attempt(), this.#ports.retryMs);
+    }
+  }
+
+  async #reveal(): Promise<void> {
+    // An epoch that begins meanwhile asks again.
+    this.#reveals = false;
+    try {
+      await this.#weigher.reveal();
+    } catch (error) {
+      this.#reveals = true;
+      if (!this.#closed) this.#ports.tell(SwarmError.from(error));
+    }
+  }
+
+  async #weigh(due: RoundScores): Promise<void> {
     try {
       await this.#ports.prepare(this.#chain, due.scores);
       const weighed = await this.#weigher.weigh(due.scores);
@@ -65,11 +95,6 @@ export class WeightsLoop {
       }
     } catch (error) {
       if (!PATIENT.has((error as Partial<ChainRefusal>).reason ?? '') && !this.#closed) this.#ports.tell(SwarmError.from(error));
-    }
-    this.#busy = false;
-    if (this.due && !this.#closed) {
-      if (this.#timer) clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => void this.#attempt(), this.#ports.retryMs);
     }
   }
 

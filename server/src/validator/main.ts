@@ -14,6 +14,7 @@ anywhere, beside others; the hotkey needs a validator permit and stake (on a ser
   --hotkey-file FILE   hotkey of a Bittensor wallet, or a seed of 64 hex digits
   --url URL            the server (http://127.0.0.1:8650)
   --backend NAME       how work is computed again: ${REPLAY_BACKENDS.join(', ')} (wasm)
+  --data DIR           folder of weights that are committed and not revealed yet (data)
   --chain URL          wss:// address of a node, where the server does not pay on a chain of its own
   --help               this text
 `;
@@ -21,7 +22,7 @@ anywhere, beside others; the hotkey needs a validator permit and stake (on a ser
 /** Throws `CONFIG_INVALID`. */
 async function read(argv: string[]): Promise<Omit<ValidatorOptions, 'log'> | 'help'> {
   const text = { type: 'string' } as const;
-  const options = { 'hotkey-file': text, url: text, backend: text, chain: text, help: { type: 'boolean' } } as const;
+  const options = { 'hotkey-file': text, url: text, backend: text, data: text, chain: text, help: { type: 'boolean' } } as const;
   const parse = () => parseArgs({ args: argv, options }).values;
   let values: ReturnType<typeof parse>;
   try {
@@ -30,7 +31,7 @@ async function read(argv: string[]): Promise<Omit<ValidatorOptions, 'log'> | 'he
     throw SwarmError.from(error, 'CONFIG_INVALID');
   }
   if (values.help) return 'help';
-  const { 'hotkey-file': file, backend = 'wasm', chain: endpoint } = values;
+  const { 'hotkey-file': file, backend = 'wasm', data: dataDir = 'data', chain: endpoint } = values;
   const url = (values.url ?? 'http://127.0.0.1:8650').replace(/\/+$/, '');
   if (!URL.canParse(url)) throw new SwarmError('CONFIG_INVALID', `--url needs an http:// or https:// address, not "${url}".`);
   if (!REPLAY_BACKENDS.some((name) => name === backend))
@@ -39,7 +40,7 @@ async function read(argv: string[]): Promise<Omit<ValidatorOptions, 'log'> | 'he
   const seed = await readFile(file, 'utf8').catch((error: unknown) => {
     throw new SwarmError('CONFIG_INVALID', `--hotkey-file ${file} cannot be read: ${(error as Error).message}.`, { cause: error });
   });
-  return { url, hotkey: hotkeyFrom(seed), seed, backend: backend as ReplayBackend, ...(endpoint !== undefined && { endpoint }) };
+  return { url, hotkey: hotkeyFrom(seed), seed, backend: backend as ReplayBackend, dataDir, ...(endpoint !== undefined && { endpoint }) };
 }
 
 try {

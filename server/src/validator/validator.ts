@@ -27,6 +27,7 @@ import { packets } from '@starling/protocol/packets';
 import { io, type Socket } from 'socket.io-client';
 import { LocalValidator } from '../audits/local-validator.ts';
 import { drawnBy } from '../audits/panel.ts';
+import { CommitsFile } from '../chain/commits-file.ts';
 import { WeightsLoop } from '../chain/weights-loop.ts';
 import { getBytes, getJson } from '../fetch.ts';
 import { Books } from './books.ts';
@@ -38,6 +39,8 @@ export interface ValidatorOptions {
   /** What only this validator knows: its secrets are made of it. */
   seed: string;
   backend: ReplayBackend;
+  /** Folder of what a restart must not lose. */
+  dataDir: string;
   /** Node of subtensor; absent: the server's own chain. */
   endpoint?: string;
   log(line: string): void;
@@ -179,6 +182,7 @@ export class Validator {
         this.loop = new WeightsLoop(chain, hotkey, {
           prepare: async () => {},
           retryMs: view.blockMs,
+          commits: new CommitsFile(this.options.dataDir, hotkey.address),
           onSet: (weights) => {
             log(`weights of round ${weights.round} are set in block ${weights.block}, for ${weights.weights.length} neurons`);
             onWeights?.(weights);

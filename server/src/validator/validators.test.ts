@@ -46,7 +46,14 @@ it('works with several validators, of whom one lies and one goes away', async ()
   const weights = new Map<string, WeightsView>();
   const start = (name: string, more: object = {}) =>
     new Validator({
-      ...{ url: server.url, hotkey: keyOf(name), seed: seedOf(name), backend: 'wasm' as const, log: (line: string) => said.push(line) },
+      ...{
+        url: server.url,
+        hotkey: keyOf(name),
+        seed: seedOf(name),
+        backend: 'wasm' as const,
+        dataDir: folder,
+        log: (line: string) => said.push(line),
+      },
       onWeights: (view) => weights.set(name, view),
       ...more,
     });
@@ -167,7 +174,7 @@ it('lets nobody in whose hello another server passes on', async () => {
     });
   });
   const options = { hotkey: keyOf('first'), seed: seedOf('first'), backend: 'wasm' as const, log: () => {} };
-  const deceived = new Validator({ ...options, url: `http://${own}` });
+  const deceived = new Validator({ ...options, dataDir: folder, url: `http://${own}` });
   onTestFinished(() => deceived.close());
   await expect.poll(() => answers, { timeout: TIMEOUT }).toEqual(['ORIGIN_WRONG', 'SIGNATURE_INVALID']);
 });

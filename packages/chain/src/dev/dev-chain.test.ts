@@ -6,7 +6,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Call, EpochPaid } from '../chain.ts';
 import { commitHash } from '../commit-hash.ts';
 import { DevChain } from './dev-chain.ts';
+import { signed } from './extrinsic.ts';
 import { key, OPTIONS, register, stake, TAO, TestNet, VirtualClock, weigh } from './for-tests.ts';
+import { toPlain } from './plain.ts';
 
 const refused = (reason: string) => expect.objectContaining({ reason, code: 'CHAIN_REFUSED' });
 
@@ -269,4 +271,18 @@ it('answers nobody before the store has it, tries again, and tells of the troubl
   expect(failures).toBe(0);
   expect(troubles).toEqual(['STORE_FAILED', undefined]);
   await chain.close();
+});
+
+it('lets no account from outside wait with more than a few calls, and none that it does not know', async () => {
+  const { chain } = await TestNet.open();
+  const send = async (nonce: number, by = 'cold') =>
+    chain.submitSigned(toPlain(await signed(chain.network, nonce, { type: 'transfer', to: key('owner').address, amount: 1n }, key(by))));
+  const waiting = Promise.allSettled(Array.from({ length: 16 }, (_, nonce) => send(nonce)));
+  await expect.poll(() => chain.nextNonce(key('cold').address), { interval: 1 }).toBe(16);
+  await expect(send(16)).rejects.toMatchObject({ code: 'BUSY' });
+  await expect(send(0, 'stranger')).rejects.toMatchObject({ reason: 'HotKeyNotRegisteredInSubNet' });
+  const nominators = Promise.allSettled([send(0, 'nominator')]);
+  await expect.poll(() => chain.nextNonce(key('nominator').address), { interval: 1 }).toBe(1);
+  await chain.close();
+  expect([...(await waiting), ...(await nominators)].map(({ status }) => status)).toEqual(new Array(17).fill('rejected'));
 });

@@ -15,6 +15,7 @@ import { assertSigned, type Extrinsic, parseExtrinsic, signed } from './extrinsi
 import { type Blocks, type DevEffect, type DevMachine, devMaker } from './machine.ts';
 import { metagraphOf } from './metagraph.ts';
 import { fromPlain, toPlain } from './plain.ts';
+import { isKnown } from './state.ts';
 
 export interface DevClock {
   /** Unix ms. */
@@ -33,8 +34,10 @@ export interface DevChainPorts {
 
 /** Calls in one block; the rest wait for the next. */
 const CALLS_PER_BLOCK = 512;
-/** From outside, at once: signatures cost their sender as much as they cost here, and a flood must end somewhere. */
+/** From outside, at once: a flood must end somewhere. */
 const CALLS_WAITING = 4 * CALLS_PER_BLOCK;
+/** Of them from one account: weights, and as many reveals as there can be commits. */
+const CALLS_OF_ONE = 16;
 /** Blocks made at once: after a longer sleep of the computer the chain has slept, too. */
 const BLOCKS_AT_ONCE = 1_000;
 /** Blocks between snapshots: thousands are read again in a second. */
@@ -153,12 +156,20 @@ export class DevChain implements Chain {
 
   /**
    * Takes a call that was signed elsewhere, for `nextNonce`. Throws as `submit` does, and `BUSY` when more calls wait than blocks can
-   * take soon.
+   * take soon. Keys cost nothing, so those that the chain does not know take nobody's place: without money they could not register, either.
    */
   async submitSigned(given: unknown): Promise<Included> {
     const extrinsic = parseExtrinsic(given);
+    const { signer } = extrinsic;
+    if (!isKnown(this.#journal.machine.state, signer))
+      throw new ChainRefusal(
+        'HotKeyNotRegisteredInSubNet',
+        `The account ${signer} has no money and no stake, and is no registered hotkey.`,
+      );
     assertSigned(this.network, extrinsic);
     if (this.#closed) throw gone();
+    const waiting = this.#waitingOf(signer);
+    if (waiting >= CALLS_OF_ONE) throw new SwarmError('BUSY', `${waiting} calls of ${signer} wait for a block already.`);
     if (this.#pool.length >= CALLS_WAITING) throw new SwarmError('BUSY', `${this.#pool.length} calls wait for a block already.`);
     const { promise, resolve, reject } = Promise.withResolvers<Included>();
     this.#pool.push({ extrinsic, resolve, reject });
@@ -167,8 +178,11 @@ export class DevChain implements Chain {
 
   /** Of the account's next call, those that wait for a block counted. */
   nextNonce(account: string): number {
-    const waiting = this.#pool.filter(({ extrinsic }) => extrinsic.signer === account).length;
-    return (this.#journal.machine.state.accounts[account]?.nonce ?? 0) + waiting;
+    return (this.#journal.machine.state.accounts[account]?.nonce ?? 0) + this.#waitingOf(account);
+  }
+
+  #waitingOf(account: string): number {
+    return this.#pool.filter(({ extrinsic }) => extrinsic.signer === account).length;
   }
 
   /** Makes the blocks that are due by the clock, and resolves when they are written. Throws when the store is lost for good. */
@@ -183,9 +197,9 @@ export class DevChain implements Chain {
       const effects = await this.#journal.submit({ count: Math.min(due, BLOCKS_AT_ONCE), extrinsics });
       for (const effect of effects) {
         if (effect.type !== 'call') continue;
-        const { index, block, refused } = effect;
+        const { index, block, epoch, refused } = effect;
         if (refused) calls[index]!.reject(new ChainRefusal(refused.reason, refused.message));
-        else calls[index]!.resolve({ block });
+        else calls[index]!.resolve({ block, epoch });
       }
     } catch (error) {
       for (const { reject } of calls) reject(error);

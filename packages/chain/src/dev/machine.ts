@@ -26,7 +26,8 @@ export interface Blocks {
 
 export type DevEffect =
   /** What became of the input's nth call. */
-  { type: 'call'; index: number; block: number; refused: { reason: Refusal; message: string } | null } | { type: 'epoch'; paid: EpochPaid };
+  | { type: 'call'; index: number; block: number; epoch: number; refused: { reason: Refusal; message: string } | null }
+  | { type: 'epoch'; paid: EpochPaid };
 
 export class DevMachine {
   readonly state: DevState;
@@ -57,7 +58,7 @@ export class DevMachine {
     mint(state);
     if (isEpochDue(state)) effects.push({ type: 'epoch', paid: closeEpoch(state) });
     extrinsics.forEach((extrinsic, index) => {
-      effects.push({ type: 'call', index, block: state.block, refused: this.#refusal(extrinsic) });
+      effects.push({ type: 'call', index, block: state.block, epoch: state.epoch, refused: this.#refusal(extrinsic) });
     });
   }
 

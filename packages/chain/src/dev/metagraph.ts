@@ -9,6 +9,7 @@ export function metagraphOf(state: DevState): Metagraph {
     epoch,
     nextEpoch: lastEpochBlock + config.tempo,
     burn,
+    owner: config.owner.hotkey,
     rules: {
       tempo: config.tempo,
       maxUids: config.maxUids,

@@ -116,3 +116,9 @@ export const ownerUid = (state: DevState): number | null => {
 /** Everybody's stake on a hotkey. */
 export const stakeOn = (state: DevState, hotkey: string): bigint =>
   Object.values(state.hotkeys[hotkey]?.stake ?? {}).reduce((all, alpha) => all + alpha, 0n);
+
+/** Whether the account has anything here: money, a place in the subnet, or stake. */
+export const isKnown = (state: DevState, account: string): boolean =>
+  (state.accounts[account]?.free ?? 0n) > 0n ||
+  uidOf(state, account) >= 0 ||
+  Object.values(state.hotkeys).some(({ stake }) => stake[account] !== undefined);

@@ -6,6 +6,7 @@ import { SwarmError, toHex } from '@starling/protocol';
 import type { Call, Included } from '../chain.ts';
 import type { Signer } from '../identity/index.ts';
 import { ChainRefusal, REFUSALS, type Refusal } from '../refusals.ts';
+import { readEpoch } from './reads.ts';
 import { type Rpc, RpcError } from './rpc.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -76,7 +77,7 @@ export async function signCall(runtime: Runtime, call: RuntimeCall, anchor: Anch
 }
 
 /** Resolves when the call is in a final block and was carried out. */
-export async function sendCall(rpc: Rpc, runtime: Runtime, extrinsic: string): Promise<Included> {
+export async function sendCall(rpc: Rpc, runtime: Runtime, netuid: number, extrinsic: string): Promise<Included> {
   const hash = await finalBlock(rpc, extrinsic);
   const { block } = await rpc.request<{ block: { header: { number: string }; extrinsics: string[] } }>('chain_getBlock', [hash]);
   const index = block.extrinsics.indexOf(extrinsic);
@@ -87,7 +88,8 @@ export async function sendCall(rpc: Rpc, runtime: Runtime, extrinsic: string): P
       phase.isApplyExtrinsic && phase.asApplyExtrinsic.eq(index) && event.section === 'system' && event.method === 'ExtrinsicFailed',
   );
   if (failed) throw refusal(runtime.errorName(failed.event.data[0] as unknown as DispatchError), 'The chain carried out nothing');
-  return { block: Number(block.header.number) };
+  const number = Number(block.header.number);
+  return { block: number, epoch: await readEpoch(rpc, runtime, netuid, number, hash) };
 }
 
 /** A reason of ours if we know it, else the chain's word for it. */

@@ -41,9 +41,18 @@ export function epochAt(
   return { epoch: Math.floor(passed / length), nextEpoch: block + length - (passed % length) };
 }
 
+const isScheduled = (runtime: Runtime) => runtime.has(PALLET, 'subnetEpochIndex') && runtime.has(PALLET, 'lastEpochBlock');
+
+/** The epoch that block number `block`, of hash `at`, is in. */
+export async function readEpoch(rpc: Rpc, runtime: Runtime, netuid: number, block: number, at: string): Promise<number> {
+  if (isScheduled(runtime)) return number((await readStorage(rpc, runtime, at, [['subnetEpochIndex', netuid]]))[0]);
+  const [tempo] = await readStorage(rpc, runtime, at, [['tempo', netuid]]);
+  return epochAt(block, netuid, number(tempo), null, null).epoch;
+}
+
 /** `at`: hash of block number `block`. */
 export async function readMetagraph(rpc: Rpc, runtime: Runtime, netuid: number, block: number, at: string): Promise<Metagraph> {
-  const scheduled = runtime.has(PALLET, 'subnetEpochIndex') && runtime.has(PALLET, 'lastEpochBlock');
+  const scheduled = isScheduled(runtime);
   const perSubnet = ['tempo', 'burn', 'subnetworkN', 'maxAllowedUids', 'maxAllowedValidators', 'minAllowedWeights', 'maxWeightsLimit'];
   const rest = ['weightsSetRateLimit', 'weightsVersionKey', 'commitRevealWeightsEnabled', 'revealPeriodEpochs'];
   const vectors = [
@@ -58,7 +67,8 @@ export async function readMetagraph(rpc: Rpc, runtime: Runtime, netuid: number, 
     'emission',
   ];
   const schedule = scheduled ? ['subnetEpochIndex', 'lastEpochBlock'] : [];
-  const names = [...perSubnet, ...rest, ...vectors, ...schedule];
+  const owner = runtime.has(PALLET, 'subnetOwnerHotkey') ? ['subnetOwnerHotkey'] : [];
+  const names = [...perSubnet, ...rest, ...vectors, ...schedule, ...owner];
   const values = await readStorage(rpc, runtime, at, [...names.map((name): Wanted => [name, netuid]), ['stakeThreshold']]);
   const of = Object.fromEntries([...names, 'stakeThreshold'].map((name, i) => [name, values[i]!]));
 
@@ -102,7 +112,14 @@ export async function readMetagraph(rpc: Rpc, runtime: Runtime, netuid: number, 
     };
   });
   const kept = scheduled ? [number(of.subnetEpochIndex), number(of.lastEpochBlock)] : [null, null];
-  return { block, ...epochAt(block, netuid, rules.tempo, kept[0]!, kept[1]!), burn: bigint(of.burn), rules, neurons };
+  return {
+    block,
+    ...epochAt(block, netuid, rules.tempo, kept[0]!, kept[1]!),
+    burn: bigint(of.burn),
+    rules,
+    owner: of.subnetOwnerHotkey ? account(of.subnetOwnerHotkey) : null,
+    neurons,
+  };
 }
 
 /** Who the neurons are, and what is staked on them. */

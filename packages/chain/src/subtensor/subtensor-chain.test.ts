@@ -195,7 +195,7 @@ describe.skipIf(!metadata)('subtensor', () => {
     chain = await open();
     const call: Call = { type: 'setWeights', uids: [2], weights: [1], version: 7 };
     node.statuses = ['ready', { inBlock: `0x${'aa'.repeat(32)}` }, { retracted: `0x${'aa'.repeat(32)}` }];
-    await expect(chain.submit(call, key('v1'))).resolves.toEqual({ block: 1 });
+    await expect(chain.submit(call, key('v1'))).resolves.toEqual({ block: 1, epoch: 0 });
     node.statuses = ['ready', 'dropped'];
     await expect(chain.submit(call, key('v1'))).rejects.toMatchObject({
       code: 'CHAIN_UNREACHABLE',

@@ -112,7 +112,7 @@ export class SubtensorChain implements Chain {
     const hash = await this.#rpc.request<string>('chain_getFinalizedHead');
     const nonce = await this.#rpc.request<number>('system_accountNextIndex', [signer.address]);
     const anchor = { genesis: `0x${this.network}`, number: await this.#numberOf(hash), hash, nonce };
-    return sendCall(this.#rpc, runtime, await signCall(runtime, runtimeCall(runtime, this.netuid, call), anchor, signer));
+    return sendCall(this.#rpc, runtime, this.netuid, await signCall(runtime, runtimeCall(runtime, this.netuid, call), anchor, signer));
   }
 
   /** The price may still move until the call is in a block. */
