@@ -267,7 +267,7 @@ it('answers nobody before the store has it, tries again, and tells of the troubl
   for (let i = 0; i < 20; i++) await Promise.resolve();
   await clock.pause(1_000);
   await chain.tick();
-  expect(await sent).toEqual({ block: 1 });
+  expect(await sent).toEqual({ block: 1, epoch: 0 });
   expect(failures).toBe(0);
   expect(troubles).toEqual(['STORE_FAILED', undefined]);
   await chain.close();
