@@ -4,7 +4,7 @@
  */
 import { AUDITS, type AuditedRun, auditRate, compareAll, judge, limitsFor, THRESHOLDS } from '@starling/audit';
 import { REPLAY_BACKENDS, ReplayThread } from '@starling/audit/node';
-import { ATTACKS, type Attack, evidenceOf, Rehearsal, ruledText, type Scene } from '@starling/audit/zoo';
+import { ATTACKS, evidenceOf, Rehearsal, ruledText, type Scene } from '@starling/audit/zoo';
 import { cutStages, presetOf, splitMix32 } from '@starling/model';
 import { collusion } from './collusion.ts';
 import { environment, type Report, type Row } from './report.ts';
@@ -25,6 +25,8 @@ const LIVES = 4_000;
 const BAN_STEPS = 180;
 /** The same after a false reduction: 15 s. */
 const PAIR_BAN_STEPS = 1;
+/** In a round of the ledger. */
+const ROUND_STEPS = 5;
 
 function runOf(preset: string, boundary: AuditedRun['boundary'], sequences: number): AuditedRun {
   const { shape } = presetOf(preset);
@@ -120,41 +122,77 @@ async function detection(thread: ReplayThread, boundary: AuditedRun['boundary'])
   return new Map(ATTACKS.map(({ name }) => [name, (found.get(name) ?? 0) / audits]));
 }
 
-/**
- * Steps paid in a life, of those there are: a cheat is audited as everybody is, and what is held when it is found is lost. `rateOf`: its
- * chance to be looked at in a step; `ban`: steps that the first one takes.
- */
+/** How somebody cheats, and what it does when it has. */
+interface Strategy {
+  name: string;
+  /** Whether it lies in a step. `lied`: so often it has, with this device. */
+  lies(device: { passed: boolean; lied: number }, chance: () => number): boolean;
+  /** Takes a new device after so many lies, and when it is found; null: keeps its own, and waits for the end of a ban. */
+  leavesAfter: number | null;
+}
+
+const HONEST_ALWAYS: Strategy = { name: 'honest', lies: () => false, leavesAfter: null };
+const staying = (share: number): Strategy => ({ name: 'keeps its device', lies: (_, chance) => chance() < share, leavesAfter: null });
+/** A key is free: whoever is found comes back with another one at once. */
+const REJOINING: readonly Strategy[] = [
+  { name: 'always lies, rejoins when found', lies: () => true, leavesAfter: Infinity },
+  { name: 'lies once and leaves', lies: () => true, leavesAfter: 1 },
+  ...[1, 2, 3, 4, 5].map((k) => ({
+    name: `honest until it passed, lies ${k}×, leaves`,
+    lies: ({ passed }: { passed: boolean }) => passed,
+    leavesAfter: k,
+  })),
+];
+
+/** Steps paid in a life, and audits spent. `rateOf`: the chance to be looked at in a step; `ban`: steps that the first one takes. */
 function income(
-  { share }: Pick<Attack, 'share'>,
+  { lies, leavesAfter }: Strategy,
   detected: number,
   next: () => number,
   rateOf: typeof auditRate = auditRate,
   ban = BAN_STEPS,
 ): { paid: number; audits: number } {
   const chance = () => next() / 2 ** 32;
+  const newDevice = () => ({ clean: 0, failures: 0, held: 0, lied: 0, passed: false, countsFrom: Infinity });
   let [paid, audits] = [0, 0];
   for (let life = 0; life < LIVES; life++) {
-    let [clean, failures, held] = [0, 0, 0];
+    let device = newDevice();
     for (let step = 0; step < LIFE; step++) {
-      held += 1;
-      if (held > AUDITS.heldSteps) {
-        held -= 1;
+      const cheats = lies(device, chance);
+      if (step >= device.countsFrom) device.held += 1;
+      if (device.held > AUDITS.heldSteps) {
+        device.held -= 1;
         paid += 1;
       }
-      const cheats = chance() < share;
-      if (chance() >= rateOf({ cleanSteps: clean, failures, zScore: 0 })) {
-        clean += 1;
-        continue;
+      if (chance() < rateOf({ cleanSteps: device.clean, failures: device.failures, zScore: 0 })) {
+        audits += 1;
+        if (cheats && chance() < detected) {
+          const { failures } = device;
+          device = newDevice();
+          if (leavesAfter !== null) continue;
+          device.failures = failures + 1;
+          step += ban * 2 ** failures;
+          continue;
+        }
+        // Work counts after the round of the first pass.
+        if (!device.passed) device.countsFrom = ROUND_STEPS * Math.ceil((step + 1) / ROUND_STEPS);
+        device.passed = true;
       }
-      audits += 1;
-      if (cheats && chance() < detected) {
-        [clean, held] = [0, 0];
-        step += ban * 2 ** failures;
-        failures += 1;
-      } else clean += 1;
+      if (device.passed) device.clean += 1;
+      if (cheats) device.lied += 1;
+      if (leavesAfter === null || device.lied < leavesAfter) continue;
+      // What it leaves behind is paid: nobody looks at it any more.
+      paid += device.held;
+      device = newDevice();
     }
   }
-  return { paid: paid / (LIVES * (LIFE - AUDITS.heldSteps)), audits: audits / LIVES };
+  return { paid: paid / LIVES, audits: audits / LIVES };
+}
+
+/** What comes of the best of the ways to rejoin. */
+function rejoining(detected: number, next: () => number): { name: string; paid: number } {
+  const all = REJOINING.map((strategy) => ({ name: strategy.name, paid: income(strategy, detected, next).paid }));
+  return all.reduce((best, one) => (one.paid > best.paid ? one : best));
 }
 
 /** What an audit costs against the work it looks at: processor time of both, on the same backend. */
@@ -192,23 +230,33 @@ export async function audit(): Promise<Report> {
     { metric: 'an audit against the work it looks at', value: share, unit: '×' },
     { metric: `audits at the floor of ${100 * AUDITS.floor} %, of the swarm's compute`, value: 100 * AUDITS.floor * share, unit: '%' },
   ];
+  const honestly = income(HONEST_ALWAYS, 1, next).paid;
+  const earned = (metric: string, paid: number): Row => {
+    const ratio = paid / honestly;
+    return { metric, value: 100 * ratio, unit: '%', against: 'an honest miner', ratio };
+  };
+  /** By the share of audits that find it. */
+  const rejoined = new Map<number, ReturnType<typeof rejoining>>();
   for (const attack of ATTACKS) {
     const found = plain.get(attack.name)!;
-    const { paid, audits: spent } = income(attack, found, next);
+    const { paid, audits: spent } = income(staying(attack.share), found, next);
+    const best = rejoined.get(found) ?? rejoining(found, next);
+    rejoined.set(found, best);
     rows.push(
       { metric: `${attack.name}: audits that find it, f32`, value: 100 * found, unit: '%' },
       { metric: `${attack.name}: the same, int8`, value: 100 * small.get(attack.name)!, unit: '%' },
       { metric: `${attack.name}: audits spent in ${LIFE} steps`, value: spent, unit: '' },
-      { metric: `${attack.name}: income`, value: 100 * paid, unit: '%', against: 'an honest miner', ratio: paid },
+      earned(`${attack.name}: income`, paid),
+      earned(`${attack.name}: income of who ${best.name}`, best.paid),
     );
   }
   const pair = await collusion();
-  const { paid } = income({ share: pair.cheated }, pair.found, next, () => 1, PAIR_BAN_STEPS);
+  const { paid } = income(staying(pair.cheated), pair.found, next, () => 1, PAIR_BAN_STEPS);
   rows.push(
     { metric: 'colluding pair in the reduction: merges in which it can cheat', value: 100 * pair.cheated, unit: '%' },
     { metric: 'colluding pair in the reduction: of these, found', value: 100 * pair.found, unit: '%' },
     { metric: 'colluding pair in the reduction: others named for it', value: pair.wronged, unit: '' },
-    { metric: 'colluding pair in the reduction: income', value: 100 * paid, unit: '%', against: 'an honest miner', ratio: paid },
+    earned('colluding pair in the reduction: income', paid),
   );
   return { name: 'audit', environment: { ...environment(), backends: names.join(', ') }, rows };
 }

@@ -222,7 +222,7 @@ export async function churn(options: ChurnOptions): Promise<Report> {
       ratio: run.receipts.counted / needed,
     },
     { metric: 'microbatches in two gradients of one merge', value: run.countedTwice, unit: 'microbatches' },
-    { metric: 'receipts credited and not needed', value: run.receipts.surplus, unit: 'receipts' },
+    { metric: 'receipts that were not needed', value: run.receipts.surplus, unit: 'receipts' },
     { metric: 'leases hedged', value: counters.hedged, unit: 'leases' },
     { metric: 'gradients redone', value: counters.redone, unit: 'gradients' },
     { metric: 'stages fetched anew for other parameters', value: counters.resynchronised, unit: 'stages' },

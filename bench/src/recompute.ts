@@ -24,7 +24,7 @@ export interface LoggedRun {
   machine: Machine;
   /** By `stage@version`. */
   merges: ReadonlyMap<string, Merged>;
-  /** Receipts that counted, and those that were credited only. */
+  /** Receipts that counted, and those that came when they were not needed. */
   receipts: { counted: number; surplus: number };
   /** Microbatches that were in two gradients of one merge. */
   countedTwice: number;

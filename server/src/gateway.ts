@@ -201,11 +201,11 @@ export class Gateway {
     return known ? session : this.identity.newMiner();
   }
 
-  /** Who comes back with another key, or without it, is somebody else: credit stays with the key. */
+  /** Who comes back with another key, with its first, or without it, is somebody else: credit, and what audits found, stay with the key. */
   private isDeviceOf(minerId: string, device: string | undefined): boolean {
     const { coordinator } = this.run;
     const facts = coordinator.miner(minerId)?.facts ?? coordinator.credit(minerId)?.facts;
-    return facts?.device === undefined || facts.device === device;
+    return facts === undefined || facts.device === device;
   }
 
   private async hello(

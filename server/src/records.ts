@@ -3,10 +3,12 @@ import type { Effect, Input, Merge } from '@starling/coordinator';
 import { type AuditEntry, ERROR_HINTS, type ReceiptEntry, type RunEvent, type StepPoint, SwarmError } from '@starling/protocol';
 import type { Row, Store, StoredRow } from '@starling/store';
 
-/** The lists; their owners are miners (`receipt`), stages (`merge`) or nobody. */
-export type RecordKind = 'receipt' | 'point' | 'merge' | 'event' | 'round' | 'audit';
+/** The lists; their owners are miners (`receipt`, `gradient`, `audit`), stages (`merge`) or nobody. */
+export type RecordKind = 'receipt' | 'gradient' | 'point' | 'merge' | 'event' | 'round' | 'audit';
 
 export type Receipt = Omit<ReceiptEntry, 'id' | 'time'>;
+/** One that was merged. */
+export type Gradient = Pick<Extract<Effect, { type: 'included' }>, 'stage' | 'version' | 'microbatches'>;
 
 export const pointRow = (point: StepPoint): Row => ({ kind: 'point', owner: '', at: point.time, body: JSON.stringify(point) });
 export const eventRow = (event: RunEvent): Row => ({ kind: 'event', owner: '', at: event.time, body: JSON.stringify(event) });
@@ -19,6 +21,9 @@ export function rowsOf(input: Input, effects: readonly Effect[], at: number): Ro
     if (effect.type === 'settled') {
       const { minerId, leaseId, outcome, work } = effect;
       rows.push(receiptRow(minerId, at, { leaseId, outcome, work, error: null }));
+    } else if (effect.type === 'included') {
+      const { minerId, stage, version, microbatches } = effect;
+      rows.push({ kind: 'gradient', owner: minerId, at, body: JSON.stringify({ stage, version, microbatches } satisfies Gradient) });
     } else if (effect.type === 'refuse') {
       const { minerId, code, message, leaseId, work } = effect;
       const error = { code, message, hint: ERROR_HINTS[code] };

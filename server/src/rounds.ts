@@ -4,16 +4,18 @@
  */
 import type { Effect } from '@starling/coordinator';
 import type { AuditEntry, MinerWork, RoundWork, Work } from '@starling/protocol';
-import type { Row, Store } from '@starling/store';
-import { newest, type Receipt } from './records.ts';
+import type { Row, Store, StoredRow } from '@starling/store';
+import { type Gradient, newest, type Receipt, type RecordKind } from './records.ts';
 
 export interface RoundParts {
   /** Steps in a round. */
   steps: number;
   /** Rounds for which work is held. */
   hold: number;
+  /** Whether audits are made: then the ledger tells who passed. */
+  audited: boolean;
   /** FLOPs of a lease. */
-  flopsOf(work: Work): number;
+  flopsOf(work: Pick<Work, 'kind' | 'stage'>): number;
   /** Who a miner says it is; null: of one that nobody remembers. */
   factsOf(minerId: string): { name: string; device?: string } | null;
 }
@@ -22,9 +24,12 @@ export interface RoundParts {
 export interface OpenRound {
   round: number;
   flops: Map<string, number>;
-  /** Miners that an audit found false. */
+  /** Miners whose work was found to be what they said, and those whose work was found false. */
+  passed: Set<string>;
   convicted: Set<string>;
 }
+
+const newRound = (round: number): OpenRound => ({ round, flops: new Map(), passed: new Set(), convicted: new Set() });
 
 /** Receipts read at a time. */
 const PAGE = 1_000;
@@ -42,17 +47,40 @@ export class Rounds {
 
   /** To be told every effect once, in the order of the log. Gives the round that an effect closes. */
   take(effect: Effect, at: number): RoundWork | null {
-    if (effect.type === 'settled') add(this.open.flops, effect.minerId, this.parts.flopsOf(effect.work));
+    const { flopsOf, audited } = this.parts;
+    if (effect.type === 'settled') addReceipt(this.open, effect.minerId, effect, flopsOf);
+    if (effect.type === 'included') addGradient(this.open, effect.minerId, effect, flopsOf);
+    if (effect.type === 'passed') this.open.passed.add(effect.minerId);
     if (effect.type === 'convicted') this.open.convicted.add(effect.minerId);
     if (effect.type !== 'closed' || (effect.step + 1) % this.steps !== 0) return null;
-    const { round, flops, convicted } = this.open;
-    this.open = { round: round + 1, flops: new Map(), convicted: new Set() };
+    const { round, flops, passed, convicted } = this.open;
+    this.open = newRound(round + 1);
     const miners = [...flops].map(([minerId, done]): MinerWork => {
       const facts = this.parts.factsOf(minerId);
       return { minerId, name: facts?.name ?? minerId, device: facts?.device ?? null, flops: done };
     });
-    return { round, step: effect.step + 1, time: at, miners, hold: this.parts.hold, convicted: [...convicted] };
+    const line = { round, step: effect.step + 1, time: at, miners, hold: this.parts.hold, convicted: this.ownersOf(convicted) };
+    return audited ? { ...line, passed: this.ownersOf(passed) } : line;
   }
+
+  /** The same after a restart, which reads them in another order. */
+  private ownersOf(minerIds: ReadonlySet<string>): string[] {
+    return [...new Set([...minerIds].map((minerId) => this.parts.factsOf(minerId)?.device ?? minerId))].sort();
+  }
+}
+
+/** What came when it was not needed is nothing that anybody looks at, and backwards are nothing without their gradient. */
+function addReceipt(
+  { flops }: OpenRound,
+  minerId: string,
+  { outcome, work }: Pick<Receipt, 'outcome' | 'work'>,
+  flopsOf: RoundParts['flopsOf'],
+) {
+  if (work && outcome === 'counted' && work.kind !== 'backward') add(flops, minerId, flopsOf(work));
+}
+
+function addGradient({ flops }: OpenRound, minerId: string, { stage, microbatches }: Gradient, flopsOf: RoundParts['flopsOf']) {
+  add(flops, minerId, microbatches * flopsOf({ kind: 'backward', stage }));
 }
 
 export const roundRow = (round: RoundWork): Row => ({ kind: 'round', owner: '', at: round.time, body: JSON.stringify(round) });
@@ -69,33 +97,35 @@ export async function ledgerAfter(store: Pick<Store, 'rows'>, round: number, lim
   return lines.filter((line) => line.round > round).slice(0, limit);
 }
 
-/** The round that was under way when the newest line of the log was written: the receipts since the newest round. */
+/** The round that was under way when the newest line of the log was written: what came of its miners since the newest round. */
 export async function openRound(store: Pick<Store, 'rows'>, flopsOf: RoundParts['flopsOf']): Promise<OpenRound> {
   const [last] = await store.rows('round', { limit: 1 });
-  const flops = new Map<string, number>();
-  const convicted = await convictedSince(store, last?.id ?? 0);
-  for (let before: number | undefined; ; ) {
-    const rows = await store.rows('receipt', { limit: PAGE, ...(before !== undefined && { before }) });
-    for (const { id, owner, body } of rows) {
-      if (last && id < last.id) return { round: roundOf(last) + 1, flops, convicted };
-      const { outcome, work, error } = JSON.parse(body) as Receipt;
-      if (outcome === 'lost' && error?.code === 'REDUCTION_FALSE') convicted.add(owner);
-      if (work && (outcome === 'counted' || outcome === 'surplus')) add(flops, owner, flopsOf(work));
-    }
-    if (rows.length < PAGE) return { round: last ? roundOf(last) + 1 : 1, flops, convicted };
-    before = rows.at(-1)!.id;
+  const open = newRound(last ? roundOf(last) + 1 : 1);
+  const since = (kind: RecordKind) => rowsSince(store, kind, last?.id ?? 0);
+  for await (const { owner, body } of since('receipt')) {
+    const receipt = JSON.parse(body) as Receipt;
+    addReceipt(open, owner, receipt, flopsOf);
+    if (receipt.outcome === 'lost' && receipt.error?.code === 'REDUCTION_FALSE') open.convicted.add(owner);
   }
+  for await (const { owner, body } of since('gradient')) addGradient(open, owner, JSON.parse(body) as Gradient, flopsOf);
+  for await (const { owner, body } of since('audit')) {
+    const { validator, verdict } = JSON.parse(body) as AuditEntry;
+    const { outcome } = verdict;
+    if (outcome === 'passed' && validator === null) open.passed.add(owner);
+    if (outcome === 'failed') open.convicted.add(owner);
+  }
+  return open;
 }
 
-async function convictedSince(store: Pick<Store, 'rows'>, id: number): Promise<Set<string>> {
-  const convicted = new Set<string>();
+/** The newest first. */
+async function* rowsSince(store: Pick<Store, 'rows'>, kind: RecordKind, id: number): AsyncGenerator<StoredRow> {
   for (let before: number | undefined; ; ) {
-    const rows = await store.rows('audit', { limit: PAGE, ...(before !== undefined && { before }) });
+    const rows = await store.rows(kind, { limit: PAGE, ...(before !== undefined && { before }) });
     for (const row of rows) {
-      if (row.id < id) return convicted;
-      if ((JSON.parse(row.body) as AuditEntry).verdict.outcome === 'failed') convicted.add(row.owner);
+      if (row.id < id) return;
+      yield row;
     }
-    if (rows.length < PAGE) return convicted;
+    if (rows.length < PAGE) return;
     before = rows.at(-1)!.id;
   }
 }

@@ -174,10 +174,10 @@ export class Run {
 
   private async start(resumed: boolean): Promise<void> {
     const { config, minMicrobatches, store, roundSteps, heldSteps } = this.parts;
-    const cost = ({ kind, stage }: Work) => flopsOf(config.model, config.stages[stage]!, config.sequences, kind);
+    const cost = ({ kind, stage }: Pick<Work, 'kind' | 'stage'>) => flopsOf(config.model, config.stages[stage]!, config.sequences, kind);
     const factsOf = (id: string) => this.coordinator.miner(id)?.facts ?? this.coordinator.credit(id)?.facts ?? null;
     this.rounds = new Rounds(
-      { steps: roundSteps, hold: Math.ceil(heldSteps / roundSteps), flopsOf: cost, factsOf },
+      { steps: roundSteps, hold: Math.ceil(heldSteps / roundSteps), audited: this.auditor !== null, flopsOf: cost, factsOf },
       await openRound(store, cost),
     );
     const { steps, validateEvery } = config;
@@ -415,7 +415,9 @@ export class Run {
       case 'lapse': // a row of its miner's history
         if (effect.code === 'REMOVED') this.parts.blobs.forget(effect.minerId);
         break;
-      case 'convicted': // a line of the ledger
+      case 'included': // lines of the ledger
+      case 'passed':
+      case 'convicted':
       case 'refuse': // the caller's to tell
         break;
     }

@@ -37,3 +37,33 @@ it('who has no key, or did nothing, has no score', () => {
   ]);
   expect([...tally.scores].map(([device, { score }]) => [device, score])).toEqual([['a', 0]]);
 });
+
+it('a device that is found false loses what all its miners hold, whoever of them it was, and by whichever name', () => {
+  const tabs = (round: number, of: RoundWork['convicted']): RoundWork => ({
+    ...line(round, { b: 1 }, of),
+    miners: ['a1', 'a2'].map((minerId) => ({ minerId, name: minerId, device: 'a', flops: 8 })),
+  });
+  for (const name of ['a', 'a1', 'a2']) {
+    const lines = [tabs(1, []), tabs(2, [name]), line(3, { a: 4 }), line(4, {}), line(5, {})];
+    expect(scoresOf(lines), name).toEqual({ a: 4 });
+  }
+});
+
+it('where there are audits, work counts after the round of the first passed one, and anew after a conviction', () => {
+  const round = (number: number, passed: string[], convicted: string[] = []): RoundWork => ({
+    ...line(number, { a: 10 ** number, b: 1 }, convicted),
+    ...{ hold: 0, passed },
+  });
+  const work = (lines: RoundWork[]) => Object.fromEntries([...tallyOf(lines).scores].map(([device, one]) => [device, one.work]));
+  const lines = [round(1, []), round(2, ['a']), round(3, []), round(4, ['a'], ['a']), round(5, []), round(6, ['a']), round(7, [])];
+  expect(work(lines.slice(0, 2))).toEqual({ a: 0, b: 0 });
+  expect(work(lines.slice(0, 3))).toEqual({ a: 1e3, b: 0 });
+  // Found false in the fourth, which it loses; a pass of the same round proves nothing.
+  expect(work(lines), 'who never passed is never paid').toEqual({ a: 1e3 + 1e7, b: 0 });
+  expect(tallyOf(lines.slice(0, 2)).held).toEqual([]);
+});
+
+it('who worked before anybody was audited need not begin anew', () => {
+  const old = { ...line(1, { a: 10 }), hold: 0 };
+  expect(scoresOf([old, { ...line(2, { a: 4, late: 1 }), hold: 0, passed: [] }])).toEqual({ a: 10 * DECAY + 4, late: 0 });
+});

@@ -1,9 +1,10 @@
 /**
  * What a round's work is worth: all that was verified, and less by half with every round that goes by. Work is held for some rounds
- * before it counts; a miner that an audit finds false meanwhile loses all of its that is held. Pure arithmetic over the public
- * ledger, so that anybody gets the same numbers; a miner that does nothing gets nothing.
+ * before it counts; a device that an audit finds false meanwhile loses all of its that is held. Where there are audits, work counts
+ * only after the round of the device's first passed one: a new key is worth nothing. Pure arithmetic over the public ledger, so that
+ * anybody gets the same numbers; a miner that does nothing gets nothing.
  */
-import type { RoundWork } from '@starling/protocol';
+import type { MinerWork, RoundWork } from '@starling/protocol';
 
 /** Worth of a round's work one round later. */
 export const DECAY = 0.5;
@@ -25,20 +26,30 @@ export type Scores = ReadonlyMap<string, DeviceScore>;
 
 export interface Tally {
   scores: Scores;
-  /** Rounds whose work does not count yet, the oldest first, less what was forfeited. */
+  /** Rounds whose work does not count yet, the oldest first, less what never will. */
   held: readonly RoundWork[];
+  /** Devices that passed an audit and were not found false since. */
+  proven: ReadonlySet<string>;
 }
 
-export const NO_TALLY: Tally = { scores: new Map(), held: [] };
+export const NO_TALLY: Tally = { scores: new Map(), held: [], proven: new Set() };
 
 /** Below this share of the best a score is forgotten: no chain's u16 weight would show it. */
 const FORGOTTEN = 2 ** -20;
 const NAMES_KEPT = 5;
 
 /** After one more line of the ledger. */
-export function tallyAfter({ scores: before, held: waiting }: Tally, line: RoundWork): Tally {
+export function tallyAfter({ scores: before, held: waiting, proven: known }: Tally, line: RoundWork): Tally {
+  const ownerOf = ({ device, minerId }: MinerWork) => device ?? minerId;
+  const counting = { ...line, miners: line.miners.filter((miner) => !line.passed || known.has(ownerOf(miner))) };
   const convicted = new Set(line.convicted);
-  const held = [...waiting, line].map((round) => ({ ...round, miners: round.miners.filter(({ minerId }) => !convicted.has(minerId)) }));
+  // Old ledgers, and whoever saw only the miner, name that: what it did tells whose it is.
+  for (const miner of [...waiting, line].flatMap(({ miners }) => miners)) if (convicted.has(miner.minerId)) convicted.add(ownerOf(miner));
+  const held = [...waiting, counting].map((round) => ({
+    ...round,
+    miners: round.miners.filter((miner) => !convicted.has(ownerOf(miner))),
+  }));
+  const proven = new Set([...known, ...(line.passed ?? line.miners.map(ownerOf))].filter((owner) => !convicted.has(owner)));
   const due = held.splice(0, Math.max(0, held.length - line.hold));
   const scores = new Map<string, DeviceScore>();
   for (const [device, { score, work, names }] of before) scores.set(device, { score: score * DECAY, roundWork: 0, work, names });
@@ -55,7 +66,7 @@ export function tallyAfter({ scores: before, held: waiting }: Tally, line: Round
   }
   const best = Math.max(0, ...[...scores.values()].map(({ score }) => score));
   for (const one of scores.values()) if (one.score < best * FORGOTTEN) one.score = 0;
-  return { scores, held };
+  return { scores, held, proven };
 }
 
 /** What a whole ledger gives, its oldest line first. */

@@ -34,9 +34,25 @@ describe('an audit', () => {
     expect(verdicts.flatMap(({ checks }) => checks.map(({ relativeL2 }) => relativeL2)).every((error) => error === 0)).toBe(true);
   });
 
-  it('passes a single receipt, and a step without a gradient', async () => {
+  it('passes a single forward, but no backwards without their gradient', async () => {
     const of = evidence[1]!;
     expect(await verdictOf({ ...of, leases: of.leases.slice(0, 1), gradient: null })).toMatchObject({ outcome: 'passed', compared: 1 });
+    const unsummed = ({ leases, ...rest }: Evidence) => ({
+      ...rest,
+      leases: leases.map((lease) => ({ ...lease, inSum: false })),
+      gradient: null,
+    });
+    for (const whole of evidence)
+      expect(await verdictOf(unsummed(whole))).toMatchObject({ outcome: 'void', finding: expect.stringContaining('no gradient') });
+    // The first stage's backwards leave nothing else to compare.
+    const backwards = { ...evidence[0]!, leases: evidence[0]!.leases.filter(({ kind }) => kind === 'backward') };
+    expect(await verdictOf(unsummed(backwards))).toMatchObject({ outcome: 'void', compared: 0 });
+  });
+
+  it('fails what is false beside backwards without their gradient', async () => {
+    const sent = structuredClone(done[0]!);
+    sent.outcomes[0]!.output!.fill(0.5, 7, 8);
+    expect(await verdictOf({ ...(await evidenceOf(works[0]!, sent)), gradient: null })).toMatchObject({ outcome: 'failed' });
   });
 
   it.each([

@@ -15,7 +15,7 @@ import {
 import { CODECS } from '@starling/reduce';
 import { distanceOf, lossDistance } from './compare.ts';
 import type { AnsweredLease, AuditedRun, Evidence } from './evidence.ts';
-import type { Limits } from './limits.ts';
+import { isComparable, type Limits } from './limits.ts';
 import type { Outcome, Replayed } from './replay.ts';
 
 export type Judgement = Omit<AuditVerdict, 'computeMs'>;
@@ -77,16 +77,21 @@ function crossed(crossing: Crossing, claim: TensorData | null, replay: TensorDat
 const within = ({ cosineDistance, relativeL2 }: Distance, limit: Distance) =>
   cosineDistance <= limit.cosineDistance && relativeL2 <= limit.relativeL2;
 
-/** `passed` or `failed`: the evidence itself is beyond doubt. */
+/**
+ * The evidence itself is beyond doubt. `void`: nothing in it is false, and yet it shows nothing, since there was nothing to compare, or
+ * no gradient for the backwards (which then are in no merge, and unpaid).
+ */
 export function judge(run: AuditedRun, evidence: Evidence, replayed: Replayed, limits: Limits): Judgement {
   const checks = compareAll(run, evidence, replayed).map(({ quantity, microbatch, distance }): AuditCheck => {
     const limit = limits[quantity];
     return { quantity, microbatch, ...distance, limit, passed: within(distance, limit) };
   });
   const failed = checks.filter(({ passed }) => !passed);
+  const summed = evidence.gradient !== null || !isComparable(run.gradient) || evidence.leases.every(({ kind }) => kind !== 'backward');
+  const shown = checks.length > 0 && summed;
   return {
-    outcome: failed.length > 0 ? 'failed' : 'passed',
-    finding: sentence(checks, failed),
+    outcome: failed.length > 0 ? 'failed' : shown ? 'passed' : 'void',
+    finding: failed.length > 0 || shown ? sentence(checks, failed) : 'There is no gradient to hold the backwards against.',
     checks: [...failed.slice(0, TOLD), ...nearest(checks.filter(({ passed }) => passed))],
     compared: checks.length,
   };

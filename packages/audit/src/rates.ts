@@ -4,25 +4,26 @@
  * An audit recomputes all that a miner did in a step, so a rate is also its cost as a share of the miner's own work.
  *
  * With M held steps, one false step gains at most one step's pay and costs M + 1 of them when it is found: it loses
- * if rate > 1 / (M + 1).
+ * if rate > 1 / (M + 1). A device with nothing held has its place to lose: it worked unpaid until it passed an audit, 1 / rate steps
+ * on average.
  */
 export const AUDITS = {
   /** Steps whose pay is held: the M of the formula, 1/31 = 3.2 %. */
   heldSteps: 30,
   /** For everybody, always: above 1/31, and the swarm's audits cost less than a twentieth of its work. */
   floor: 0.04,
-  /** Of a miner with no reputation to lose: with 30 steps held, (1 − 0.2)³⁰ = 0.1 % of liars are ever paid. */
+  /** Of a device with no reputation to lose: until its first pass it is not paid, which takes 1 / 0.2 = 5 steps. */
   newcomer: 0.2,
-  /** Clean steps until a miner is no newcomer any more. */
+  /** Clean steps until a device is no newcomer any more: then as many are held. */
   newcomerSteps: 30,
-  /** Of a miner whose losses stand out, or which was found false before. */
+  /** Of a device whose losses stand out, or which was found false before. */
   suspicious: 0.5,
   /** z-score from which losses stand out: attribution.ts. */
   suspiciousScore: 3.5,
 } as const;
 
 export interface Standing {
-  /** Steps it took part in since it came, or since it was last found false. */
+  /** Steps it took part in since its first passed audit, or the first since it was last found false. */
   cleanSteps: number;
   /** Failed audits, ever. */
   failures: number;

@@ -1,26 +1,40 @@
-/** What validators found, and what follows for the miner: nobody is punished but for what was computed again and came out otherwise. */
+/** What validators found, and what follows for the device: nobody is punished but for what was computed again and came out otherwise. */
 import { LIMITS } from './constants.ts';
+import { FOUND_FALSE, type Reputation } from './miner.ts';
 import { excludeFromMerge } from './reducing.ts';
 import { assign, dropWork } from './roster.ts';
 import type { State } from './state.ts';
 import type { Of } from './types.ts';
 
-export function audited(state: State, { minerId, stage: index, version, verdict }: Of<'audited'>): void {
-  const credit = state.credits.get(minerId);
+export function audited(state: State, { minerId, stage: index, version, verdict, validator }: Of<'audited'>): void {
   const stage = state.stages[index];
-  if (!credit || !stage || verdict.outcome !== 'failed') return;
-  credit.failedAudits += 1;
-  credit.cleanSteps = 0;
+  const credit = state.credits.get(minerId);
+  if (!credit || !stage) return;
+  const reputation = state.reputationOf(minerId);
+  // On another's word nobody is punished, and nobody is trusted either.
+  if (verdict.outcome === 'passed' && validator === undefined) {
+    reputation.passedAudits += 1;
+    state.emit({ type: 'passed', minerId, stage: index, version });
+  }
+  if (verdict.outcome !== 'failed') return;
+  const length = Math.min(LIMITS.auditBanMaximum, LIMITS.auditBan * 2 ** reputation.failedAudits);
+  Object.assign(reputation, {
+    passedAudits: 0,
+    cleanSteps: 0,
+    failedAudits: reputation.failedAudits + 1,
+    bannedUntil: Math.max(reputation.bannedUntil, state.now + length),
+  } satisfies Reputation);
   const message = `Miner ${minerId} did not compute step ${version} of stage ${index} as it said: ${verdict.finding}`;
   state.inform('AUDIT_FAILED', message, 'warning');
   state.lapse(minerId, 'AUDIT_FAILED', message);
   state.emit({ type: 'convicted', minerId, stage: index, version });
-  const why = { code: 'BANNED_WRONG', message: 'an audit found its work false' } as const;
-  const length = Math.min(LIMITS.auditBanMaximum, LIMITS.auditBan * 2 ** (credit.failedAudits - 1));
-  const miner = state.miners.get(minerId);
-  state.banFor(credit, miner ?? null, length, why);
+  const owner = state.ownerOf(minerId);
+  const here = [...state.miners.values()].filter(({ id }) => state.ownerOf(id) === owner);
+  if (!state.miners.has(minerId)) state.banFor(credit, null, length, FOUND_FALSE);
+  for (const miner of here) state.banFor(state.creditOf(miner), miner, length, FOUND_FALSE);
   excludeFromMerge(state, stage, version, minerId, message);
-  if (!miner) return;
-  dropWork(state, miner);
-  assign(state, miner, 'an audit found its work false');
+  for (const miner of here) {
+    dropWork(state, miner);
+    assign(state, miner, FOUND_FALSE.message);
+  }
 }

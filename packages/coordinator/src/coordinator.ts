@@ -24,7 +24,7 @@ import {
   spoiled,
   summed,
 } from './merging.ts';
-import type { Credit, MinerRecord } from './miner.ts';
+import { type Credit, type MinerRecord, NO_REPUTATION, type Reputation } from './miner.ts';
 import { explainWaits, progressOf, stageReason } from './reasons.ts';
 import { isReducer, recomputed, result, seed } from './reducing.ts';
 import { applied, disconnect, fillEmptyStages, join, leave, ready, restart } from './roster.ts';
@@ -187,6 +187,16 @@ export class Coordinator {
   /** What this miner has done and sent, here or not; undefined for one of which nothing ever came. */
   credit(id: string): Readonly<Credit> | undefined {
     return this.state.credits.get(id);
+  }
+
+  /** Whose its work is: its device, or the miner itself. */
+  ownerOf(minerId: string): string {
+    return this.state.ownerOf(minerId);
+  }
+
+  /** What audits know of this miner's device. */
+  reputation(minerId: string): Readonly<Reputation> {
+    return this.state.reputations.get(this.ownerOf(minerId)) ?? NO_REPUTATION;
   }
 
   get minerCount(): number {

@@ -4,7 +4,7 @@ import { shardCount } from '@starling/reduce';
 import { LIMITS } from './constants.ts';
 import { type Flow, newFlows } from './flow.ts';
 import { emitApplying, mergeWhenComplete, turnOver } from './overlap.ts';
-import { beginReduction, endReduction, repeatReduction, shardsOf } from './reducing.ts';
+import { beginReduction, endReduction, include, repeatReduction, shardsOf } from './reducing.ts';
 import { assign, distribute, dropWork, emitCollect, move, uncontributed } from './roster.ts';
 import { type Claim, enterStagePhase, mergeOf, noMerge, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
@@ -73,7 +73,7 @@ export function contribution(state: State, input: Of<'contribution'>): void {
   if (`${microbatches.toSorted((a, b) => a - b)}` !== `${claim.microbatches}`) {
     const message = `Expected the gradient over microbatches [${claim.microbatches}], got [${microbatches}].`;
     state.refuse(minerId, 'CONTRIBUTION_MISMATCH', message);
-    // Its backwards are credited and their gradient is lost: as if it had not come at all.
+    // Its backwards counted and their gradient is lost: as if it had not come at all.
     state.blame(miner, { code: 'BANNED_WRONG', message: 'its gradient covered other microbatches' });
     dropWork(state, miner);
     assign(state, miner, 'its gradient covered other microbatches');
@@ -151,6 +151,7 @@ export function summed(state: State, { stage: index, version, type: _, ...sum }:
   const stage = state.stages[index]!;
   if (version !== stage.merge.version || stage.merge.butterfly?.phase !== 'done' || stage.merge.summed) return;
   stage.merge.summed = sum;
+  include(state, stage);
   if (state.config.overlap) {
     state.touched.add(index);
     for (const minerId of state.crews[index]!.members.keys()) state.emit({ type: 'prefetch', minerId, stage: index, shards: sum.shards });
@@ -217,7 +218,7 @@ export function merged(state: State, { stage: index, type: _, ...merge }: Of<'me
   if (stage.merges.length > LIMITS.mergesKept) stage.merges.shift();
   enterStagePhase(stage, 'training', state.now);
   completeOrGoOn(state, stage);
-  // Receipts of the step that closed now are credited until the next one closes.
+  // Receipts of the step that closed now are taken, as surplus, until the next one closes.
   for (const [id, lease] of state.leases) if (lease.stage === index && lease.version < version - 1) state.leases.delete(id);
   const crew = state.crews[index]!;
   for (const miner of [...crew.members.values()]) {

@@ -70,7 +70,7 @@ export interface Credit {
   receipts: number;
   /** Of these, backwards. */
   backwards: number;
-  /** Receipts of its leases that came when they were not needed any more. */
+  /** Receipts of its leases that came when they were not needed any more; they earn nothing. */
   surplus: number;
   /** What it sent that could not be taken, in all its stays that are over. */
   rejected: number;
@@ -78,13 +78,26 @@ export interface Credit {
   bannedUntil: number;
   /** What the last ban was for. */
   banned: Reason | null;
-  /** Steps whose merges hold its gradients, since it came or was last found false. */
-  cleanSteps: number;
-  /** Audits that found its work false. */
-  failedAudits: number;
   /** So often it did not get done with fetching or applying in time. */
   stalls: number;
 }
+
+/** What audits know of a device, or of a miner without one: a miner's id is thrown away at will, and pay goes to devices. */
+export interface Reputation {
+  /** Audits passed since it came or was last found false. */
+  passedAudits: number;
+  /** Steps since the first of these whose merges hold its gradients, by miner. */
+  cleanSteps: number;
+  /** Audits that found its work false. */
+  failedAudits: number;
+  /** For all its miners, those that come later, too. */
+  bannedUntil: number;
+}
+
+export const NO_REPUTATION: Readonly<Reputation> = { passedAudits: 0, cleanSteps: 0, failedAudits: 0, bannedUntil: 0 };
+
+/** Why a device is banned. */
+export const FOUND_FALSE: Reason = { code: 'BANNED_WRONG', message: 'an audit found its work false' };
 
 export const noCredit = (facts: MinerFacts): Credit => ({
   facts,
@@ -95,8 +108,6 @@ export const noCredit = (facts: MinerFacts): Credit => ({
   bans: 0,
   bannedUntil: 0,
   banned: null,
-  cleanSteps: 0,
-  failedAudits: 0,
   stalls: 0,
 });
 

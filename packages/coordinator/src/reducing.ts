@@ -5,6 +5,7 @@
 import { SwarmError } from '@starling/protocol';
 import { AgreementMatrix, Butterfly, type ButterflyEffect, type ButterflyInput, type Shard, ShardedGradient } from '@starling/reduce';
 import { LIMITS } from './constants.ts';
+import type { Reputation } from './miner.ts';
 import { NOTHING, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
 import { reduceWithin } from './times.ts';
@@ -203,8 +204,7 @@ function punish(state: State, stage: StageRecord, { memberId, shard }: Extract<B
   state.lapse(memberId, 'REDUCTION_FALSE', message);
   // There is no honest way to a false result, arithmetic is the same everywhere: what is held of its pay is lost.
   state.emit({ type: 'convicted', minerId: memberId, stage: stage.index, version: stage.merge.version });
-  const credit = state.credits.get(memberId);
-  if (credit) credit.cleanSteps = 0;
+  Object.assign(state.reputationOf(memberId), { passedAudits: 0, cleanSteps: 0 } satisfies Partial<Reputation>);
   excludeFromMerge(state, stage, stage.merge.version, memberId, message);
   const miner = state.miners.get(memberId);
   if (!miner) return;
@@ -261,17 +261,23 @@ function redoExcluded(state: State, stage: StageRecord): void {
   state.touched.add(stage.index);
 }
 
+/** The sum is known, and whose gradients are in it. */
+export function include(state: State, stage: StageRecord): void {
+  const { version } = stage.merge;
+  const contributions = contributionsIn(stage);
+  for (const { minerId, microbatches } of contributions)
+    state.emit({ type: 'included', minerId, stage: stage.index, version, microbatches: microbatches.length });
+  for (const minerId of new Set(contributions.map((contribution) => contribution.minerId))) {
+    const reputation = state.reputations.get(state.ownerOf(minerId));
+    if (reputation && reputation.passedAudits > 0) reputation.cleanSteps += 1;
+  }
+}
+
 /** What it has shown of its members is kept. */
 export function endReduction(state: State, stage: StageRecord): void {
   if (!stage.merge.butterfly) return;
   const matrix = new AgreementMatrix(stage.agreement);
   matrix.add(stage.merge.butterfly.agreement);
-  if (stage.merge.summed) {
-    for (const minerId of new Set(contributionsIn(stage).map((contribution) => contribution.minerId))) {
-      const credit = state.credits.get(minerId);
-      if (credit) credit.cleanSteps += 1;
-    }
-  }
   // Pairs that always agreed are of no interest when one of them is gone; those that did not are evidence.
   stage.agreement = matrix.export().filter(({ pair, disagreed }) => disagreed > 0 || pair.every((id) => state.miners.has(id)));
   stage.merge.butterfly = null;

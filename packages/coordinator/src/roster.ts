@@ -2,7 +2,7 @@
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
 import type { Cell, Flow } from './flow.ts';
-import { ban, type Credit, enterPhase, forgetPace, type MinerRecord } from './miner.ts';
+import { ban, type Credit, enterPhase, FOUND_FALSE, forgetPace, type MinerRecord } from './miner.ts';
 import { mergeWhenComplete } from './overlap.ts';
 import { fillEmpty, placeNewcomer, rebalance } from './policy.ts';
 import { postponeReductions, reducerBack, reducerGone } from './reducing.ts';
@@ -15,6 +15,11 @@ export function join(state: State, { minerId, facts, holding }: Of<'join'>): voi
   if (!miner) {
     const { stage } = placeNewcomer(state.crews);
     const added = state.addMiner(minerId, facts, stage);
+    const { bannedUntil = 0 } = state.reputations.get(state.ownerOf(minerId)) ?? {};
+    if (bannedUntil > state.now) {
+      const own = state.creditOf(added);
+      if (bannedUntil > own.bannedUntil) Object.assign(own, { bannedUntil, banned: FOUND_FALSE } satisfies Partial<Credit>);
+    }
     const credit = state.credits.get(minerId);
     const banned = credit !== undefined && credit.bannedUntil > state.now;
     if (banned) ban(added, credit);

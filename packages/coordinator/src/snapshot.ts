@@ -1,7 +1,7 @@
 /** The state as plain data and back. Whatever follows from the rest is left out and made again. */
 import { Butterfly, type ButterflySnapshot } from '@starling/reduce';
 import { type Flow, newFlows, type Slot } from './flow.ts';
-import type { Credit, MinerRecord } from './miner.ts';
+import type { Credit, MinerRecord, Reputation } from './miner.ts';
 import { type PackedFlow, type PackedLease, packFlows, packLease, unpackFlows, unpackLease } from './packed.ts';
 import { type Claim, type MergeWork, noMerge, type StageRecord } from './stage.ts';
 import { State } from './state.ts';
@@ -34,6 +34,8 @@ export interface Snapshot {
     pinned: [string, number[]][];
   }[];
   credits: [string, Credit][];
+  /** Snapshots of before do not have it: then everybody begins as a newcomer, and bans are in the credits. */
+  reputations?: [string, Reputation][];
   leases: PackedLease[];
 }
 
@@ -87,6 +89,7 @@ export function toSnapshot(state: State): Snapshot {
       pinned: [...pinned].map(([id, own]): [string, number[]] => [id, indices(own)]).sort(([a], [b]) => (a < b ? -1 : 1)),
     })),
     credits: [...state.credits],
+    reputations: [...state.reputations],
     leases: Array.from(state.leases.values(), packLease),
   };
 }
@@ -114,6 +117,7 @@ export function fromSnapshot(snapshot: Snapshot): State {
     state.steps.set(number, step);
   }
   for (const [id, credit] of snapshot.credits) state.credits.set(id, credit);
+  for (const [owner, reputation] of snapshot.reputations ?? []) state.reputations.set(owner, reputation);
   for (const packed of snapshot.leases) {
     const lease = unpackLease(state, packed);
     state.leases.set(lease.id, lease);

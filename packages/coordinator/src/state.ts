@@ -5,7 +5,7 @@
 import { type ErrorCode, type LeaseKind, type Reason, SwarmError, type Work } from '@starling/protocol';
 import { Crew, type Place } from './crew.ts';
 import { type Cell, type Flow, type Slot, type Task, taskOf } from './flow.ts';
-import { ban, type Credit, countLate, type MinerRecord, newMiner, noCredit } from './miner.ts';
+import { ban, type Credit, countLate, type MinerRecord, NO_REPUTATION, newMiner, noCredit, type Reputation } from './miner.ts';
 import { enterStagePhase, mergedBefore, newStage, type StageRecord, unitsOf } from './stage.ts';
 import type { Step } from './step.ts';
 import type { CoordinatorConfig, Effect, MinerFacts, Outcome } from './types.ts';
@@ -45,7 +45,7 @@ export const NO_COUNTS = {
   recomputed: 0,
   /** Gradients that did not come in time, so that others began to compute their microbatches again. */
   redone: 0,
-  /** Receipts that were credited and not needed. */
+  /** Receipts that came when they were not needed. */
   surplus: 0,
   rejected: 0,
   resynchronised: 0,
@@ -65,6 +65,8 @@ export class State {
   readonly miners = new Map<string, MinerRecord>();
   /** Of everybody who ever had a receipt taken, was banned, or went after something was refused. */
   readonly credits = new Map<string, Credit>();
+  /** Of everybody who was audited, by device. */
+  readonly reputations = new Map<string, Reputation>();
   readonly leases = new Map<string, LeaseRecord>();
   /** At most two are alive, since no stage can be two ahead of another. */
   readonly steps = new Map<number, Step>();
@@ -136,6 +138,19 @@ export class State {
     const credit = this.credits.get(id) ?? noCredit(facts);
     this.credits.set(id, credit);
     return credit;
+  }
+
+  /** Whose reputation a miner's work is: its device's; its own while it has none, or nothing is known of it. */
+  ownerOf(minerId: string): string {
+    const facts = this.miners.get(minerId)?.facts ?? this.credits.get(minerId)?.facts;
+    return facts?.device ?? minerId;
+  }
+
+  reputationOf(minerId: string): Reputation {
+    const owner = this.ownerOf(minerId);
+    const reputation = this.reputations.get(owner) ?? { ...NO_REPUTATION };
+    this.reputations.set(owner, reputation);
+    return reputation;
   }
 
   stageOf(miner: MinerRecord): StageRecord {

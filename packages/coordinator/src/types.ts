@@ -145,7 +145,7 @@ export interface Contributed {
   microbatches: number[];
 }
 
-/** Whether a receipt counts for the step, or came when it was not needed any more (and is credited all the same). */
+/** Whether a receipt counts for the step, or came when it was not needed any more: nobody looks at that, and so it earns nothing. */
 export type Outcome = 'counted' | 'surplus';
 
 export type Effect =
@@ -179,6 +179,10 @@ export type Effect =
   | { type: 'distribute'; minerId: string; stage: number; merge: Merge }
   /** Times are Unix ms; `until` is null where nobody knows the end. */
   | { type: 'wait'; minerId: string; reason: Reason; since: number; until: number | null }
+  /** A gradient of its, over so many microbatches, is in the merge of this step: so many backwards of its are paid. */
+  | { type: 'included'; minerId: string; stage: number; version: number; microbatches: number }
+  /** The server's own validator found its work of this step to be what it said. */
+  | { type: 'passed'; minerId: string; stage: number; version: number }
   /** An audit found its work of this step false: what is held of its pay is lost. */
   | { type: 'convicted'; minerId: string; stage: number; version: number }
   /** It was taken off the run although its socket is open: closing that makes it say hello again. */

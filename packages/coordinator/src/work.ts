@@ -147,8 +147,7 @@ function ownLease(state: State, minerId: string, leaseId: string): { miner: Mine
   if (!lease) throw new SwarmError('LEASE_UNKNOWN', `Lease ${leaseId} is not known (any more).`);
   if (lease.minerId !== minerId) throw new SwarmError('LEASE_NOT_YOURS', `Lease ${leaseId} was granted to another miner.`);
   if (lease.state === 'counted') throw new SwarmError('RECEIPT_DUPLICATE', `Lease ${leaseId} was already settled.`);
-  if (lease.state === 'surplus')
-    throw new SwarmError('LEASE_EXPIRED', `Lease ${leaseId} came when it was not needed any more, and was credited.`);
+  if (lease.state === 'surplus') throw new SwarmError('LEASE_EXPIRED', `Lease ${leaseId} came when it was not needed any more.`);
   if (lease.state === 'forfeited') throw new SwarmError('LEASE_EXPIRED', `Lease ${leaseId} was taken away: its result was useless.`);
   return { miner, lease };
 }

@@ -31,7 +31,7 @@ export interface MinerState {
   parameters: number | null;
   /** Receipts accepted in this session. */
   microbatches: number;
-  /** Receipts that came when others had done the work: credited, and not counted for the step. */
+  /** Receipts that came when others had done the work: they do not count, and earn nothing. */
   surplus: number;
   tokens: number;
   /** Over the last 30 s. */

@@ -97,7 +97,7 @@ export class Term {
     return true;
   }
 
-  /** One that is begun is not worth interrupting: its receipt is credited. */
+  /** One that is begun is not worth interrupting: it may be the first all the same. */
   cancel(leaseId: string): void {
     this.cancelled.add(leaseId);
   }

@@ -7,7 +7,7 @@ export interface MinerWork {
   name: string;
   /** ed25519 public key; null: it has none, and cannot be paid. */
   device: string | null;
-  /** Floating-point operations of the leases whose receipts were accepted. */
+  /** Floating-point operations of the leases whose receipts counted; of backwards, those whose gradients were merged. */
   flops: number;
 }
 
@@ -22,8 +22,13 @@ export interface RoundWork {
   miners: MinerWork[];
   /** Rounds for which its work is held before it counts. */
   hold: number;
-  /** Miners whose work an audit found false in this round: what is held of theirs does not count. */
+  /** Devices (miners that have none) whose work was found false in this round: what is held of theirs does not count. */
   convicted: string[];
+  /**
+   * Devices (miners that have none) that passed an audit in this round: the first pass is what their work counts after. Absent where
+   * nobody is audited, and in old ledgers: there all work counts.
+   */
+  passed?: string[];
 }
 
 /** Whom a device works for, and what that has come to. */

@@ -120,7 +120,7 @@ export type RequestName = keyof Requests;
 export interface Replies {
   hello: Welcome;
   ready: null;
-  /** Whether it counts for the step; if not, it came when others had done the work, and is credited all the same. */
+  /** Whether it counts for the step; if not, it came when others had done the work: nobody is blamed, and it earns nothing. */
   receipt: { counted: boolean };
   contribution: null;
   reduced: null;
@@ -174,7 +174,7 @@ export const Lease = v.object({
 });
 export type Lease = v.InferOutput<typeof Lease>;
 
-/** Somebody else was first: do not begin it, and drop the input kept for it. A receipt that comes all the same is credited. */
+/** Somebody else was first: do not begin it, and drop the input kept for it. A receipt that comes all the same is surplus. */
 export const Cancel = v.object({ leaseId: id });
 export type Cancel = v.InferOutput<typeof Cancel>;
 

@@ -87,10 +87,12 @@ export class Auditor {
       }),
     );
     if (version > this.scores.version) this.scores = { version, attributions: this.attribution.scores() };
-    const scores = new Map(this.scores.attributions.map(({ minerId, zScore }) => [minerId, zScore]));
+    const { coordinator } = this.parts;
+    const byOwner = Map.groupBy(this.scores.attributions, ({ minerId }) => coordinator.ownerOf(minerId));
     const rateOf = (minerId: string) => {
-      const { cleanSteps = 0, failedAudits = 0 } = this.parts.coordinator.credit(minerId) ?? {};
-      return auditRate({ cleanSteps, failures: failedAudits, zScore: scores.get(minerId) ?? 0 });
+      const { cleanSteps, failedAudits } = coordinator.reputation(minerId);
+      const own = byOwner.get(coordinator.ownerOf(minerId)) ?? [];
+      return auditRate({ cleanSteps, failures: failedAudits, zScore: Math.max(0, ...own.map(({ zScore }) => zScore)) });
     };
     const rates = commits.map(({ minerId }) => rateOf(minerId));
     const picks = await this.parts.panel.draw({ stage, version, epoch: epochOf(version), commits, rates });
@@ -101,8 +103,10 @@ export class Auditor {
         this.parts.tell('AUDITS_BEHIND', `Validators are ${waiting} audits behind: miner ${minerId} is not audited in step ${version}.`);
         continue;
       }
-      const own = contributions.find((contribution) => contribution.minerId === minerId) ?? null;
-      void this.audit(scene, pick, byMiner.get(minerId)!, own);
+      const receipts = byMiner.get(minerId)!;
+      // Whoever computed again for somebody who was lost handed in a second gradient.
+      const own = contributions.filter((contribution) => contribution.minerId === minerId && receipts.some(isIn(contribution)));
+      for (const contribution of own.length > 0 ? own : [null]) void this.audit(scene, pick, receipts, contribution);
     }
   }
 
@@ -124,12 +128,11 @@ export class Auditor {
 
   private async evidence(scene: Scene, receipts: readonly Witnessed[], contribution: Contributed | null): Promise<Evidence> {
     const { stage, parameters, parameterHash } = scene;
-    const summed = new Set(contribution?.microbatches);
     const { run, gradientOf } = this.parts;
-    const isIn = ({ kind, microbatch, round }: Witnessed) => kind === 'backward' && round === contribution?.round && summed.has(microbatch);
+    const inSum = new Set(contribution && receipts.filter(isIn(contribution)));
     // A sum is held against its replay only if all of it was seen, and if nothing of it is held back. First of all: when the merge
     // is done, its uploads are forgotten.
-    const whole = contribution !== null && receipts.filter(isIn).length === summed.size;
+    const whole = contribution !== null && inSum.size === contribution.microbatches.length;
     const gradient = whole && isComparable(run.gradient) ? gradientOf(stage, contribution.hashes) : null;
     const leases = await Promise.all(
       receipts.map(async (receipt) => ({
@@ -137,7 +140,7 @@ export class Auditor {
         kind: receipt.kind,
         microbatch: receipt.microbatch,
         said: receipt.said,
-        inSum: isIn(receipt),
+        inSum: inSum.has(receipt),
         input: await read(receipt.input),
         tokens: receipt.tokens && (await read(receipt.tokens)),
         upstream: receipt.upstream && (await read(receipt.upstream)),
@@ -149,5 +152,10 @@ export class Auditor {
 }
 
 const whose = ({ validator }: Picked) => (validator === null ? 'own' : 'others');
+
+const isIn =
+  (contribution: Contributed) =>
+  ({ kind, microbatch, round }: Witnessed) =>
+    kind === 'backward' && round === contribution.round && contribution.microbatches.includes(microbatch);
 
 const read = async ({ frame }: StoredTensor) => (await decodeFrame(frame)).data;

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startNodeMiner } from '@starling/miner/node';
-import type { AuditEntry, RunEvent, ValidatorView } from '@starling/protocol';
+import type { AuditEntry, RoundWork, RunEvent, ValidatorView } from '@starling/protocol';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startServer } from '../index.ts';
 
@@ -15,7 +15,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 it('finds a miner that cheats, and nobody else', async () => {
   const server = await startServer({
-    ...{ port: 0, dataDir: join(folder, 'run'), stages: 2, sequences: 1, microbatchesPerStep: 6, steps: 0, log: () => {} },
+    ...{ port: 0, dataDir: join(folder, 'run'), stages: 2, sequences: 1, microbatchesPerStep: 6, steps: 0, roundSteps: 1, log: () => {} },
   });
   const json = async <T>(path: string) => (await (await fetch(`${server.url}${path}`)).json()) as T;
   const honest = ['a', 'b', 'c'].map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));
@@ -46,6 +46,18 @@ it('finds a miner that cheats, and nobody else', async () => {
   expect(validators).toMatchObject([{ hotkey: null, connected: true, disputes: 0, secretHash: expect.stringMatching(/^[0-9a-f]{64}$/) }]);
   const own = await json<{ audits: AuditEntry[] }>(`/v1/audits?miner=${minerId}&limit=1`);
   expect(own.audits).toMatchObject([{ minerId, verdict: { outcome: 'failed' } }]);
+  // All of it is in the public ledger, by device: whoever recomputes scores knows who may be paid.
+  const ledger = async () => (await json<{ rounds: RoundWork[] }>(`/v1/runs/${server.snapshot().config.runId}/ledger?after=0`)).rounds;
+  const deviceOf = async (id: string) => (await json<{ device: string }>(`/v1/miners/${id}`)).device;
+  await expect.poll(async () => (await ledger()).some(({ convicted }) => convicted.length > 0), { timeout: 50_000 }).toBe(true);
+  await expect.poll(async () => (await ledger()).some(({ passed }) => passed!.length > 0), { timeout: 50_000 }).toBe(true);
+  const device = await deviceOf(minerId!);
+  for (const { convicted, passed } of await ledger()) {
+    expect([[], [device]]).toContainEqual(convicted);
+    expect(passed).not.toContain(device);
+  }
+  const others = await Promise.all(honest.map((miner) => deviceOf(miner.state!.minerId!)));
+  expect(others).toEqual(expect.arrayContaining((await ledger()).flatMap(({ passed }) => passed!)));
   await Promise.all([...honest, cheat].map((miner) => miner.stop()));
   await server.close();
 });

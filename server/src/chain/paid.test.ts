@@ -29,6 +29,7 @@ it('pays guests in proportion to what they did, and remembers it over a restart'
     steps: STEPS,
     roundSteps: 4,
     heldSteps: 4,
+    audits: false,
     blockMs: 20,
     tempo: 8,
     validateEvery: 1_000,

@@ -7,7 +7,7 @@ const WORDS: Record<string, [word: string, meaning: string]> = {
   hedged: ['Hedged', 'slow leases that a second miner was given too'],
   recomputed: ['Recomputed', 'backwards whose input went to another miner'],
   redone: ['Redone', 'late gradients that others computed again'],
-  surplus: ['Surplus', 'receipts credited and not needed'],
+  surplus: ['Surplus', 'receipts that came when others had been first'],
   rejected: ['Refused', 'messages not taken, each for a stated reason'],
   moved: ['Moved', 'miners sent to another stage'],
   bans: ['Bans', 'pauses of miners that were late too often'],

@@ -5,7 +5,7 @@ import { onThisClock } from '../server-clock.ts';
 /** What becomes of a receipt, and what that means. */
 export const OUTCOMES = {
   counted: { tone: 'work', label: 'Counted', meaning: 'receipts that went into a step' },
-  surplus: { tone: 'idle', label: 'Surplus', meaning: 'others were first; credited all the same' },
+  surplus: { tone: 'idle', label: 'Surplus', meaning: 'others were first: nobody is blamed, nothing is earned' },
   refused: { tone: 'bad', label: 'Refused', meaning: 'not taken, for a reason stated below' },
   lost: { tone: 'wait', label: 'Lost', meaning: 'nothing came of it in time' },
 } as const satisfies Record<ReceiptEntry['outcome'], { tone: string; label: string; meaning: string }>;

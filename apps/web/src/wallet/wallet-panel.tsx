@@ -68,7 +68,11 @@ function Standing({
         <Stat
           label="Held"
           value={work(held?.work ?? 0)}
-          note={held ? `counts after step ${count(held.step)}, if audits find it true` : 'waiting for no audit'}
+          note={
+            held
+              ? `counts after step ${count(held.step)}, if audits find it true`
+              : 'nothing is held; a new key’s work counts after its first passed audit'
+          }
         />
         <Stat label="Score" value={work(score)} note="halves with every round" />
         <Stat label="Rank" value={rank ? `${rank.place}` : '–'} note={rank ? `of ${rank.of} with a score` : 'no score yet'} />

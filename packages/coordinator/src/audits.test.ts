@@ -1,0 +1,87 @@
+/** What audits find is remembered of the device: a miner's id is thrown away at will. */
+import { expect, it } from 'vitest';
+import { Coordinator } from './coordinator.ts';
+import { codes, of, Swarm, whom } from './for-tests.ts';
+import { fromSnapshot, toSnapshot } from './snapshot.ts';
+
+const facts = { name: 'n', backend: 'wasm', adapter: 'test' } as const;
+const HOUR = 3_600_000;
+
+/** Tabs `a` and `b` of one device, `c` of another, `d` of none; all have handed in a step. */
+function audited(): Swarm {
+  const swarm = new Swarm({ stages: 1, microbatchesPerStep: 8 });
+  const devices = { a: 'liar', b: 'liar', c: 'honest', d: undefined };
+  for (const [minerId, device] of Object.entries(devices)) join(swarm, minerId, device);
+  for (const minerId of Object.keys(devices)) swarm.load(minerId);
+  swarm.compute();
+  return swarm;
+}
+const join = (swarm: Swarm, minerId: string, device?: string) =>
+  swarm.send({ type: 'join', minerId, facts: { ...facts, ...(device && { device }) }, holding: null });
+const verdict = (swarm: Swarm, minerId: string, outcome: 'passed' | 'failed' | 'void', validator?: string) =>
+  swarm.send({
+    ...{ type: 'audited', minerId, stage: 0, version: 0, ...(validator && { validator }) },
+    verdict: { outcome, finding: 'found', checks: [], compared: 1, computeMs: 1 },
+  });
+
+it('a device that is found false is banned with all its miners, and so is who comes for it later; nobody else is', () => {
+  const swarm = audited();
+  const effects = verdict(swarm, 'a', 'failed');
+  expect(codes(effects)).toContain('AUDIT_FAILED');
+  expect(whom(of(effects, 'convicted'))).toEqual(['a']);
+  const until = swarm.now + HOUR;
+  expect(['a', 'b', 'c', 'd'].map((id) => swarm.miner(id).bannedUntil)).toEqual([until, until, 0, 0]);
+  swarm.wait(1_000);
+  swarm.leave('a');
+  expect(of(join(swarm, 'again', 'liar'), 'assign'), 'nothing to fetch before the ban is over').toEqual([]);
+  expect(swarm.miner('again').bannedUntil).toBe(until);
+  expect(swarm.coordinator.credit('again')).toMatchObject({ bannedUntil: until, banned: { code: 'BANNED_WRONG' } });
+  join(swarm, 'other', 'honest');
+  expect(swarm.miner('other').bannedUntil).toBe(0);
+  // The second time it is twice as long, whichever miner it was.
+  verdict(swarm, 'b', 'failed');
+  expect(swarm.miner('again').bannedUntil).toBe(swarm.now + 2 * HOUR);
+  expect(swarm.coordinator.reputation('again')).toMatchObject({ failedAudits: 2, passedAudits: 0 });
+});
+
+it('steps are clean from the first passed audit on, for the device, and not any more when it is found false', () => {
+  const swarm = audited();
+  expect(whom(of(verdict(swarm, 'a', 'passed'), 'passed'))).toEqual(['a']);
+  expect(verdict(swarm, 'c', 'void'), 'nothing was shown').toEqual([]);
+  expect(verdict(swarm, 'c', 'passed', 'a hotkey'), 'another’s word is not enough').toEqual([]);
+  swarm.contributeAll();
+  swarm.reduceAll(0);
+  swarm.merge(0);
+  expect(['a', 'b', 'c'].map((id) => swarm.coordinator.reputation(id))).toMatchObject([
+    { passedAudits: 1, cleanSteps: 2 },
+    { passedAudits: 1, cleanSteps: 2 },
+    { passedAudits: 0, cleanSteps: 0 },
+  ]);
+  const again = Coordinator.restore(structuredClone(swarm.coordinator.snapshot()));
+  expect(again.reputation('b')).toEqual(swarm.coordinator.reputation('b'));
+  verdict(swarm, 'b', 'failed');
+  expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 0, cleanSteps: 0, failedAudits: 1 });
+});
+
+it('a snapshot that knows of no devices is read', () => {
+  const { reputations: _, ...before } = toSnapshot(audited().coordinator.state);
+  expect(fromSnapshot(structuredClone(before)).reputations.size).toBe(0);
+});
+
+it('backwards are told as paid when the gradient that holds them is in the merge, and only those', () => {
+  const swarm = audited();
+  const before = swarm.log.length;
+  swarm.contributeAll();
+  expect(of(swarm.log.slice(before), 'included'), 'not before the sum is known').toEqual([]);
+  const { contributions } = swarm.stages[0]!.merge;
+  const told = contributions.map(({ minerId, microbatches }) => ({ minerId, microbatches: microbatches.length }));
+  // Found false before the merge is done: its gradient is left out.
+  swarm.draw(0);
+  verdict(swarm, 'd', 'failed');
+  swarm.reduceAll(0);
+  swarm.merge(0);
+  const included = of(swarm.log.slice(before), 'included').map(({ minerId, microbatches }) => ({ minerId, microbatches }));
+  const byMiner = (list: typeof told) => list.toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1));
+  expect(byMiner(included)).toEqual(byMiner(told.filter(({ minerId }) => minerId !== 'd')));
+  expect(told.map(({ minerId }) => minerId)).toContain('d');
+});

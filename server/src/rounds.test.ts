@@ -1,0 +1,72 @@
+/** The lines of the ledger: what is paid, who passed and who was found false, also when the process changes in mid-round. */
+import type { Effect, Input } from '@starling/coordinator';
+import type { Work } from '@starling/protocol';
+import { SqliteStore } from '@starling/store';
+import { expect, it } from 'vitest';
+import { rowsOf } from './records.ts';
+import { openRound, Rounds, roundRow } from './rounds.ts';
+
+const FLOPS = { forward: 1, backward: 100, evaluate: 10_000 };
+const flopsOf = ({ kind }: Pick<Work, 'kind'>) => FLOPS[kind];
+/** `a1` and `a2` are of device `A`; `b` has none. */
+const factsOf = (minerId: string) => ({ name: minerId, ...(minerId.startsWith('a') && { device: 'A' }) });
+const parts = { steps: 1, hold: 2, audited: true, flopsOf, factsOf };
+
+const settled = (minerId: string, kind: Work['kind'], outcome: 'counted' | 'surplus' = 'counted'): Effect => ({
+  ...{ type: 'settled', minerId, leaseId: 'l', outcome },
+  work: { kind, stage: 0, version: 0, microbatch: 0, tookMs: 1 },
+});
+const included = (minerId: string, microbatches: number): Effect => ({ type: 'included', minerId, stage: 0, version: 0, microbatches });
+const closed = (step: number): Effect => ({ type: 'closed', step, tokens: 1, lossSum: 1, validation: null, norms: [1] });
+const found = (type: 'passed' | 'convicted', minerId: string): { input: Input; effects: Effect[] } => ({
+  input: {
+    ...{ type: 'audited', minerId, stage: 0, version: 0 },
+    verdict: { outcome: type === 'passed' ? 'passed' : 'failed', finding: '', checks: [], compared: 1, computeMs: 1 },
+  },
+  effects: [{ type, minerId, stage: 0, version: 0 }],
+});
+const tick = (...effects: Effect[]): { input: Input; effects: Effect[] } => ({ input: { type: 'tick' }, effects });
+
+const LOG = [
+  tick(settled('a1', 'forward'), settled('b', 'forward'), settled('b', 'evaluate')),
+  tick(settled('a1', 'backward'), settled('b', 'backward')),
+  tick(settled('a2', 'forward', 'surplus'), settled('a2', 'backward', 'surplus')),
+  found('passed', 'a1'),
+  tick(included('a1', 3)),
+  found('convicted', 'b'),
+];
+
+it('what counted is paid, backwards by the gradients that were merged, and surplus not at all', () => {
+  const rounds = new Rounds(parts, { round: 1, flops: new Map(), passed: new Set(), convicted: new Set() });
+  const effects = [...LOG, tick(closed(0))].flatMap((one) => one.effects);
+  const [line] = effects.map((effect) => rounds.take(effect, 7)).filter((round) => round !== null);
+  expect(line).toEqual({
+    ...{ round: 1, step: 1, time: 7, hold: 2, passed: ['A'], convicted: ['b'] },
+    miners: [
+      { minerId: 'a1', name: 'a1', device: 'A', flops: 1 + 3 * 100 },
+      { minerId: 'b', name: 'b', device: null, flops: 1 + 10_000 },
+    ],
+  });
+  const unaudited = new Rounds({ ...parts, audited: false }, { round: 1, flops: new Map(), passed: new Set(), convicted: new Set() });
+  expect(unaudited.take(closed(0), 7)).not.toHaveProperty('passed');
+});
+
+it('a process that takes over in mid-round closes it with the same line', async () => {
+  for (let cut = 0; cut <= LOG.length; cut++) {
+    const store = new SqliteStore(':memory:');
+    const before = new Rounds(parts, await openRound(store, flopsOf));
+    const append = (seq: number, rows: Parameters<typeof store.append>[0]['rows']) =>
+      store.append({ entries: [{ seq, at: 0, body: '{}' }], rows, tensors: [], released: [] });
+    // A round that is over, of which nothing may be counted again.
+    const [first] = [settled('b', 'forward'), closed(0)].map((effect) => before.take(effect, 1)).filter((round) => round !== null);
+    await append(1, [...rowsOf({ type: 'tick' }, [settled('b', 'forward')], 1), roundRow(first!)]);
+    for (const [i, { input, effects }] of LOG.slice(0, cut).entries()) await append(2 + i, rowsOf(input, effects, 2));
+    const after = new Rounds(parts, await openRound(store, flopsOf));
+    for (const { effects } of LOG) for (const effect of effects) before.take(effect, 2);
+    for (const { effects } of LOG.slice(cut)) for (const effect of effects) after.take(effect, 2);
+    const [one, other] = [before, after].map((rounds) => rounds.take(closed(1), 3)!);
+    const sorted = (line: typeof one) => ({ ...line, miners: line!.miners.toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1)) });
+    expect(sorted(other), `cut at ${cut}`).toEqual(sorted(one));
+    await store.close();
+  }
+});
