@@ -36,6 +36,6 @@ export function payTable({ pay, correlation, block, epoch }: ChainView): string 
   return [
     `Emission by miner against verified work, after epoch ${epoch} (block ${block}) of the embedded chain:`,
     ...lines,
-    `  Correlation of emission with work: ${fit}`,
+    `  Correlation of emission with work, since all of these are paid: ${fit}`,
   ].join('\n');
 }

@@ -131,6 +131,6 @@ export interface ChainView extends IdentityView {
   pay: PayView[];
   /** Set by this server's validator; null: it has none, or none yet. */
   weights: WeightsView | null;
-  /** Pearson's correlation of emission with work over the accounts that did any; null below three of them. */
+  /** Pearson's correlation of emission with work over the accounts that are paid, since all of them are; null below three of them. */
   correlation: number | null;
 }

@@ -94,9 +94,26 @@ export function payOf(
 /** Fewer points lie on a line by themselves. */
 const LEAST_ACCOUNTS = 3;
 
-/** Pearson's correlation of emission with work over the accounts that worked; null for fewer than three, or when all are equal. */
-export function correlationOf(pay: readonly PayView[]): number | null {
-  const points = pay.filter(({ work }) => work > 0).map(({ work, emission }) => [work, Number(emission)] as const);
+/** Work and emission of each account at the epoch in which the newest of them was paid first. */
+export type Since = ReadonlyMap<string, { work: number; emission: number }>;
+
+/** Who is paid in the last epoch and was not yet when `since` began starts it anew: an epoch pays as much to few as to many. */
+export function sinceAllArePaid(pay: readonly PayView[], since: Since): Since {
+  const earning = pay.filter(({ lastEmission }) => lastEmission !== '0');
+  if (earning.every(({ address }) => since.has(address))) return since;
+  return new Map(
+    pay
+      .filter(({ address, lastEmission }) => lastEmission !== '0' || since.has(address))
+      .map(({ address, work, emission }) => [address, { work, emission: Number(emission) }]),
+  );
+}
+
+/** Pearson's correlation of emission with work over the accounts that are paid, since all of them are; null for fewer than three, or when all are equal. */
+export function correlationOf(pay: readonly PayView[], since: Since): number | null {
+  const points = pay.flatMap(({ address, work, emission }) => {
+    const before = since.get(address);
+    return before && work > before.work ? [[work - before.work, Number(emission) - before.emission] as const] : [];
+  });
   if (points.length < LEAST_ACCOUNTS) return null;
   const mean = (at: 0 | 1) => points.reduce((all, point) => all + point[at], 0) / points.length;
   const [workMean, emissionMean] = [mean(0), mean(1)];

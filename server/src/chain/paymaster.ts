@@ -18,7 +18,7 @@ import { type AccountView, type ChainView, type ChallengeView, type RoundWork, S
 import { DECAY, type Tally, tallyAfter, tallyOf } from '../scores.ts';
 import type { Accounts, Receiver } from './accounts.ts';
 import type { ChainLine } from './line.ts';
-import { type AccountNames, correlationOf, Emissions, heldOf, payOf, scoresByAddress } from './pay.ts';
+import { type AccountNames, correlationOf, Emissions, heldOf, payOf, type Since, scoresByAddress, sinceAllArePaid } from './pay.ts';
 import { WeightsLoop } from './weights-loop.ts';
 
 export interface PaymasterParts {
@@ -102,10 +102,12 @@ export class Paymaster {
   }
 
   #epoch = 0;
+  #since: Since = new Map();
   #paid(paid: EpochPaid): void {
     if (paid.epoch <= this.#epoch) return;
     this.#epoch = paid.epoch;
     this.#emissions.add(paid);
+    this.#since = sinceAllArePaid(payOf(this.#tally.scores, this.#names, null, null, this.#emissions), this.#since);
     for (const settled of this.#settled.splice(0)) settled();
   }
 
@@ -171,7 +173,7 @@ export class Paymaster {
       })),
       pay,
       weights: this.#weights,
-      correlation: correlationOf(pay),
+      correlation: correlationOf(pay, this.#since),
     };
   }
 

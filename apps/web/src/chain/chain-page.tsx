@@ -123,7 +123,7 @@ function Way({ chain: { rounds, weights, pay, epoch, correlation } }: { chain: C
         <p className="muted">
           {correlation === null
             ? 'Correlation of emission with work: from three accounts on'
-            : `Correlation of emission with work: ${correlation.toFixed(4)}`}
+            : `Correlation of emission with work, since all are paid: ${correlation.toFixed(4)}`}
         </p>
       </div>
       <ol className="way">
