@@ -66,7 +66,7 @@ describe('a miner under its owner’s hand', () => {
     await miner.finish();
     expect(saw).toContain('FINISHING');
     expect(miner.state).toMatchObject({ activity: 'stopped', error: null });
-    expect(viewOf('finishing')).toBeUndefined();
+    await expect.poll(() => viewOf('finishing'), { timeout: TIMEOUT, message: 'its last word may still be on its way' }).toBeUndefined();
     const { step } = server.snapshot();
     await expect.poll(() => server.snapshot().step, { timeout: TIMEOUT }).toBeGreaterThan(step + 1);
     const after = server.snapshot().counters;
