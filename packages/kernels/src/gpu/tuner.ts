@@ -75,9 +75,10 @@ export class Tuner {
     for (const { step } of open.sort((a, b) => b.cost - a.cost)) {
       if (performance.now() >= this.deadline) break;
       const won = await this.quickest(step, this.deadline);
-      if (won === null) break; // a contest that was not finished says nothing
-      this.choices[step.label] = won;
+      // A contest that was not finished says nothing; what was begun last is not to be held against its variant.
+      if (won !== null) this.choices[step.label] = won;
       await this.save();
+      if (won === null) break;
     }
   }
 

@@ -1,5 +1,5 @@
 /** Every way to compute a step gives the numbers of the first, which the operations' tests hold against the reference. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { AttentionShape } from '../kernels.ts';
 import { dawnGpu } from '../node.ts';
 import { expectClose, randomNumbers } from '../testing.ts';
@@ -152,6 +152,27 @@ describe.skipIf(!gpu)('on a WebGPU device', () => {
       const later = new Tuner(device, { store, budgetMs: 0, software: true });
       await later.tune([step(false)]);
       expect(later.choose(step(false)).name).toBe('other');
+    });
+
+    it('keeps nothing of a contest that time ran out on, and never again begins what took the device', async () => {
+      const kept = new Map<string, Record<string, string>>();
+      let now = 0;
+      const clock = vi.spyOn(performance, 'now').mockImplementation(() => now);
+      const store = {
+        get: async (adapter: string) => kept.get(adapter) ?? null,
+        set: async (adapter: string, choices: Record<string, string>) => {
+          kept.set(adapter, { ...choices });
+          now = 20; // the first variant is begun, and its time is over
+        },
+      };
+      const hasty = new Tuner(device, { store, budgetMs: 10, software: true });
+      await hasty.tune([step(false)]);
+      clock.mockRestore();
+      expect(kept.get('test, 1')).toEqual({});
+      kept.set('test, 1', { 'trying right 64': 'first' });
+      const burnt = new Tuner(device, { store, budgetMs: 0, software: true });
+      await burnt.tune([step(false)]);
+      expect(burnt.inOrder(step(false)).map(({ name }) => name)).toEqual(['broken', 'other']);
     });
 
     it('measures nothing without a budget, and takes what suits the device', async () => {
