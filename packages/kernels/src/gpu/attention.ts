@@ -215,27 +215,31 @@ function rowsStep(
 const lastSeen = ({ T }: Sizes, kind: Variant['kind'], count: number) =>
   ({ own: `t${count - 1}`, quad: 'block / 4 * 4 + 3', shared: `min(block + ${WORKGROUP - 1}, ${T - 1})` })[kind];
 
+/** What a query's row goes over: the keys and values of its group. */
+const keysAndValues = ({ T, K, group, Q }: Sizes, key: string, value: string): Walk['matrices'] => {
+  const at = (j: string) => `((sequence * ${T} + ${j}) * ${K} + head / ${group}) * ${Q}`;
+  return [
+    { name: key, at },
+    { name: value, at },
+  ];
+};
+
 /** `output [n, H·D]` = probabilities · values. */
 export function attentionStep(q: Value, k: Value, v: Value, output: Value, statistics: Value, shape: AttentionShape): Step {
   const sizes = sizesOf(shape);
-  const { T, H, K, group, c, Q, scale } = sizes;
+  const { H, c, Q, scale } = sizes;
   return rowsStep(labelOf('attention', shape), sizes, H, 2, (scope, count, kind) => {
     const element = elementOf(c);
     const [query, key, value] = [scope.read(q, element), scope.read(k, element), scope.read(v, element)];
     const [result, sum] = [scope.write(output, element), scope.write(statistics, 'f32')];
-    const first = (j: string) => `((sequence * ${T} + ${j}) * ${K} + head / ${group}) * ${Q}`;
-    const matrices = [
-      { name: key, at: first },
-      { name: value, at: first },
-    ];
-    const last = lastSeen(sizes, kind, count);
+    const walked = { from: '0', to: lastSeen(sizes, kind, count), matrices: keysAndValues(sizes, key, value), statistics: [] };
     return `${each(
       count,
       (r) => `${each(Q, (i) => `let q${r}_${i} = ${query}[at${r} * ${Q} + ${i}] * ${scale};\nvar total${r}_${i} = ${element}();`)}
         var most${r} = -1e30;
         var weight${r} = 0.0;`,
     )}
-      ${walk(scope, sizes, kind, { from: '0', to: last, matrices, statistics: [] }, ({ row }) =>
+      ${walk(scope, sizes, kind, walked, ({ row }) =>
         each(
           count,
           (r) => `if (j <= t${r}) {
@@ -278,18 +282,13 @@ export function queryGradientStep(
   shape: AttentionShape,
 ): Step {
   const sizes = sizesOf(shape);
-  const { T, H, K, group, c, Q, scale } = sizes;
+  const { H, c, Q, scale } = sizes;
   return rowsStep(labelOf('query gradient', shape), sizes, H, 3, (scope, count, kind) => {
     const element = elementOf(c);
     const [query, key, value] = [scope.read(q, element), scope.read(k, element), scope.read(v, element)];
     const [gradient, attended, table] = [scope.read(doutput, element), scope.read(output, element), scope.read(angles, element)];
     const [result, told] = [scope.write(dquery, element), scope.write(statistics, 'f32')];
-    const first = (j: string) => `((sequence * ${T} + ${j}) * ${K} + head / ${group}) * ${Q}`;
-    const matrices = [
-      { name: key, at: first },
-      { name: value, at: first },
-    ];
-    const last = lastSeen(sizes, kind, count);
+    const walked = { from: '0', to: lastSeen(sizes, kind, count), matrices: keysAndValues(sizes, key, value), statistics: [] };
     return `${each(
       count,
       (r) => `${each(
@@ -306,7 +305,7 @@ export function queryGradientStep(
         )};
         if (here${r}) { ${told}[${q.shape[0]! * H} + at${r}] = delta${r}; }`,
     )}
-      ${walk(scope, sizes, kind, { from: '0', to: last, matrices, statistics: [] }, ({ row }) =>
+      ${walk(scope, sizes, kind, walked, ({ row }) =>
         each(
           count,
           (r) => `if (j <= t${r}) {
