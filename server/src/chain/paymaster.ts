@@ -106,6 +106,8 @@ export class Paymaster {
   #paid(paid: EpochPaid): void {
     if (paid.epoch <= this.#epoch) return;
     this.#epoch = paid.epoch;
+    // A metagraph of before it would be shown beside this epoch's pay.
+    this.#graph = null;
     this.#emissions.add(paid);
     this.#since = sinceAllArePaid(payOf(this.#tally.scores, this.#names, null, null, this.#emissions), this.#since);
     for (const settled of this.#settled.splice(0)) settled();
