@@ -43,13 +43,15 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
   let url: string;
   let miners: Miners | undefined;
   let events: Events;
-  /** Answers to the first requests; all others get `PAGE`. */
+  /** Answers to the first requests of a miner's page; all others get `PAGE`. */
   let first: { status?: number; body: string }[];
   const OPTIONS = { count: 1, backend: 'wasm', software: 'always' } as const;
   beforeEach(async () => {
     first = [];
-    server = createServer((_, response) => {
-      const { status = 200, body } = first.shift() ?? { body: PAGE };
+    server = createServer((request, response) => {
+      // The browser also asks for an icon, when it likes.
+      const answer = request.url?.startsWith('/?') ? first.shift() : null;
+      const { status = 200, body } = answer ?? { body: PAGE };
       response.writeHead(status, { 'content-type': 'text/html' }).end(body);
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -164,6 +164,7 @@ const declareSums = ({ sums }: Product, { rows, columns }: Tile) =>
 /**
  * Adds up one quarter of the sum's length (NN, NT: four places; TN: one). `a(i)` and `b(j)` read: in NN and NT four places of row i of a;
  * in TN the four rows of the product number i. In NT `b(j, place)` is column j, else vec4 column j at that place.
+ * A row takes all its places before the next one, so that few sums are in registers at once.
  */
 function accumulate(form: Form, sum: number, { rows, columns }: Tile, a: (i: number) => string, b: (j: number, place: number) => string) {
   if (form === 'TN') {
@@ -171,21 +172,12 @@ function accumulate(form: Form, sum: number, { rows, columns }: Tile, a: (i: num
       ${each(columns / 4, (j) => `let b${j} = ${b(j, 0)};`)}
       ${each(rows, (i) => each(columns / 4, (j) => `${accumulator(sum, i, j)} += a${i >> 2}.${COMPONENTS[i % 4]} * b${j};`))}`;
   }
-  const multiply = (place: number, j: number, factor: string) =>
-    each(rows, (i) => `${accumulator(sum, i, j)} += a${i}.${COMPONENTS[place]} * ${factor};`);
-  if (form === 'NN') {
-    return `${each(rows, (i) => `let a${i} = ${a(i)};`)}
-      ${each(4, (place) => each(columns / 4, (j) => `let b${place}_${j} = ${b(j, place)};\n${multiply(place, j, `b${place}_${j}`)}`))}`;
-  }
-  return `${each(rows, (i) => `let a${i} = ${a(i)};`)}
-    ${each(columns / 4, (j) => {
-      const name = (c: number) => `b${4 * j + c}`;
-      return `${each(4, (c) => `let ${name(c)} = ${b(4 * j + c, 0)};`)}
-        ${each(4, (place) => {
-          const turned = `t${j}_${place}`;
-          const components = [0, 1, 2, 3].map((c) => `${name(c)}.${COMPONENTS[place]}`).join(', ');
-          return `let ${turned} = vec4<f32>(${components});\n${multiply(place, j, turned)}`;
-        })}`;
+  const turned = (j: number, place: number) => `vec4<f32>(${[0, 1, 2, 3].map((c) => `c${4 * j + c}.${COMPONENTS[place]}`).join(', ')})`;
+  return `${form === 'NT' ? each(columns, (c) => `let c${c} = ${b(c, 0)};`) : ''}
+    ${each(columns / 4, (j) => each(4, (place) => `let b${place}_${j} = ${form === 'NT' ? turned(j, place) : b(j, place)};`))}
+    ${each(rows, (i) => {
+      const multiply = (j: number, place: number) => `${accumulator(sum, i, j)} += a${i}.${COMPONENTS[place]} * b${place}_${j};`;
+      return `let a${i} = ${a(i)};\n${each(columns / 4, (j) => each(4, (place) => multiply(j, place)))}`;
     })}`;
 }
 
