@@ -3,15 +3,19 @@ import { blake2b } from '@noble/hashes/blake2.js';
 import type { Vec } from '@polkadot/types';
 import type { DispatchError, EventRecord, Call as RuntimeCall } from '@polkadot/types/interfaces';
 import { SwarmError, toHex } from '@starling/protocol';
+import * as v from 'valibot';
 import type { Call, Included } from '../chain.ts';
 import type { Signer } from '../identity/index.ts';
 import { ChainRefusal, REFUSALS, type Refusal } from '../refusals.ts';
 import { readEpoch } from './reads.ts';
-import { type Rpc, RpcError } from './rpc.ts';
+import { type After, type Follower, Hash, Header, Hex, type Rpc, RpcError } from './rpc.ts';
 import type { Runtime } from './runtime.ts';
 
 /** Blocks a signed call is good for: what was not taken by then is void, and may be sent again. */
 const MORTAL_BLOCKS = 64;
+export const BLOCK_MS = 12_000;
+/** By then it is void or in a block, and blocks become final in some ten seconds: who waits longer waits for a chain that stands still. */
+const FINAL_MS = MORTAL_BLOCKS * BLOCK_MS;
 const SR25519 = 1;
 /** Longer texts are signed by their hash (Substrate, `SignedPayload`). */
 const LONGEST_PAYLOAD = 256;
@@ -76,19 +80,22 @@ export async function signCall(runtime: Runtime, call: RuntimeCall, anchor: Anch
   return extrinsic.toHex();
 }
 
+const Block = v.object({ block: v.object({ header: Header, extrinsics: v.array(v.string()) }) });
+
 /** Resolves when the call is in a final block and was carried out. */
-export async function sendCall(rpc: Rpc, runtime: Runtime, netuid: number, extrinsic: string): Promise<Included> {
-  const hash = await finalBlock(rpc, extrinsic);
-  const { block } = await rpc.request<{ block: { header: { number: string }; extrinsics: string[] } }>('chain_getBlock', [hash]);
+export async function sendCall(rpc: Rpc, runtime: Runtime, netuid: number, extrinsic: string, after: After): Promise<Included> {
+  const hash = await finalBlock(rpc, extrinsic, after);
+  const { block } = await rpc.request('chain_getBlock', [hash], Block);
   const index = block.extrinsics.indexOf(extrinsic);
-  const bytes = await rpc.request<string | null>('state_getStorage', [runtime.key('system', 'events'), hash]);
+  if (index < 0) throw new SwarmError('CHAIN_UNREACHABLE', `The node says the call is in block ${hash}, which does not have it.`);
+  const bytes = await rpc.request('state_getStorage', [runtime.key('system', 'events'), hash], v.nullable(Hex));
   const events = runtime.decode<Vec<EventRecord>>('system', 'events', bytes);
   const failed = events.find(
     ({ phase, event }) =>
       phase.isApplyExtrinsic && phase.asApplyExtrinsic.eq(index) && event.section === 'system' && event.method === 'ExtrinsicFailed',
   );
   if (failed) throw refusal(runtime.errorName(failed.event.data[0] as unknown as DispatchError), 'The chain carried out nothing');
-  const number = Number(block.header.number);
+  const { number } = block.header;
   return { block: number, epoch: await readEpoch(rpc, runtime, netuid, number, hash) };
 }
 
@@ -98,33 +105,40 @@ function refusal(name: string, what: string): SwarmError {
   return new SwarmError('CHAIN_REFUSED', `${what}: ${name}.`);
 }
 
-type Status =
-  | string
-  | { inBlock: string }
-  | { finalized: string }
-  | { retracted: string }
-  | { usurped: string }
-  | { finalityTimeout: string };
+/** Substrate, `TransactionStatus`: a word, or an object whose only key is that word. */
+const Status = v.union([v.string(), v.looseObject({ finalized: v.exactOptional(Hash) })]);
+/** The node has let go of the call. */
+const GONE = ['invalid', 'dropped', 'usurped', 'finalityTimeout'];
 
-/** Hash of the final block it got into. A reorganisation before that is nothing to worry about: it gets in again. */
-async function finalBlock(rpc: Rpc, extrinsic: string): Promise<string> {
+/**
+ * Hash of the final block it got into. A reorganisation before that is nothing to worry about: it gets in again. Throws
+ * `CHAIN_UNREACHABLE` when the node lets go of it, the line breaks, or none is final in `FINAL_MS`: whether it was carried out is
+ * not known then.
+ */
+async function finalBlock(rpc: Rpc, extrinsic: string, after: After): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   promise.catch(() => {}); // it may fail before anybody waits for it
-  const message = (value: unknown) => {
-    const status = value as Status;
-    const kind = typeof status === 'string' ? status : Object.keys(status)[0]!;
-    if (typeof status === 'object' && 'finalized' in status) resolve(status.finalized);
-    if (['invalid', 'dropped', 'usurped', 'finalityTimeout'].includes(kind))
-      reject(new SwarmError('CHAIN_UNREACHABLE', `The node let go of the call (${kind}); it may be sent again.`));
+  const follower: Follower<v.InferOutput<typeof Status>> = {
+    form: Status,
+    message: (status) => {
+      if (typeof status === 'object' && status.finalized) resolve(status.finalized);
+      const kind = typeof status === 'string' ? status : Object.keys(status).join();
+      if (GONE.includes(kind)) reject(new SwarmError('CHAIN_UNREACHABLE', `The node let go of the call (${kind}); it may be sent again.`));
+    },
+    lost: reject,
   };
   const end = await rpc
-    .follow('author_submitAndWatchExtrinsic', [extrinsic], 'author_unwatchExtrinsic', { message, lost: reject })
+    .follow('author_submitAndWatchExtrinsic', [extrinsic], 'author_unwatchExtrinsic', follower)
     .catch((error: unknown) => {
       throw error instanceof RpcError && error.rpcCode === INVALID_TRANSACTION ? poolRefusal(error) : error;
     });
+  const stopWaiting = after(FINAL_MS, () =>
+    reject(new SwarmError('CHAIN_UNREACHABLE', `The call is in no final block after ${FINAL_MS / 60_000} minutes.`)),
+  );
   try {
     return await promise;
   } finally {
+    stopWaiting();
     end();
   }
 }

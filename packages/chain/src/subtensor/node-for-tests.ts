@@ -41,6 +41,10 @@ export class TestNode {
   metadataReads = 0;
   /** Methods that it leaves unanswered. */
   silent = new Set<string>();
+  /** What it says instead of its answers, made of the request's id. */
+  says: ((id: number) => string | Uint8Array) | null = null;
+  /** Connections that were made so far. */
+  lines = 0;
   /** What the next extrinsic meets: in the pool, or once it is in a block (the runtime's error). */
   poolRefusal: Refusal | null = null;
   moduleError: string | null = null;
@@ -57,7 +61,10 @@ export class TestNode {
     this.#metadata = `0x${toHex(metadata)}`;
     this.runtime = new Runtime(VERSION, this.#metadata as `0x${string}`);
     this.#server = server;
-    server.on('connection', (socket) => socket.on('message', (data) => this.#asked(socket, String(data))));
+    server.on('connection', (socket) => {
+      this.lines += 1;
+      socket.on('message', (data) => this.#asked(socket, String(data)));
+    });
   }
 
   static async start(metadata: Uint8Array): Promise<TestNode> {
@@ -74,7 +81,11 @@ export class TestNode {
   set(pallet: string, entry: string, args: readonly unknown[], value: unknown): void {
     const { registry } = this.runtime;
     const type = this.runtime.decode(pallet, entry, null).toRawType();
-    const bytes = `0x${toHex(registry.createType(type as 'u8', value).toU8a())}`;
+    this.setBytes(pallet, entry, args, `0x${toHex(registry.createType(type as 'u8', value).toU8a())}`);
+  }
+
+  /** Whatever bytes, in hex. */
+  setBytes(pallet: string, entry: string, args: readonly unknown[], bytes: string): void {
     this.#storage.set(this.runtime.key(pallet, entry, ...args), bytes);
   }
 
@@ -111,6 +122,10 @@ export class TestNode {
     for (const { resolve } of this.#askers.filter(isHeard)) resolve();
     this.#askers = this.#askers.filter((one) => !isHeard(one));
     if (this.silent.has(method)) return;
+    if (this.says) {
+      socket.send(this.says(id));
+      return;
+    }
     const answer = (body: object) => socket.send(JSON.stringify({ jsonrpc: '2.0', id, ...body }));
     if (method === 'author_submitAndWatchExtrinsic') this.#submitted(socket, answer, params[0]!);
     else answer({ result: this.#result(method, params) });

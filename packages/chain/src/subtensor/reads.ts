@@ -2,12 +2,16 @@
 import type { Bool, Bytes, u16, u64, Vec } from '@polkadot/types';
 import type { AccountId } from '@polkadot/types/interfaces';
 import type { Codec } from '@polkadot/types/types';
+import * as v from 'valibot';
 import type { Metagraph, Neuron, SubnetRules } from '../chain.ts';
 import { encodeAddress } from '../identity/index.ts';
-import type { Rpc } from './rpc.ts';
+import { Hex, type Rpc } from './rpc.ts';
 import type { Runtime } from './runtime.ts';
 
 const PALLET = 'subtensorModule';
+
+/** `state_queryStorageAt`: keys, and what lies there. */
+const Changes = v.array(v.object({ changes: v.array(v.tuple([Hex, v.nullable(Hex)])) }));
 
 /** One thing to read: storage of the pallet, and which. */
 type Wanted = [entry: string, ...args: unknown[]];
@@ -15,7 +19,7 @@ type Wanted = [entry: string, ...args: unknown[]];
 /** Everything wanted as it was in block `at` (a hash), in the same order. */
 export async function readStorage(rpc: Rpc, runtime: Runtime, at: string, wanted: readonly Wanted[]): Promise<Codec[]> {
   const keys = wanted.map(([entry, ...args]) => runtime.key(PALLET, entry, ...args));
-  const answer = await rpc.request<{ changes: [string, string | null][] }[]>('state_queryStorageAt', [keys, at]);
+  const answer = await rpc.request('state_queryStorageAt', [keys, at], Changes);
   const found = new Map(answer.flatMap(({ changes }) => changes));
   return wanted.map(([entry], i) => runtime.decode(PALLET, entry, found.get(keys[i]!) ?? null));
 }

@@ -8,13 +8,13 @@ import type { DispatchError, Call as RuntimeCall } from '@polkadot/types/interfa
 import type { StorageEntry } from '@polkadot/types/primitive/types';
 import type { Codec } from '@polkadot/types/types';
 import { SwarmError } from '@starling/protocol';
+import * as v from 'valibot';
 import { fromHex } from '../identity/index.ts';
-import type { Rpc } from './rpc.ts';
+import { Hex, type Rpc } from './rpc.ts';
 
-export interface RuntimeVersion {
-  specVersion: number;
-  transactionVersion: number;
-}
+const version = v.pipe(v.number(), v.integer(), v.minValue(0));
+export const RuntimeVersion = v.object({ specVersion: version, transactionVersion: version });
+export type RuntimeVersion = v.InferOutput<typeof RuntimeVersion>;
 
 /** Metadata versions, the newest first, that the codec reads. */
 const METADATA_VERSIONS = [16, 15];
@@ -61,8 +61,9 @@ export class Runtime {
   }
 
   static async load(rpc: Rpc): Promise<Runtime> {
-    const version = await rpc.request<RuntimeVersion>('state_getRuntimeVersion');
-    return new Runtime(version, await readMetadata(rpc));
+    const version = await rpc.request('state_getRuntimeVersion', [], RuntimeVersion);
+    const metadata = await readMetadata(rpc);
+    return understood('The node’s metadata', () => new Runtime(version, metadata));
   }
 
   has(pallet: string, entry: string): boolean {
@@ -78,7 +79,8 @@ export class Runtime {
   decode<T extends Codec>(pallet: string, entry: string, bytes: string | null): T {
     const { meta } = this.#entry(pallet, entry);
     const type = this.registry.createLookupType(meta.type.isMap ? meta.type.asMap.value : meta.type.asPlain);
-    return this.registry.createTypeUnsafe(type, [bytes === null ? meta.fallback.toU8a(true) : fromHex(bytes)]) as T;
+    const value = bytes === null ? meta.fallback.toU8a(true) : fromHex(bytes);
+    return understood(`What the node has of ${pallet}.${entry}`, () => this.registry.createTypeUnsafe(type, [value]) as T);
   }
 
   /** A call by its pallet and name, its arguments by theirs. */
@@ -106,16 +108,24 @@ export class Runtime {
   }
 }
 
+/** What the codec makes of a node's bytes. Throws `CHAIN_INCOMPATIBLE` where it makes nothing of them. */
+function understood<T>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof SwarmError) throw error;
+    throw new SwarmError('CHAIN_INCOMPATIBLE', `${what} cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+}
+
 async function readMetadata(rpc: Rpc): Promise<`0x${string}`> {
   const registry = new TypeRegistry();
   for (const version of METADATA_VERSIONS) {
-    const answer = await rpc.request<string>('state_call', [
-      'Metadata_metadata_at_version',
-      registry.createType('u32', version).toHex(true),
-    ]);
+    const asked = ['Metadata_metadata_at_version', registry.createType('u32', version).toHex(true)];
+    const answer = await rpc.request('state_call', asked, Hex);
     // As bytes: of a text the codec would take the first for content.
-    const metadata = registry.createType('Option<Bytes>', fromHex(answer));
+    const metadata = understood('The node’s metadata', () => registry.createType('Option<Bytes>', fromHex(answer)));
     if (metadata.isSome) return metadata.unwrap().toHex();
   }
-  return rpc.request<`0x${string}`>('state_getMetadata');
+  return (await rpc.request('state_getMetadata', [], Hex)) as `0x${string}`;
 }

@@ -1,4 +1,5 @@
-import { toHex } from '@starling/protocol';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { type SwarmError, toHex } from '@starling/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Call, EpochPaid } from '../chain.ts';
 import { commitHash } from '../commit-hash.ts';
@@ -250,7 +251,79 @@ describe.skipIf(!metadata)('subtensor', () => {
     expect(node.taken).toHaveLength(1);
   });
 
-  it('that does not answer is given up after a while', async () => {
+  it('whose chain stands still is given up once a call cannot get into a block any more', async () => {
+    chain = await open();
+    node.statuses = ['ready'];
+    node.finalises = false;
+    const send = () => chain!.submit({ type: 'setWeights', uids: [2], weights: [1], version: 7 }, key('v1'));
+    const sent = expect(send()).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE', message: expect.stringContaining('no final block') });
+    await node.asked('author_submitAndWatchExtrinsic');
+    await chain.head(); // the answer to that came after the subscription
+    timers.runOut();
+    await sent;
+    node.finalises = true;
+    await expect(send(), 'the next one does not wait for it').resolves.toMatchObject({ block: 1 });
+  });
+
+  it.each<[string, (id: number) => string | Uint8Array]>([
+    ['a text', () => 'rate limited'],
+    ['nothing', () => ''],
+    ['bytes', (id) => new TextEncoder().encode(JSON.stringify({ jsonrpc: '2.0', id, result: '0x' }))],
+    ['null', () => 'null'],
+    ['a list', () => '[]'],
+    ['an answer to nobody', () => '{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"rate limited"}}'],
+    ['an answer to something else', () => '{"jsonrpc":"2.0","id":1000000,"result":"0x"}'],
+    ['an answer that says nothing', (id) => JSON.stringify({ jsonrpc: '2.0', id })],
+    ['a result of null', (id) => JSON.stringify({ jsonrpc: '2.0', id, result: null })],
+    ['a result of another form', (id) => JSON.stringify({ jsonrpc: '2.0', id, result: { specVersion: '425' } })],
+    ['an error of null', (id) => JSON.stringify({ jsonrpc: '2.0', id, error: null })],
+    ['an error of another form', (id) => JSON.stringify({ jsonrpc: '2.0', id, error: 'rate limited' })],
+    ['no subscription’s message', () => '{"jsonrpc":"2.0","method":"author_extrinsicUpdate","params":null}'],
+  ])('that says %s costs its line, which is opened anew', async (_, says) => {
+    const troubles: (SwarmError | null)[] = [];
+    chain = await open({ onTrouble: (error) => troubles.push(error) });
+    node.says = says;
+    const running = chain.run();
+    await timers.some(); // the pause until the next block
+    expect(troubles).toMatchObject([{ code: 'CHAIN_UNREACHABLE', message: expect.stringContaining(node.url) }]);
+    expect(node.lines).toBe(1);
+    node.says = null;
+    timers.runOut();
+    await timers.some();
+    expect(troubles[1]).toBeNull();
+    expect(node.lines).toBe(2);
+    await chain.close();
+    timers.runOut();
+    await running;
+  });
+
+  it.each([[null], [5], [{ finalized: null }], [{ finalized: 'ab' }]])('that tells %j of a call costs its line, too', async (status) => {
+    chain = await open();
+    node.statuses = ['ready', status];
+    node.finalises = false;
+    const send = () => chain!.submit({ type: 'setWeights', uids: [2], weights: [1], version: 7 }, key('v1'));
+    await expect(send()).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE' });
+    node.statuses = ['ready'];
+    node.finalises = true;
+    await expect(send()).resolves.toMatchObject({ block: 1 });
+    expect(node.lines).toBe(2);
+  });
+
+  it('whose final block does not have the call is not believed', async () => {
+    chain = await open();
+    node.statuses = [{ finalized: GENESIS }];
+    const call: Call = { type: 'setWeights', uids: [2], weights: [1], version: 7 };
+    await expect(chain.submit(call, key('v1'))).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE' });
+  });
+
+  it('whose storage is not what the runtime says is told by name', async () => {
+    chain = await open();
+    node.setBytes('subtensorModule', 'lastUpdate', [NETUID], '0xffffffff');
+    const told = { code: 'CHAIN_INCOMPATIBLE', message: expect.stringContaining('subtensorModule.lastUpdate') };
+    await expect(chain.metagraph()).rejects.toMatchObject(told);
+  });
+
+  it('that does not answer is given up after a while, and its line with it', async () => {
     chain = await open();
     expect(timers.tasks.size).toBe(0); // nobody waits for what was answered
     node.silent.add('chain_getHeader');
@@ -260,6 +333,16 @@ describe.skipIf(!metadata)('subtensor', () => {
     await asked;
     node.silent.clear();
     expect((await chain.head()).number).toBe(0);
+    expect(node.lines).toBe(2);
+  });
+
+  it('that takes a line and says nothing at all is given up, too', async () => {
+    const mute = await new Promise<Server>((resolve) => {
+      const server = createServer(() => timers.runOut()).listen(0, '127.0.0.1', () => resolve(server));
+    });
+    const endpoint = `ws://127.0.0.1:${(mute.address() as AddressInfo).port}`;
+    await expect(open({ endpoint })).rejects.toMatchObject({ message: expect.stringContaining('did not answer chain_getBlockHash') });
+    mute.close();
   });
 
   it('tells of every epoch that it closes, and of nothing twice', async () => {

@@ -13,10 +13,10 @@ import * as v from 'valibot';
 import { Call, type Chain, type EpochPaid, type Head, type Included, type Metagraph } from '../chain.ts';
 import type { Signer } from '../identity/index.ts';
 import { ChainRefusal } from '../refusals.ts';
-import { runtimeCall, sendCall, signCall } from './extrinsic.ts';
+import { BLOCK_MS, runtimeCall, sendCall, signCall } from './extrinsic.ts';
 import { readMetagraph, readStorage } from './reads.ts';
-import { type After, Rpc } from './rpc.ts';
-import { Runtime, type RuntimeVersion } from './runtime.ts';
+import { type After, Hash, Header, Hex, Rpc } from './rpc.ts';
+import { Runtime, RuntimeVersion } from './runtime.ts';
 
 export interface SubtensorOptions {
   /** `wss://…` */
@@ -29,7 +29,7 @@ export interface SubtensorOptions {
   onTrouble?(error: SwarmError | null): void;
 }
 
-const BLOCK_MS = 12_000;
+const Nonce = v.pipe(v.number(), v.integer(), v.minValue(0));
 /** Epochs remembered: the chain itself does not keep them. */
 const EPOCHS_KEPT = 100;
 
@@ -60,7 +60,7 @@ export class SubtensorChain implements Chain {
     const { endpoint, netuid, genesis, after } = options;
     const rpc = new Rpc(endpoint, after);
     try {
-      const network = (await rpc.request<string>('chain_getBlockHash', [0])).slice(2);
+      const network = (await rpc.request('chain_getBlockHash', [0], Hash)).slice(2);
       if (genesis !== null && network !== genesis)
         throw new SwarmError('CHAIN_WRONG_NETWORK', `At ${endpoint} is the chain ${network}, not ${genesis}.`);
       const chain = new SubtensorChain(rpc, options, network, await Runtime.load(rpc));
@@ -86,10 +86,8 @@ export class SubtensorChain implements Chain {
 
   async balance(account: string): Promise<bigint> {
     const runtime = await this.#currentRuntime();
-    const bytes = await this.#rpc.request<string | null>('state_getStorage', [
-      runtime.key('system', 'account', account),
-      await this.#bestHash(),
-    ]);
+    const where = [runtime.key('system', 'account', account), await this.#bestHash()];
+    const bytes = await this.#rpc.request('state_getStorage', where, v.nullable(Hex));
     return runtime.decode<AccountInfo>('system', 'account', bytes).data.free.toBigInt();
   }
 
@@ -109,10 +107,11 @@ export class SubtensorChain implements Chain {
   async #send(call: Call, signer: Signer): Promise<Included> {
     const runtime = await this.#currentRuntime();
     if (call.type === 'register' && call.limit !== null) await this.#assertPrice(call.limit);
-    const hash = await this.#rpc.request<string>('chain_getFinalizedHead');
-    const nonce = await this.#rpc.request<number>('system_accountNextIndex', [signer.address]);
+    const hash = await this.#rpc.request('chain_getFinalizedHead', [], Hash);
+    const nonce = await this.#rpc.request('system_accountNextIndex', [signer.address], Nonce);
     const anchor = { genesis: `0x${this.network}`, number: await this.#numberOf(hash), hash, nonce };
-    return sendCall(this.#rpc, runtime, this.netuid, await signCall(runtime, runtimeCall(runtime, this.netuid, call), anchor, signer));
+    const extrinsic = await signCall(runtime, runtimeCall(runtime, this.netuid, call), anchor, signer);
+    return sendCall(this.#rpc, runtime, this.netuid, extrinsic, this.#options.after);
   }
 
   /** The price may still move until the call is in a block. */
@@ -171,17 +170,17 @@ export class SubtensorChain implements Chain {
 
   /** The runtime as it is now: metadata is read again after an upgrade. */
   async #currentRuntime(): Promise<Runtime> {
-    const { specVersion } = await this.#rpc.request<RuntimeVersion>('state_getRuntimeVersion');
+    const { specVersion } = await this.#rpc.request('state_getRuntimeVersion', [], RuntimeVersion);
     if (specVersion !== this.#runtime.version.specVersion) this.#runtime = await Runtime.load(this.#rpc);
     return this.#runtime;
   }
 
   #bestHash(): Promise<string> {
-    return this.#rpc.request<string>('chain_getBlockHash');
+    return this.#rpc.request('chain_getBlockHash', [], Hash);
   }
 
   async #numberOf(hash: string): Promise<number> {
-    return Number((await this.#rpc.request<{ number: string }>('chain_getHeader', [hash])).number);
+    return (await this.#rpc.request('chain_getHeader', [hash], Header)).number;
   }
 }
 
