@@ -3,6 +3,7 @@ import type { Server as HttpServer } from 'node:http';
 import { assertFromDevice } from '@starling/chain/identity';
 import { type Effect, type Input, LIMITS } from '@starling/coordinator';
 import {
+  broughtBy,
   decodeFrame,
   type ErrorCode,
   INLINE_LIMIT,
@@ -249,12 +250,14 @@ export class Gateway {
         `Lease ${leaseId} carried input ${input.hash.slice(0, 12)}…, not ${receipt.inputHash.slice(0, 12)}….`,
       );
     }
-    const last = stage === run.view.config.stages.length - 1;
+    const spec = run.view.config.stages[stage]!;
+    const last = spec.isLast;
     const neighbour = kind === 'backward' ? stage - 1 : stage + 1;
-    const wantsOutput = kind === 'backward' ? stage > 0 : !last;
+    const brings = broughtBy(kind, spec);
     try {
+      checkForm(receipt, brings);
       if (last) this.checkLoss(leaseId, lossSum);
-      const output = wantsOutput ? await this.output(minerId, receipt) : null;
+      const output = brings.output ? await this.output(minerId, receipt) : null;
       const key = { ...of, stage: neighbour, slot: kind === 'backward' ? 'outputGradient' : 'input' } as const;
       const tensor = (slot: 'outputGradient' | 'targets' | 'tokens') => run.activations.get({ ...of, slot }) ?? null;
       const upstream = last ? tensor('targets') : kind === 'backward' ? tensor('outputGradient') : null;
@@ -346,6 +349,14 @@ export class Gateway {
     }
     return this.settle({ type: 'result', minerId, ...message });
   }
+}
+
+/** What nobody asked for is signed, too, and no audit could hold it against anything. */
+function checkForm({ leaseId, output, outputHash, lossSum }: Requests['receipt'], brings: ReturnType<typeof broughtBy>): void {
+  if (!brings.output && (output !== null || outputHash !== null))
+    throw new SwarmError('TENSOR_SHAPE', `Lease ${leaseId} has no output; its receipt must bring neither a tensor nor the hash of one.`);
+  if (!brings.loss && lossSum !== null)
+    throw new SwarmError('TENSOR_SHAPE', `Lease ${leaseId} has no loss; its receipt reports one of ${lossSum} nats.`);
 }
 
 const isCounted = (effects: readonly Effect[]) => effects.some((effect) => effect.type === 'settled' && effect.outcome === 'counted');

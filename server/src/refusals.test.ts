@@ -187,6 +187,8 @@ it('refuses every receipt that cannot count, keeps the lease open, and takes the
   damaged[damaged.length - 1] ^= 1;
   expect(code(await ask(first.socket, 'receipt', { ...receipt, output: damaged }))).toBe('FRAME_HASH_MISMATCH');
   expect(code(await ask(first.socket, 'receipt', { ...receipt, output: new Uint8Array(7) }))).toBe('FRAME_MALFORMED');
+  expect(code(await ask(first.socket, 'receipt', { ...receipt, lossSum: 1 }))).toBe('TENSOR_SHAPE');
+  expect(code(await ask(first.socket, 'receipt', { ...receipt, output: null, outputHash: null }))).toBe('TENSOR_SHAPE');
   expect(code(await ask(first.socket, 'receipt', { ...receipt, inputHash: '0'.repeat(64) }))).toBe('RECEIPT_INPUT');
   expect(code(await ask(other.socket, 'receipt', receipt))).toBe('LEASE_NOT_YOURS');
   expect(code(await ask(first.socket, 'receipt', { ...receipt, leaseId: 'nothing' }))).toBe('LEASE_UNKNOWN');
@@ -196,7 +198,8 @@ it('refuses every receipt that cannot count, keeps the lease open, and takes the
   // All of it is in its own history, with its reason and the work it was for.
   const own = await history(first.minerId);
   const told = own.map(({ outcome, error, leaseId, work }) => [outcome, error?.code ?? null, leaseId, work?.kind ?? null]);
-  const codes = ['RECEIPT_DUPLICATE', null, 'LEASE_UNKNOWN', 'RECEIPT_INPUT', 'FRAME_MALFORMED', 'FRAME_HASH_MISMATCH', 'TENSOR_SHAPE'];
+  const malformed = ['TENSOR_SHAPE', 'TENSOR_SHAPE', 'FRAME_MALFORMED', 'FRAME_HASH_MISMATCH', 'TENSOR_SHAPE'];
+  const codes = ['RECEIPT_DUPLICATE', null, 'LEASE_UNKNOWN', 'RECEIPT_INPUT', ...malformed];
   expect(told).toEqual(
     codes.map((code) => {
       const [id, kind] = code === 'LEASE_UNKNOWN' ? ['nothing', null] : [lease.id, 'forward'];
@@ -230,6 +233,21 @@ it('refuses every receipt that cannot count, keeps the lease open, and takes the
     expect(code(await ask(other.socket, 'receipt', report)), `${lossSum}`).toBe('LOSS_IMPLAUSIBLE');
   }
   expect(server.snapshot().stages[1]!.miners[0]!.microbatches).toBe(0);
+});
+
+it('takes no hash and no tensor where a lease has no output', async () => {
+  const options = { port: 0, stages: 1, sequences: 1, microbatchesPerStep: 2, log: () => {} };
+  const own = await startServer({ ...options, dataDir: await mkdtemp(join(dataDir, 'forged-')) });
+  const { socket, leases } = await miner(own);
+  await expect.poll(() => leases.length).toBeGreaterThan(0);
+  const [{ id, inputHash }] = leases as [Lease];
+  const receipt = { leaseId: id, inputHash, outputHash: null, output: null, lossSum: 5, computeMs: 1 };
+  const data = new Float32Array(1);
+  const [outputHash, output] = [await sha256Hex(data), await encodeFrame(data, [1])];
+  for (const forged of [{ outputHash }, { output }, { outputHash, output }])
+    expect(code(await ask(socket, 'receipt', { ...receipt, ...forged }))).toBe('TENSOR_SHAPE');
+  expect(await ask(socket, 'receipt', receipt)).toEqual({ ok: true, value: { counted: true } });
+  await own.close();
 });
 
 it('answers bad HTTP with coded errors', async () => {

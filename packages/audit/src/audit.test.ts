@@ -96,6 +96,16 @@ describe('an audit', () => {
     expect(await verdictOf({ ...of, parameters })).toMatchObject({ outcome: 'void', finding: expect.stringContaining('parameters') });
   });
 
+  it.each([
+    ['a hash of no output', 0, { outputHash: 'f'.repeat(64) }],
+    ['a loss where there is none', 0, { lossSum: 1 }],
+    ['no loss where there is one', 2, { lossSum: null }],
+  ])('fails who signed %s: no signature of its own makes an audit void', async (_, stage, said) => {
+    const of = evidence[stage]!;
+    const leases = of.leases.map((lease) => (lease.kind === 'backward' ? { ...lease, said: { ...lease.said, ...said } } : lease));
+    expect(await verdictOf({ ...of, leases })).toMatchObject({ outcome: 'failed', finding: expect.stringContaining('4 of') });
+  });
+
   it('takes a misshapen answer for what it is', async () => {
     const sent = structuredClone(done[1]!);
     sent.outcomes[0]!.output = new Float32Array(3);

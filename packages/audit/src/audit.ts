@@ -15,7 +15,7 @@ export async function audit(replayer: Replayer, run: AuditedRun, evidence: Evide
     compared: 0,
     computeMs: performance.now() - started,
   });
-  const doubt = await doubtOf(evidence);
+  const doubt = await doubtOf(run, evidence);
   if (doubt) return none(doubt);
   try {
     const replayed = await replayer.replay(evidence);

@@ -1,7 +1,8 @@
 /** How far two tensors are apart. Plain double arithmetic over the elements in order. */
 import type { Distance } from '@starling/protocol';
 
-const FARTHEST: Distance = { cosineDistance: Number.POSITIVE_INFINITY, relativeL2: Number.POSITIVE_INFINITY };
+/** Of what has nothing in common. */
+export const FARTHEST: Distance = { cosineDistance: Number.POSITIVE_INFINITY, relativeL2: Number.POSITIVE_INFINITY };
 const SAME: Distance = { cosineDistance: 0, relativeL2: 0 };
 
 /**

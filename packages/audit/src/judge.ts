@@ -7,13 +7,14 @@ import {
   type AuditCheck,
   type AuditQuantity,
   type AuditVerdict,
+  broughtBy,
   type Distance,
   SwarmError,
   sha256Hex,
   type TensorData,
 } from '@starling/protocol';
 import { CODECS } from '@starling/reduce';
-import { distanceOf, lossDistance } from './compare.ts';
+import { distanceOf, FARTHEST, lossDistance } from './compare.ts';
 import type { AnsweredLease, AuditedRun, Evidence } from './evidence.ts';
 import { isComparable, type Limits } from './limits.ts';
 import type { Outcome, Replayed } from './replay.ts';
@@ -23,11 +24,15 @@ export type Judgement = Omit<AuditVerdict, 'computeMs'>;
 /** Of the failed checks, so many are told. */
 const TOLD = 16;
 
-/** Null when the evidence is what was signed; else what is wrong with it, which is not the miner's doing. */
-export async function doubtOf({ parameters, parameterHash, leases }: Evidence): Promise<string | null> {
+/**
+ * Null when the evidence is what was signed; else what is wrong with it, which is not the miner's doing. The hash of an output where
+ * there is none is: it is compared.
+ */
+export async function doubtOf(run: AuditedRun, { stage, parameters, parameterHash, leases }: Evidence): Promise<string | null> {
   if ((await sha256Hex(parameters)) !== parameterHash) return 'The parameters are not those of the version.';
-  for (const { microbatch, input, output, said } of leases) {
+  for (const { kind, microbatch, input, output, said } of leases) {
     if ((await sha256Hex(input)) !== said.inputHash) return `The input of microbatch ${microbatch} is not the one that was signed for.`;
+    if (output === null && !broughtBy(kind, run.stages[stage]!).output) continue;
     const outputHash = output && (await sha256Hex(output));
     if (outputHash !== said.outputHash) return `The output of microbatch ${microbatch} is not the one that was signed.`;
   }
@@ -54,7 +59,7 @@ const written = (codec: AuditedRun['gradient'], vector: Vector): Vector =>
 
 function compareLease(crossing: Crossing, { kind, microbatch, output, said }: AnsweredLease, replay: Outcome) {
   const found: { quantity: AuditQuantity; microbatch: number; distance: Distance }[] = [];
-  if (output !== null || replay.output !== null) {
+  if (output !== null || said.outputHash !== null || replay.output !== null) {
     const quantity = kind === 'backward' ? 'inputGradient' : 'activations';
     found.push({ quantity, microbatch, distance: crossed(crossing, output, replay.output) });
   }
@@ -66,10 +71,11 @@ function compareLease(crossing: Crossing, { kind, microbatch, output, said }: An
 
 /** Both as they were written for the wire, so that what the writing rounds away is rounded away in both. */
 function crossed(crossing: Crossing, claim: TensorData | null, replay: TensorData | null): Distance {
+  if (claim === null || replay === null) return FARTHEST;
   try {
-    return distanceOf(claim ? crossing.unpack(claim) : [], replay ? crossing.unpack(replay) : []);
+    return distanceOf(crossing.unpack(claim), crossing.unpack(replay));
   } catch (error) {
-    if (error instanceof SwarmError) return distanceOf([], [0]); // misshapen or not finite: like nothing
+    if (error instanceof SwarmError) return FARTHEST; // misshapen or not finite: like nothing
     throw error;
   }
 }

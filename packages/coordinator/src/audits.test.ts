@@ -63,6 +63,19 @@ it('steps are clean from the first passed audit on, for the device, and not any 
   expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 0, cleanSteps: 0, failedAudits: 1 });
 });
 
+it('an audit that shows nothing makes no step clean, on whose word ever: the device is looked at as often as a newcomer', () => {
+  for (const validator of [undefined, 'a hotkey']) {
+    const swarm = audited();
+    verdict(swarm, 'a', 'passed');
+    swarm.contributeAll();
+    swarm.reduceAll(0);
+    swarm.merge(0);
+    expect(swarm.coordinator.reputation('a').cleanSteps).toBe(2);
+    verdict(swarm, 'b', 'void', validator);
+    expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 1, cleanSteps: 0, failedAudits: 0, bannedUntil: 0 });
+  }
+});
+
 it('a snapshot that knows of no devices is read', () => {
   const { reputations: _, ...before } = toSnapshot(audited().coordinator.state);
   expect(fromSnapshot(structuredClone(before)).reputations.size).toBe(0);

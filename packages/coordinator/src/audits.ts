@@ -16,6 +16,8 @@ export function audited(state: State, { minerId, stage: index, version, verdict,
     reputation.passedAudits += 1;
     state.emit({ type: 'passed', minerId, stage: index, version });
   }
+  // Nothing was seen, whoever brought that about: it is looked at as often as a newcomer until it has been clean for as long again.
+  if (verdict.outcome === 'void') reputation.cleanSteps = 0;
   if (verdict.outcome !== 'failed') return;
   const length = Math.min(LIMITS.auditBanMaximum, LIMITS.auditBan * 2 ** reputation.failedAudits);
   Object.assign(reputation, {

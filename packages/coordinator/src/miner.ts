@@ -86,7 +86,7 @@ export interface Credit {
 export interface Reputation {
   /** Audits passed since it came or was last found false. */
   passedAudits: number;
-  /** Steps since the first of these whose merges hold its gradients, by miner. */
+  /** Steps whose merges hold its gradients, by miner, since the first of these, or since an audit that showed nothing. */
   cleanSteps: number;
   /** Audits that found its work false. */
   failedAudits: number;

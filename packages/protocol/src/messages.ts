@@ -7,7 +7,7 @@
 import * as v from 'valibot';
 import { SwarmError, type WireError } from './errors.ts';
 import type { ReasonCode } from './reasons.ts';
-import { ACTIVITIES, InnerNumbers, RunConfig, StageState, Update } from './run.ts';
+import { ACTIVITIES, InnerNumbers, RunConfig, type StageSpec, StageState, Update } from './run.ts';
 import { PROTOCOL_VERSION } from './version.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
@@ -149,6 +149,12 @@ export type Assign = v.InferOutput<typeof Assign>;
 
 export const LEASE_KINDS = ['forward', 'backward', 'evaluate'] as const;
 export type LeaseKind = (typeof LEASE_KINDS)[number];
+
+/** What the receipt of such a lease brings at this stage; all else in it is null. */
+export const broughtBy = (kind: LeaseKind, { isFirst, isLast }: StageSpec) => ({
+  output: kind === 'backward' ? !isFirst : !isLast,
+  loss: isLast,
+});
 
 /**
  * One piece of work. `input` is null only for a backward whose input this miner still holds.
