@@ -29,7 +29,10 @@ export function runtimeCall(runtime: Runtime, netuid: number, call: Call): Runti
   const of = (name: string, args: Record<string, unknown>) => runtime.call(PALLET, name, args);
   switch (call.type) {
     case 'register':
-      return of('burnedRegister', { netuid, hotkey: call.hotkey });
+      // Older runtimes take no limit: there the price may rise on the way.
+      return call.limit !== null && runtime.hasCall(PALLET, 'registerLimit')
+        ? of('registerLimit', { netuid, hotkey: call.hotkey, limitPrice: call.limit })
+        : of('burnedRegister', { netuid, hotkey: call.hotkey });
     case 'addStake':
       return of('addStake', { hotkey: call.hotkey, netuid, amountStaked: call.amount });
     case 'removeStake':

@@ -70,6 +70,10 @@ export class Runtime {
     return this.#query[pallet]?.[entry] !== undefined;
   }
 
+  hasCall(pallet: string, name: string): boolean {
+    return this.#tx[pallet]?.[name] !== undefined;
+  }
+
   /** Storage key, in hex. */
   key(pallet: string, entry: string, ...args: readonly unknown[]): string {
     return this.registry.createType('StorageKey', [this.#entry(pallet, entry), args]).toHex();

@@ -75,6 +75,19 @@ describe.skipIf(!metadata)('subtensor', () => {
       expect(runtimeCall(runtime!, NETUID, call).toHex()).toBe(`0x${expected}`);
     });
 
+    it('of a registration names the limit where the runtime takes one', () => {
+      // registration.rs, `register_limit(netuid, hotkey, limit_price)`: not in the metadata at hand.
+      const of = (has: boolean, limit: bigint | null) => {
+        const call = (_: string, name: string, args: object) => [name, args];
+        return runtimeCall({ hasCall: () => has, call } as unknown as Runtime, NETUID, { type: 'register', hotkey, limit });
+      };
+      expect(of(true, 5n)).toEqual(['registerLimit', { netuid: NETUID, hotkey, limitPrice: 5n }]);
+      expect(of(true, null)).toEqual(['burnedRegister', { netuid: NETUID, hotkey }]);
+      expect(of(false, 5n)).toEqual(['burnedRegister', { netuid: NETUID, hotkey }]);
+      expect(runtime!.hasCall('subtensorModule', 'burnedRegister')).toBe(true);
+      expect(runtime!.hasCall('subtensorModule', 'registerLimit')).toBe(false);
+    });
+
     it('of a storage key is the one that the live chain has', () => {
       // twox128("SubtensorModule") ++ twox128("Burn") ++ netuid
       expect(runtime!.key('subtensorModule', 'burn', 9)).toBe('0x658faa385070e074c85bf6b568cf055501be1755d08418802946bca51b6863250900');

@@ -114,7 +114,7 @@ export class SubtensorChain implements Chain {
     return sendCall(this.#rpc, runtime, this.netuid, extrinsic, this.#options.after);
   }
 
-  /** The price may still move until the call is in a block. */
+  /** So that no call is made in vain; the price may still move until it is in a block. */
   async #assertPrice(limit: bigint): Promise<void> {
     const [burn] = await readStorage(this.#rpc, this.#runtime, await this.#bestHash(), [['burn', this.netuid]]);
     const price = (burn as u64).toBigInt();
