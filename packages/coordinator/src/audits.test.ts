@@ -2,6 +2,7 @@
 import { expect, it } from 'vitest';
 import { Coordinator } from './coordinator.ts';
 import { codes, of, Swarm, whom } from './for-tests.ts';
+import { NO_REPUTATION } from './miner.ts';
 import { fromSnapshot, toSnapshot } from './snapshot.ts';
 
 const facts = { name: 'n', backend: 'wasm', adapter: 'test' } as const;
@@ -53,10 +54,15 @@ it('steps are clean from the first passed audit on, for the device, and not any 
   swarm.reduceAll(0);
   swarm.merge(0);
   expect(['a', 'b', 'c'].map((id) => swarm.coordinator.reputation(id))).toMatchObject([
-    { passedAudits: 1, cleanSteps: 2 },
-    { passedAudits: 1, cleanSteps: 2 },
+    { passedAudits: 1, cleanSteps: 1 },
+    { passedAudits: 1, cleanSteps: 1 },
     { passedAudits: 0, cleanSteps: 0 },
   ]);
+  swarm.reach(2);
+  expect(
+    ['a', 'b'].map((id) => swarm.coordinator.reputation(id).cleanSteps),
+    'a step is one, with however many miners',
+  ).toEqual([2, 2]);
   const again = Coordinator.restore(structuredClone(swarm.coordinator.snapshot()));
   expect(again.reputation('b')).toEqual(swarm.coordinator.reputation('b'));
   verdict(swarm, 'b', 'failed');
@@ -70,7 +76,7 @@ it('an audit that shows nothing makes no step clean, on whose word ever: the dev
     swarm.contributeAll();
     swarm.reduceAll(0);
     swarm.merge(0);
-    expect(swarm.coordinator.reputation('a').cleanSteps).toBe(2);
+    expect(swarm.coordinator.reputation('a').cleanSteps).toBe(1);
     verdict(swarm, 'b', 'void', validator);
     expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 1, cleanSteps: 0, failedAudits: 0, bannedUntil: 0 });
   }
@@ -79,6 +85,9 @@ it('an audit that shows nothing makes no step clean, on whose word ever: the dev
 it('a snapshot that knows of no devices is read', () => {
   const { reputations: _, ...before } = toSnapshot(audited().coordinator.state);
   expect(fromSnapshot(structuredClone(before)).reputations.size).toBe(0);
+  const { cleanVersion: _v, ...known } = { ...NO_REPUTATION, cleanSteps: 7 };
+  const read = fromSnapshot(structuredClone({ ...before, reputations: [['a', known]] }));
+  expect(read.reputations.get('a')).toEqual({ ...NO_REPUTATION, cleanSteps: 7 });
 });
 
 it('backwards are told as paid when the gradient that holds them is in the merge, and only those', () => {

@@ -25,7 +25,7 @@ export function audited(state: State, { minerId, stage: index, version, verdict,
     cleanSteps: 0,
     failedAudits: reputation.failedAudits + 1,
     bannedUntil: Math.max(reputation.bannedUntil, state.now + length),
-  } satisfies Reputation);
+  } satisfies Partial<Reputation>);
   const message = `Miner ${minerId} did not compute step ${version} of stage ${index} as it said: ${verdict.finding}`;
   state.inform('AUDIT_FAILED', message, 'warning');
   state.lapse(minerId, 'AUDIT_FAILED', message);

@@ -86,15 +86,23 @@ export interface Credit {
 export interface Reputation {
   /** Audits passed since it came or was last found false. */
   passedAudits: number;
-  /** Steps whose merges hold its gradients, by miner, since the first of these, or since an audit that showed nothing. */
+  /** Steps in which a merge holds a gradient of any of its miners, since the first of these, or since an audit that showed nothing. */
   cleanSteps: number;
+  /** The newest of them; −1 before the first. */
+  cleanVersion: number;
   /** Audits that found its work false. */
   failedAudits: number;
   /** For all its miners, those that come later, too. */
   bannedUntil: number;
 }
 
-export const NO_REPUTATION: Readonly<Reputation> = { passedAudits: 0, cleanSteps: 0, failedAudits: 0, bannedUntil: 0 };
+export const NO_REPUTATION: Readonly<Reputation> = {
+  passedAudits: 0,
+  cleanSteps: 0,
+  cleanVersion: -1,
+  failedAudits: 0,
+  bannedUntil: 0,
+};
 
 /** Why a device is banned. */
 export const FOUND_FALSE: Reason = { code: 'BANNED_WRONG', message: 'an audit found its work false' };

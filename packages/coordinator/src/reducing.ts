@@ -269,7 +269,10 @@ export function include(state: State, stage: StageRecord): void {
     state.emit({ type: 'included', minerId, stage: stage.index, version, microbatches: microbatches.length });
   for (const minerId of new Set(contributions.map((contribution) => contribution.minerId))) {
     const reputation = state.reputations.get(state.ownerOf(minerId));
-    if (reputation && reputation.passedAudits > 0) reputation.cleanSteps += 1;
+    // However many miners a device has: they would make thirty steps of one.
+    if (!reputation || reputation.passedAudits === 0 || version <= reputation.cleanVersion) continue;
+    reputation.cleanSteps += 1;
+    reputation.cleanVersion = version;
   }
 }
 

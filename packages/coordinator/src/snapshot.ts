@@ -1,7 +1,7 @@
 /** The state as plain data and back. Whatever follows from the rest is left out and made again. */
 import { Butterfly, type ButterflySnapshot } from '@starling/reduce';
 import { type Flow, newFlows, type Slot } from './flow.ts';
-import type { Credit, MinerRecord, Reputation } from './miner.ts';
+import { type Credit, type MinerRecord, NO_REPUTATION, type Reputation } from './miner.ts';
 import { type PackedFlow, type PackedLease, packFlows, packLease, unpackFlows, unpackLease } from './packed.ts';
 import { type Claim, type MergeWork, noMerge, type StageRecord } from './stage.ts';
 import { State } from './state.ts';
@@ -34,8 +34,8 @@ export interface Snapshot {
     pinned: [string, number[]][];
   }[];
   credits: [string, Credit][];
-  /** Snapshots of before do not have it: then everybody begins as a newcomer, and bans are in the credits. */
-  reputations?: [string, Reputation][];
+  /** Snapshots of before do not have it: then everybody begins as a newcomer, and bans are in the credits; or not all of it. */
+  reputations?: [string, Partial<Reputation>][];
   leases: PackedLease[];
 }
 
@@ -117,7 +117,7 @@ export function fromSnapshot(snapshot: Snapshot): State {
     state.steps.set(number, step);
   }
   for (const [id, credit] of snapshot.credits) state.credits.set(id, credit);
-  for (const [owner, reputation] of snapshot.reputations ?? []) state.reputations.set(owner, reputation);
+  for (const [owner, reputation] of snapshot.reputations ?? []) state.reputations.set(owner, { ...NO_REPUTATION, ...reputation });
   for (const packed of snapshot.leases) {
     const lease = unpackLease(state, packed);
     state.leases.set(lease.id, lease);
