@@ -11,7 +11,7 @@ import { Panel } from './audits/panel.ts';
 import { ValidatorSockets } from './audits/validator-sockets.ts';
 import { Blobs } from './blobs.ts';
 import { TAO } from './chain/embedded.ts';
-import { openPaymaster } from './chain/open.ts';
+import { halfLifeOf, openPaymaster } from './chain/open.ts';
 import { openCheckpoints } from './checkpoints.ts';
 import { loadCorpus, Sampler } from './corpus.ts';
 import { lockData } from './data-lock.ts';
@@ -145,6 +145,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     panel: options.audits ? panel : null,
     roundSteps: options.roundSteps,
     heldSteps: options.heldSteps,
+    halfLife: halfLifeOf(options),
     models,
     log,
   }).catch(async (error: unknown) => {

@@ -10,7 +10,7 @@ const FLOPS = { forward: 1, backward: 100, evaluate: 10_000 };
 const flopsOf = ({ kind }: Pick<Work, 'kind'>) => FLOPS[kind];
 /** `a1` and `a2` are of device `A`; `b` has none. */
 const factsOf = (minerId: string) => ({ name: minerId, ...(minerId.startsWith('a') && { device: 'A' }) });
-const parts = { steps: 1, hold: 2, audited: true, flopsOf, factsOf };
+const parts = { steps: 1, hold: 2, halfLife: 9, audited: true, flopsOf, factsOf };
 
 const settled = (minerId: string, kind: Work['kind'], outcome: 'counted' | 'surplus' = 'counted'): Effect => ({
   ...{ type: 'settled', minerId, leaseId: 'l', outcome },
@@ -41,7 +41,7 @@ it('what counted is paid, backwards by the gradients that were merged, and surpl
   const effects = [...LOG, tick(closed(0))].flatMap((one) => one.effects);
   const [line] = effects.map((effect) => rounds.take(effect, 7)).filter((round) => round !== null);
   expect(line).toEqual({
-    ...{ round: 1, step: 1, time: 7, hold: 2, passed: ['A'], convicted: ['b'] },
+    ...{ round: 1, step: 1, time: 7, hold: 2, halfLife: 9, passed: ['A'], convicted: ['b'] },
     miners: [
       { minerId: 'a1', name: 'a1', device: 'A', flops: 1 + 3 * 100 },
       { minerId: 'b', name: 'b', device: null, flops: 1 + 10_000 },

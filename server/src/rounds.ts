@@ -12,6 +12,8 @@ export interface RoundParts {
   steps: number;
   /** Rounds for which work is held. */
   hold: number;
+  /** Ms in which what counts is worth half. */
+  halfLife: number;
   /** Whether audits are made: then the ledger tells who passed. */
   audited: boolean;
   /** FLOPs of a lease. */
@@ -47,7 +49,7 @@ export class Rounds {
 
   /** To be told every effect once, in the order of the log. Gives the round that an effect closes. */
   take(effect: Effect, at: number): RoundWork | null {
-    const { flopsOf, audited } = this.parts;
+    const { flopsOf, audited, hold, halfLife } = this.parts;
     if (effect.type === 'settled') addReceipt(this.open, effect.minerId, effect, flopsOf);
     if (effect.type === 'included') addGradient(this.open, effect.minerId, effect, flopsOf);
     if (effect.type === 'passed') this.open.passed.add(effect.minerId);
@@ -59,7 +61,7 @@ export class Rounds {
       const facts = this.parts.factsOf(minerId);
       return { minerId, name: facts?.name ?? minerId, device: facts?.device ?? null, flops: done };
     });
-    const line = { round, step: effect.step + 1, time: at, miners, hold: this.parts.hold, convicted: this.ownersOf(convicted) };
+    const line = { round, step: effect.step + 1, time: at, miners, hold, halfLife, convicted: this.ownersOf(convicted) };
     return audited ? { ...line, passed: this.ownersOf(passed) } : line;
   }
 

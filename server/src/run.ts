@@ -66,6 +66,8 @@ export interface RunParts {
   /** Steps in a round of the ledger, and steps for which work is held before it counts. */
   roundSteps: number;
   heldSteps: number;
+  /** Ms in which what counts is worth half. */
+  halfLife: number;
   models: Models;
   /** Who audits; null: nobody. */
   panel: Panel | null;
@@ -173,11 +175,11 @@ export class Run {
   }
 
   private async start(resumed: boolean): Promise<void> {
-    const { config, minMicrobatches, store, roundSteps, heldSteps } = this.parts;
+    const { config, minMicrobatches, store, roundSteps, heldSteps, halfLife } = this.parts;
     const cost = ({ kind, stage }: Pick<Work, 'kind' | 'stage'>) => flopsOf(config.model, config.stages[stage]!, config.sequences, kind);
     const factsOf = (id: string) => this.coordinator.miner(id)?.facts ?? this.coordinator.credit(id)?.facts ?? null;
     this.rounds = new Rounds(
-      { steps: roundSteps, hold: Math.ceil(heldSteps / roundSteps), audited: this.auditor !== null, flopsOf: cost, factsOf },
+      { steps: roundSteps, hold: Math.ceil(heldSteps / roundSteps), halfLife, audited: this.auditor !== null, flopsOf: cost, factsOf },
       await openRound(store, cost),
     );
     const { steps, validateEvery } = config;

@@ -1,6 +1,7 @@
+import { splitMix32 } from '@starling/model';
 import type { RoundWork } from '@starling/protocol';
 import { expect, it } from 'vitest';
-import { DECAY, NO_TALLY, tallyAfter, tallyOf } from './scores.ts';
+import { DECAY, HALF_LIFE_TEMPOS, NO_TALLY, tallyAfter, tallyOf } from './scores.ts';
 
 const HOLD = 2;
 /** A line in which each of these devices did so much, by a miner of the same name. */
@@ -16,6 +17,48 @@ it('work counts when it was held for its rounds, and is worth half as much with 
   expect(scoresOf(lines.slice(0, 3))).toEqual({ a: 100 });
   expect(scoresOf(lines)).toEqual({ a: 100 * DECAY + 200 });
   expect(tallyOf(lines).scores.get('a')).toMatchObject({ work: 300, roundWork: 400 });
+});
+
+it('by time where lines state a half-life, whatever rounds take, and however a clock is set', () => {
+  const at = (round: number, time: number, work: Record<string, number>): RoundWork => ({
+    ...line(round, work),
+    hold: 0,
+    halfLife: 100,
+    time,
+  });
+  const lines = [at(1, 1_000, { a: 8 }), at(2, 1_050, {}), at(3, 1_100, { b: 1 }), at(4, 1_300, {}), at(5, 900, {})];
+  expect(scoresOf(lines.slice(0, 3))).toEqual({ a: expect.closeTo(4, 10), b: 1 });
+  expect(scoresOf(lines)).toEqual({ a: expect.closeTo(1, 10), b: 0.25 });
+  const old = { ...line(1, { a: 8 }), hold: 0 };
+  expect(scoresOf([old, { ...line(2, {}), time: 2, hold: 0 }, at(3, 102, {})]), 'old lines by the old rule').toEqual({
+    a: 8 * DECAY * DECAY,
+  });
+});
+
+it('the same work is paid alike whenever in a tempo it is done, but for the factor that the half-life leaves', () => {
+  const [ROUNDS, TEMPOS, ROUND_MS] = [40, 60, 108_000]; // subnet 9: 72 minutes
+  const halfLife = HALF_LIFE_TEMPOS * ROUNDS * ROUND_MS;
+  const next = splitMix32(7);
+  const sometimes = Array.from({ length: ROUNDS }, () => next() % 100);
+  const perTempo = sometimes.reduce((all, part) => all + part, 0);
+  /** What each device does in a round of a tempo: as much as the others in all of it. */
+  const doneIn = (round: number) => ({
+    steady: perTempo / ROUNDS,
+    first: round === 0 ? perTempo : 0,
+    last: round === ROUNDS - 1 ? perTempo : 0,
+    sometimes: sometimes[round]!,
+  });
+  const earned: Record<string, number> = {};
+  let tally = NO_TALLY;
+  for (let round = 0; round < ROUNDS * TEMPOS; round++) {
+    tally = tallyAfter(tally, { ...line(round, doneIn(round % ROUNDS)), time: round * ROUND_MS, halfLife });
+    if (round % ROUNDS < ROUNDS - 1) continue;
+    const total = [...tally.scores.values()].reduce((all, { score }) => all + score, 0);
+    for (const [device, { score }] of tally.scores) earned[device] = (earned[device] ?? 0) + score / total;
+  }
+  const all = Object.values(earned);
+  expect(Object.keys(earned)).toHaveLength(4);
+  expect(Math.max(...all) / Math.min(...all)).toBeLessThan(2 ** (1 / HALF_LIFE_TEMPOS));
 });
 
 it('a miner that is found false loses all of its that is held, and nothing that counts', () => {

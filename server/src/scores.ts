@@ -1,12 +1,17 @@
 /**
- * What a round's work is worth: all that was verified, and less by half with every round that goes by. Work is held for some rounds
- * before it counts; a device that an audit finds false meanwhile loses all of its that is held. Where there are audits, work counts
+ * What a round's work is worth: all that was verified, and less with time, by half in the half-life that the ledger's line states. Work
+ * is held for some rounds before it counts; a device that an audit finds false meanwhile loses all of its that is held. Where there are audits, work counts
  * only after the round of the device's first passed one: a new key is worth nothing. Pure arithmetic over the public ledger, so that
  * anybody gets the same numbers; a miner that does nothing gets nothing.
  */
 import type { MinerWork, RoundWork } from '@starling/protocol';
 
-/** Worth of a round's work one round later. */
+/**
+ * Tempos of the chain in a half-life. An epoch pays by the scores of its moment, so work done just before one is weighed by more of
+ * what it is worth than work done just after one: by 2^(1 / 4) = 1.19 at most. Longer would pay longer for those who left.
+ */
+export const HALF_LIFE_TEMPOS = 4;
+/** Worth of a round's work one round later, where lines state no half-life. */
 export const DECAY = 0.5;
 
 /** FLOPs. */
@@ -30,16 +35,18 @@ export interface Tally {
   held: readonly RoundWork[];
   /** Devices that passed an audit and were not found false since. */
   proven: ReadonlySet<string>;
+  /** Unix ms of the newest line; null: there is none. */
+  time: number | null;
 }
 
-export const NO_TALLY: Tally = { scores: new Map(), held: [], proven: new Set() };
+export const NO_TALLY: Tally = { scores: new Map(), held: [], proven: new Set(), time: null };
 
 /** Below this share of the best a score is forgotten: no chain's u16 weight would show it. */
 const FORGOTTEN = 2 ** -20;
 const NAMES_KEPT = 5;
 
 /** After one more line of the ledger. */
-export function tallyAfter({ scores: before, held: waiting, proven: known }: Tally, line: RoundWork): Tally {
+export function tallyAfter({ scores: before, held: waiting, proven: known, time }: Tally, line: RoundWork): Tally {
   const ownerOf = ({ device, minerId }: MinerWork) => device ?? minerId;
   const counting = { ...line, miners: line.miners.filter((miner) => !line.passed || known.has(ownerOf(miner))) };
   const convicted = new Set(line.convicted);
@@ -52,7 +59,8 @@ export function tallyAfter({ scores: before, held: waiting, proven: known }: Tal
   const proven = new Set([...known, ...(line.passed ?? line.miners.map(ownerOf))].filter((owner) => !convicted.has(owner)));
   const due = held.splice(0, Math.max(0, held.length - line.hold));
   const scores = new Map<string, DeviceScore>();
-  for (const [device, { score, work, names }] of before) scores.set(device, { score: score * DECAY, roundWork: 0, work, names });
+  const left = keptOf(line, time);
+  for (const [device, { score, work, names }] of before) scores.set(device, { score: score * left, roundWork: 0, work, names });
   const of = (device: string) => scores.get(device) ?? { score: 0, roundWork: 0, work: 0, names: [] };
   for (const { device, flops, name } of due.flatMap(({ miners }) => miners)) {
     if (device === null) continue;
@@ -66,7 +74,14 @@ export function tallyAfter({ scores: before, held: waiting, proven: known }: Tal
   }
   const best = Math.max(0, ...[...scores.values()].map(({ score }) => score));
   for (const one of scores.values()) if (one.score < best * FORGOTTEN) one.score = 0;
-  return { scores, held, proven };
+  return { scores, held, proven, time: line.time };
+}
+
+/** What is left of scores of the line before, which was written at `before`. */
+function keptOf({ time, halfLife }: RoundWork, before: number | null): number {
+  if (halfLife === undefined) return DECAY;
+  // A clock that was set back makes nothing worth more.
+  return 2 ** (-Math.max(0, time - (before ?? time)) / halfLife);
 }
 
 /** What a whole ledger gives, its oldest line first. */

@@ -32,10 +32,10 @@ export function payTable({ pay, correlation, block, epoch }: ChainView): string 
     const got = `${(Number(line.emission) / NANO).toFixed(3).padStart(9)} alpha ${share(Number(line.emission), emission)}`;
     return `  uid ${uid.padStart(3)}  ${name}${did}${got}`;
   });
-  const fit = correlation === null ? 'none below three accounts' : correlation.toFixed(4);
+  const fit = correlation === null ? 'none yet, or fewer than three accounts' : correlation.toFixed(4);
   return [
     `Emission by miner against verified work, after epoch ${epoch} (block ${block}) of the embedded chain:`,
     ...lines,
-    `  Correlation of emission with work, since all of these are paid: ${fit}`,
+    `  Correlation of emission with work, since the scores of all that are paid had settled: ${fit}`,
   ].join('\n');
 }

@@ -22,6 +22,8 @@ export interface RoundWork {
   miners: MinerWork[];
   /** Rounds for which its work is held before it counts. */
   hold: number;
+  /** Ms in which what counted before is worth half. Absent in old ledgers: there every round halves it. */
+  halfLife?: number;
   /** Devices (miners that have none) whose work was found false in this round: what is held of theirs does not count. */
   convicted: string[];
   /**
@@ -125,12 +127,12 @@ export interface ChainView extends IdentityView {
   blockMs: number;
   /** Of a registration. */
   burn: string;
-  /** Steps in a round, and what a round's work is worth a round later. */
-  rounds: { steps: number; decay: number; newest: RoundWork | null };
+  /** Steps in a round, and ms in which what its work is worth halves. */
+  rounds: { steps: number; halfLife: number; newest: RoundWork | null };
   neurons: NeuronView[];
   pay: PayView[];
   /** Set by this server's validator; null: it has none, or none yet. */
   weights: WeightsView | null;
-  /** Pearson's correlation of emission with work over the accounts that are paid, since all of them are; null below three of them. */
+  /** Pearson's correlation of emission with work over the accounts that are paid, since the newest's score settled; null below three of them. */
   correlation: number | null;
 }

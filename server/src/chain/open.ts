@@ -6,6 +6,7 @@ import { type RoundWork, SwarmError } from '@starling/protocol';
 import { openStore } from '@starling/store';
 import type { Identity } from '../identity.ts';
 import type { ServerOptions } from '../options.ts';
+import { HALF_LIFE_TEMPOS } from '../scores.ts';
 import { Accounts } from './accounts.ts';
 import { CommitsFile } from './commits-file.ts';
 import { houseKeys, openEmbedded, registerAll } from './embedded.ts';
@@ -23,6 +24,13 @@ export interface ChainParts {
 }
 
 const SUBTENSOR_BLOCK_MS = 12_000;
+/** Blocks between epochs: subtensor's default, and most subnets'. */
+const SUBTENSOR_TEMPO = 360;
+
+/** Ms in which scores halve. It must be known before a node answers. */
+export function halfLifeOf({ chain, blockMs, tempo }: Pick<ServerOptions, 'chain' | 'blockMs' | 'tempo'>): number {
+  return HALF_LIFE_TEMPOS * (chain ? SUBTENSOR_TEMPO * SUBTENSOR_BLOCK_MS : tempo * blockMs);
+}
 
 /** Throws `CONFIG_INVALID`, or what the store throws; a chain that cannot be reached is no reason. */
 export async function openPaymaster({ options, identity, server, ledger, report }: ChainParts): Promise<Paymaster> {
@@ -54,6 +62,7 @@ export async function openPaymaster({ options, identity, server, ledger, report 
     },
     blockMs,
     roundSteps: options.roundSteps,
+    halfLife: halfLifeOf(options),
     ledger,
     tell: tellAbout('Weights', report),
   });

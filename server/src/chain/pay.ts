@@ -94,25 +94,41 @@ export function payOf(
 /** Fewer points lie on a line by themselves. */
 const LEAST_ACCOUNTS = 3;
 
-/** Work and emission of each account at the epoch in which the newest of them was paid first. */
-export type Since = ReadonlyMap<string, { work: number; emission: number }>;
+/** Half-lives until a newcomer's score is 15/16 of what its work comes to: before that it is paid less, for want of a past. */
+export const SETTLED_HALF_LIVES = 4;
 
-/** Who is paid in the last epoch and was not yet when `since` began starts it anew: an epoch pays as much to few as to many. */
-export function sinceAllArePaid(pay: readonly PayView[], since: Since): Since {
-  const earning = pay.filter(({ lastEmission }) => lastEmission !== '0');
-  if (earning.every(({ address }) => since.has(address))) return since;
-  return new Map(
-    pay
-      .filter(({ address, lastEmission }) => lastEmission !== '0' || since.has(address))
-      .map(({ address, work, emission }) => [address, { work, emission: Number(emission) }]),
-  );
+/** From when on emission is held against work. */
+export interface Since {
+  /** Ms on the chain's clock of the epoch in which the newest of the accounts was paid first. */
+  newest: number;
+  /** What each had done and was paid then, or when its score had settled. */
+  accounts: ReadonlyMap<string, { work: number; emission: number }>;
 }
 
-/** Pearson's correlation of emission with work over the accounts that are paid, since all of them are; null for fewer than three, or when all are equal. */
-export function correlationOf(pay: readonly PayView[], since: Since): number | null {
+export const NOT_SINCE: Since = { newest: 0, accounts: new Map() };
+
+/**
+ * After an epoch at `at`, ms on the chain's clock. Who is paid in it and was not yet begins `since` anew, for so long as scores take to settle, in ms: an
+ * epoch pays as much to few as to many, and by what was done in half-lives of before it.
+ */
+export function sinceSettled(pay: readonly PayView[], { newest, accounts }: Since, at: number, settling: number): Since {
+  const isKnown = pay.every(({ address, lastEmission }) => lastEmission === '0' || accounts.has(address));
+  if (isKnown && at >= newest + settling) return { newest, accounts };
+  const now = pay
+    .filter(({ address, lastEmission }) => lastEmission !== '0' || accounts.has(address))
+    .map(({ address, work, emission }) => [address, { work, emission: Number(emission) }] as const);
+  return { newest: isKnown ? newest : at, accounts: new Map(now) };
+}
+
+/**
+ * Pearson's correlation of emission with work over the accounts that were paid when `since` began; null for fewer than three that
+ * did something or were paid since, or when all are equal.
+ */
+export function correlationOf(pay: readonly PayView[], { accounts }: Since): number | null {
   const points = pay.flatMap(({ address, work, emission }) => {
-    const before = since.get(address);
-    return before && work > before.work ? [[work - before.work, Number(emission) - before.emission] as const] : [];
+    const before = accounts.get(address);
+    const [did, got] = before ? [work - before.work, Number(emission) - before.emission] : [0, 0];
+    return did > 0 || got > 0 ? [[did, got] as const] : [];
   });
   if (points.length < LEAST_ACCOUNTS) return null;
   const mean = (at: 0 | 1) => points.reduce((all, point) => all + point[at], 0) / points.length;

@@ -78,6 +78,7 @@ async function open(changes: Partial<PaymasterParts> = {}, openChain: () => Prom
     prepare: async () => {},
     blockMs: 1,
     roundSteps: 1,
+    halfLife: 1_000,
     ledger: [],
     tell: (trouble) => told.push(trouble?.code ?? null),
     ...changes,

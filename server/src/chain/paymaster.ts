@@ -15,10 +15,21 @@ import {
   type Signer,
 } from '@starling/chain';
 import { type AccountView, type ChainView, type ChallengeView, type RoundWork, SwarmError, type WeightsView } from '@starling/protocol';
-import { DECAY, type Tally, tallyAfter, tallyOf } from '../scores.ts';
+import { type Tally, tallyAfter, tallyOf } from '../scores.ts';
 import type { Accounts, Receiver } from './accounts.ts';
 import type { ChainLine } from './line.ts';
-import { type AccountNames, correlationOf, Emissions, heldOf, payOf, type Since, scoresByAddress, sinceAllArePaid } from './pay.ts';
+import {
+  type AccountNames,
+  correlationOf,
+  Emissions,
+  heldOf,
+  NOT_SINCE,
+  payOf,
+  SETTLED_HALF_LIVES,
+  type Since,
+  scoresByAddress,
+  sinceSettled,
+} from './pay.ts';
 import { WeightsLoop } from './weights-loop.ts';
 
 export interface PaymasterParts {
@@ -37,6 +48,8 @@ export interface PaymasterParts {
   prepare(chain: Chain, scores: ReadonlyMap<string, number>): Promise<void>;
   blockMs: number;
   roundSteps: number;
+  /** Ms in which scores halve. */
+  halfLife: number;
   /** The ledger so far, the oldest line first. */
   ledger: readonly RoundWork[];
   /** Weights are not taken, and why (an error); or they are again (null). */
@@ -84,7 +97,7 @@ export class Paymaster {
     const { validator, prepare, blockMs, commits } = this.#parts;
     const before = await chain.epochs(EPOCHS_READ).catch(() => []);
     // Those that come meanwhile are told as well; what is already counted is not counted again.
-    for (const paid of before.reverse()) this.#paid(paid);
+    for (const paid of before.reverse()) this.#add(paid);
     if (!validator) return;
     this.#loop = new WeightsLoop(chain, validator, {
       prepare,
@@ -102,15 +115,23 @@ export class Paymaster {
   }
 
   #epoch = 0;
-  #since: Since = new Map();
+  #since: Since = NOT_SINCE;
   #paid(paid: EpochPaid): void {
-    if (paid.epoch <= this.#epoch) return;
-    this.#epoch = paid.epoch;
+    if (!this.#add(paid)) return;
     // A metagraph of before it would be shown beside this epoch's pay.
     this.#graph = null;
-    this.#emissions.add(paid);
-    this.#since = sinceAllArePaid(payOf(this.#tally.scores, this.#names, null, null, this.#emissions), this.#since);
+    const { blockMs, halfLife } = this.#parts;
+    const pay = payOf(this.#tally.scores, this.#names, null, null, this.#emissions);
+    this.#since = sinceSettled(pay, this.#since, paid.block * blockMs, SETTLED_HALF_LIVES * halfLife);
     for (const settled of this.#settled.splice(0)) settled();
+  }
+
+  /** False when it was added before. */
+  #add(paid: EpochPaid): boolean {
+    if (paid.epoch <= this.#epoch) return false;
+    this.#epoch = paid.epoch;
+    this.#emissions.add(paid);
+    return true;
   }
 
   /** A round of the ledger is closed. */
@@ -146,7 +167,7 @@ export class Paymaster {
 
   /** Never throws: while the chain does not answer, what the server knows is shown, and the trouble. */
   async view(): Promise<ChainView> {
-    const { kind, line, server, netuid, roundSteps, blockMs } = this.#parts;
+    const { kind, line, server, netuid, roundSteps, halfLife, blockMs } = this.#parts;
     await this.#reading;
     let { trouble } = line;
     const graph = await this.#read().catch((error: unknown) => {
@@ -167,7 +188,7 @@ export class Paymaster {
       tempo: graph?.rules.tempo ?? 0,
       blockMs,
       burn: String(graph?.burn ?? 0n),
-      rounds: { steps: roundSteps, decay: DECAY, newest: this.#newest },
+      rounds: { steps: roundSteps, halfLife, newest: this.#newest },
       neurons: (graph?.neurons ?? []).map(({ stake, emission, stakeWeight: _s, registeredAt: _r, ...neuron }) => ({
         ...neuron,
         stake: String(stake),

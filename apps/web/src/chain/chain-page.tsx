@@ -114,7 +114,7 @@ function Shares({ chain: { pay } }: { chain: ChainView }) {
 
 /** How a receipt becomes money, with the newest of each. */
 function Way({ chain: { rounds, weights, pay, epoch, correlation } }: { chain: ChainView }) {
-  const { newest, steps, decay } = rounds;
+  const { newest, steps, halfLife } = rounds;
   const last = pay.reduce((all, { lastEmission }) => all + BigInt(lastEmission), 0n);
   return (
     <section className="panel" aria-labelledby="way">
@@ -122,8 +122,8 @@ function Way({ chain: { rounds, weights, pay, epoch, correlation } }: { chain: C
         <h2 id="way">From receipts to emission</h2>
         <p className="muted">
           {correlation === null
-            ? 'Correlation of emission with work: from three accounts on'
-            : `Correlation of emission with work, since all are paid: ${correlation.toFixed(4)}`}
+            ? 'Correlation of emission with work: when the scores of three accounts have settled'
+            : `Correlation of emission with work, since scores settled: ${correlation.toFixed(4)}`}
         </p>
       </div>
       <ol className="way">
@@ -131,7 +131,7 @@ function Way({ chain: { rounds, weights, pay, epoch, correlation } }: { chain: C
           Accepted leases, in floating-point operations, summed over {count(steps)} {steps === 1 ? 'step' : 'steps'}.
         </Station>
         <Station name="Scores" now={`${count(pay.filter(({ score }) => score > 0).length)} accounts`}>
-          A round’s work, and {decay} times what was there before. Who does nothing has nothing.
+          All work that counts, worth half as much after every {roughly(halfLife)}. Who does nothing has nothing.
         </Station>
         <Station name="Weights" now={weights ? `round ${count(weights.round)}, block ${count(weights.block)}` : 'none set yet'}>
           {weights ? (
