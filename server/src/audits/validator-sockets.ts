@@ -67,7 +67,7 @@ export class ValidatorSockets {
   }
 
   /**
-   * Throws `BAD_MESSAGE`, `PROTOCOL_UNSUPPORTED`, `ORIGIN_WRONG`, `ADDRESS_INVALID`, `SIGNATURE_INVALID`, `DELEGATION_REPLAYED` or
+   * Throws `BAD_MESSAGE`, `PROTOCOL_UNSUPPORTED`, `ORIGIN_WRONG`, `ADDRESS_INVALID`, `DELEGATION_REPLAYED`, `SIGNATURE_INVALID` or
    * `VALIDATOR_REFUSED`.
    */
   private async admit(message: unknown, socket: Socket): Promise<ValidatorHello> {
@@ -78,10 +78,12 @@ export class ValidatorSockets {
     const origins = this.parts.origin === null ? originsOf(socket) : [this.parts.origin];
     if (!origins.includes(origin))
       throw new SwarmError('ORIGIN_WRONG', `The validator connected to ${origin}; this server is ${origins.join(' or ')}.`);
-    const text = new TextEncoder().encode(validatorText(origin, nonce));
-    if (!isSr25519(text, Uint8Array.from(Buffer.from(signature, 'hex')), decodeAddress(hotkey)))
-      throw new SwarmError('SIGNATURE_INVALID', `The signature is not that of ${hotkey}.`);
+    const publicKey = decodeAddress(hotkey);
+    // Before the signature, which takes milliseconds to check: whoever wants that asks for a challenge each time.
     this.challenges.redeem(nonce, Date.now());
+    const text = new TextEncoder().encode(validatorText(origin, nonce));
+    if (!isSr25519(text, Uint8Array.from(Buffer.from(signature, 'hex')), publicKey))
+      throw new SwarmError('SIGNATURE_INVALID', `The signature is not that of ${hotkey}.`);
     const { minimumStake } = this.parts;
     const { permit, stake } = (await this.parts.neuron(hotkey)) ?? { permit: false, stake: 0n };
     if (!permit || stake < minimumStake) {

@@ -139,8 +139,8 @@ describe('a delegation', () => {
 
   it('is refused when another device signed it, when it was changed after signing, and the second time', async () => {
     expect(await codeOf(await signed({ at: other }))).toBe('SIGNATURE_INVALID');
-    const one = await signed();
-    const changed = { ...one, delegation: { ...one.delegation, expiresAt: one.delegation.expiresAt + 1 } };
+    const [one, another] = [await signed(), await signed()];
+    const changed = { ...another, delegation: { ...another.delegation, expiresAt: another.delegation.expiresAt + 1 } };
     expect(await codeOf(changed)).toBe('SIGNATURE_INVALID');
     expect(await codeOf(one)).toBeUndefined();
     expect(await codeOf(one)).toBe('DELEGATION_REPLAYED');

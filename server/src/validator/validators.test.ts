@@ -185,3 +185,10 @@ it('goes by the address it was told it is known by', async () => {
   expect(await hello(socket, 'first', server.url)).toMatch(/^ORIGIN_WRONG .*this server is https:\/\/example\.org\.$/);
   await expect.poll(() => hello(socket, 'first', 'https://example.org'), { timeout: TIMEOUT }).toBe('in');
 });
+
+it('looks at no signature without a challenge of its own', async () => {
+  const server = await serverWith('unasked', {});
+  const [nonce, signature] = ['ab'.repeat(16), 'cd'.repeat(64)];
+  const said = { protocol: PROTOCOL_VERSION, hotkey: keyOf('first').address, origin: server.url, nonce, signature, backend: 'wasm' };
+  expect(await ask(connect(server.url), 'hello', said)).toMatchObject({ ok: false, error: { code: 'DELEGATION_REPLAYED' } });
+});

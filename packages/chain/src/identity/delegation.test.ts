@@ -95,10 +95,25 @@ describe('a delegation', () => {
     await expect(accept(await sign(fresh()), NOW + 120_000)).resolves.toMatchObject({ hotkey: wallet.address });
   });
 
-  it('that was refused leaves the challenge to the one who has the key', async () => {
+  it('costs a challenge each time its signatures are looked at, and nothing where they need not be', async () => {
+    const thief = Sr25519Key.development('thief');
     const delegation = fresh();
-    await expect(accept(await sign(delegation, Sr25519Key.development('thief')))).rejects.toThrow(refused('SIGNATURE_INVALID'));
-    await expect(accept(await sign(delegation))).resolves.toMatchObject({ hotkey: wallet.address });
+    const forged = await sign(delegation, thief);
+    await expect(accept(forged)).rejects.toThrow(refused('SIGNATURE_INVALID'));
+    for (const again of [forged, await sign(delegation)]) await expect(accept(again)).rejects.toThrow(refused('DELEGATION_REPLAYED'));
+    const unasked = await sign(fresh({ nonce: 'ab'.repeat(16) }), thief);
+    await expect(accept(unasked), 'the challenge before the signature').rejects.toThrow(refused('DELEGATION_REPLAYED'));
+    const both = await sign(fresh(), thief, other);
+    await expect(accept(both), 'the device before the wallet').rejects.toThrow(/The device did not sign/);
+  });
+
+  it('of a hotkey that may not be worked for leaves the challenge', async () => {
+    const signed = await sign(fresh());
+    const not = async () => {
+      throw new Error('not registered');
+    };
+    await expect(acceptDelegation(signed, HERE, challenges, NOW, not)).rejects.toThrow('not registered');
+    await expect(accept(signed)).resolves.toMatchObject({ hotkey: wallet.address });
   });
 });
 

@@ -70,9 +70,9 @@ export interface Expected {
 
 /**
  * Takes a delegation at its word, or throws: `BAD_MESSAGE` (not of this form), `DELEGATION_WRONG_NETWORK`,
- * `DELEGATION_WRONG_SERVER`, `DELEGATION_EXPIRED`, `ADDRESS_INVALID`, `SIGNATURE_INVALID`, `DELEGATION_REPLAYED`. The
- * challenge is used up only by one that is right in everything else. `now`: Unix ms. `assertMay` throws when this hotkey may
- * not be worked for.
+ * `DELEGATION_WRONG_SERVER`, `DELEGATION_EXPIRED`, `DELEGATION_REPLAYED`, `ADDRESS_INVALID`, `SIGNATURE_INVALID`. What costs nothing
+ * to check comes first, signatures last: a wallet's takes milliseconds, and is looked at once for each challenge, which is used up
+ * whether it fits or not. `now`: Unix ms. `assertMay` throws when this hotkey may not be worked for.
  */
 export async function acceptDelegation(
   signed: unknown,
@@ -81,25 +81,35 @@ export async function acceptDelegation(
   now: number,
   assertMay: (hotkey: string) => Promise<void> = async () => {},
 ): Promise<Delegation> {
-  const delegation = await checkDelegation(signed, expected, now);
-  await assertMay(delegation.hotkey);
-  if (challenges.redeem(delegation.nonce, now) !== delegation.issuedAt)
-    throw new SwarmError('DELEGATION_REPLAYED', 'The challenge was issued at another time.');
-  return delegation;
+  const parsed = parseDelegation(signed, expected, now);
+  const { hotkey, nonce, issuedAt } = parsed.delegation;
+  await assertMay(hotkey);
+  if (challenges.redeem(nonce, now) !== issuedAt) throw new SwarmError('DELEGATION_REPLAYED', 'The challenge was issued at another time.');
+  return assertSigned(parsed);
 }
 
 /** The same for whoever did not give the challenge: signatures, receiver and time. Throws as `acceptDelegation` does. */
 export async function checkDelegation(signed: unknown, expected: Expected, now: number): Promise<Delegation> {
+  return assertSigned(parseDelegation(signed, expected, now));
+}
+
+/** Everything but the signatures. */
+function parseDelegation(signed: unknown, expected: Expected, now: number): SignedDelegation {
   const parsed = v.safeParse(SignedDelegation, signed);
   if (!parsed.success) throw new SwarmError('BAD_MESSAGE', `This is no signed delegation: ${v.summarize(parsed.issues)}`);
-  const { delegation, walletSignature, deviceSignature } = parsed.output;
+  const { delegation } = parsed.output;
   assertFor(delegation, expected);
   assertFresh(delegation, now);
-  const text = utf8(delegationText(delegation));
-  if (!(await isSigned(text, signatureBytes(walletSignature), decodeAddress(delegation.hotkey))))
-    throw new SwarmError('SIGNATURE_INVALID', `The signature is not that of ${delegation.hotkey}.`);
+  return parsed.output;
+}
+
+/** The device's first: Web Crypto checks it, in no time of ours. */
+async function assertSigned({ delegation, walletSignature, deviceSignature }: SignedDelegation): Promise<Delegation> {
+  const [text, hotkey] = [utf8(delegationText(delegation)), decodeAddress(delegation.hotkey)];
   if (!(await isEd25519(text, signatureBytes(deviceSignature), fromHex(delegation.device)!)))
     throw new SwarmError('SIGNATURE_INVALID', 'The device did not sign what the wallet signed.');
+  if (!(await isSigned(text, signatureBytes(walletSignature), hotkey)))
+    throw new SwarmError('SIGNATURE_INVALID', `The signature is not that of ${delegation.hotkey}.`);
   return delegation;
 }
 
