@@ -1,7 +1,7 @@
 /**
  * Our kernels against tfjs's, in one run on one machine: a product of matrices, each part of a training step, and the whole step (forward,
- * backward, update) of the same model by our programs, by tfjs operations behind the same interface, and by plain tfjs autodiff. On wasm, and
- * on WebGPU through Dawn where it finds an adapter.
+ * backward, update) of the same model by our programs, by tfjs operations behind the same interface, by plain tfjs autodiff, and by jax-js.
+ * On wasm, and on WebGPU through Dawn where it finds an adapter.
  */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,7 @@ import { createKernels, type Kernels } from '@starling/kernels';
 import { dawnGpu, fileTuningStore, nodeWasmPath } from '@starling/kernels/node';
 import { tf } from '@starling/kernels/reference';
 import { cutStages, presetOf, SoloTrainer, Stage, splitMix32 } from '@starling/model';
+import { JaxGpt, useJaxDevice } from './jax-gpt.ts';
 import { PlainGpt } from './plain-gpt.ts';
 import { environment, type Report, type Row } from './report.ts';
 
@@ -19,6 +20,10 @@ const SIZE = 512;
 /** Parts of a step that are shown, the longest first. */
 const PARTS = 12;
 const TUNING_MS = 60_000;
+/** On one batch, so many steps of jax-js must bring its loss down before its speed counts. */
+const TRAINING_STEPS = 5;
+/** Nats between its first loss and that of a model which knows nothing yet. */
+const FIRST_LOSS_TOLERANCE = 0.3;
 
 type Operations = 'own' | 'tfjs';
 type Backend = 'wasm' | 'webgpu';
@@ -82,9 +87,12 @@ async function matmul(kernels: Kernels): Promise<number> {
   return (2 * SIZE ** 3) / (ms * 1e6);
 }
 
-interface Measured {
+interface Speed {
   tokensPerSecond: number;
   dispatches: number;
+}
+
+interface Measured extends Speed {
   /** Held on the device after a step: with tfjs, also what it keeps to use again. */
   bytes: number;
 }
@@ -94,7 +102,7 @@ const held = (): number => {
   return Math.max(numBytes, numBytesInGPUAllocated);
 };
 
-function tokensOf(preset: string): { tokens: Int32Array; targets: Int32Array } {
+function tokensOf(preset: string): { tokens: Int32Array<ArrayBuffer>; targets: Int32Array<ArrayBuffer> } {
   const { shape, sequences } = presetOf(preset);
   const next = splitMix32(SEED);
   const some = () => Int32Array.from({ length: sequences * shape.context }, () => next() % shape.vocabulary);
@@ -124,6 +132,35 @@ async function plain(preset: string): Promise<Measured> {
   return measured;
 }
 
+/** Throws why, in words, unless the loss of this batch begins where a model that knows nothing has it, and falls. */
+async function checkTraining(step: () => Promise<number>, vocabulary: number): Promise<void> {
+  const losses: number[] = [];
+  while (losses.length <= TRAINING_STEPS) losses.push(await step());
+  const [first, last, expected] = [losses[0]!, losses.at(-1)!, Math.log(vocabulary)];
+  if (!(Math.abs(first - expected) < FIRST_LOSS_TOLERANCE)) {
+    throw new Error(`its first loss is ${first.toFixed(2)} instead of ${expected.toFixed(2)}`);
+  }
+  if (!(last < first)) throw new Error(`its loss goes from ${first.toFixed(2)} to ${last.toFixed(2)} in ${TRAINING_STEPS} steps`);
+}
+
+/** Or why it has no speed, in words: it may find no device, ask for what the adapter has not, lose it, or compute something else there. */
+async function jax(backend: Backend, preset: string): Promise<Speed | string> {
+  const { shape, sequences, optimizer } = presetOf(preset);
+  const { tokens, targets } = tokensOf(preset);
+  try {
+    if (!(await useJaxDevice(backend))) return 'it finds no device';
+    const gpt = new JaxGpt(shape, sequences, optimizer.peakLearningRate, SEED);
+    const step = () => gpt.step(tokens, targets);
+    await checkTraining(step, shape.vocabulary);
+    const ms = await timed(step);
+    const speed = { tokensPerSecond: (1e3 * tokens.length) / ms, dispatches: await dispatches(step) };
+    gpt.dispose();
+    return speed;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 /** The parts of one backward of the whole model, alone, and their share of the speed of the large product. */
 async function parts(kernels: Kernels, preset: string, peak: number): Promise<Row[]> {
   const { shape, sequences } = presetOf(preset);
@@ -146,9 +183,22 @@ async function parts(kernels: Kernels, preset: string, peak: number): Promise<Ro
   return rows;
 }
 
+function jaxRows(contest: string, jaxJs: Speed | string, plain: Speed, own: Speed): Row[] {
+  const metric = `${contest}: jax-js`;
+  if (typeof jaxJs === 'string') return [{ metric: `${metric} does not train: ${jaxJs}`, value: 0, unit: 'tokens/s' }];
+  const { tokensPerSecond: value, dispatches: count } = jaxJs;
+  const rows: Row[] = [{ metric, value, unit: 'tokens/s', against: 'plain', ratio: value / plain.tokensPerSecond }];
+  if (count > 0) {
+    rows.push({ metric: `${metric}, dispatches of a step`, value: count, unit: '', against: 'plain', ratio: count / plain.dispatches });
+  }
+  const ratio = own.tokensPerSecond / value;
+  return [...rows, { metric: `${contest}: ours`, value: own.tokensPerSecond, unit: 'tokens/s', against: 'jax-js', ratio }];
+}
+
 async function backendRows(backend: Backend, { presets, tune }: KernelsOptions): Promise<Row[]> {
   const rows: Row[] = [];
   const results = new Map<string, Measured>();
+  const byJax = new Map<string, Speed | string>();
   const products = new Map<Operations, number>();
   const details: Row[] = [];
   for (const operations of ['tfjs', 'own'] as const) {
@@ -163,6 +213,7 @@ async function backendRows(backend: Backend, { presets, tune }: KernelsOptions):
     }
     kernels.close();
   }
+  for (const preset of presets) byJax.set(preset, await jax(backend, preset));
   const [own, tfjs] = [products.get('own')!, products.get('tfjs')!];
   rows.push(
     { metric: `${backend}, product of ${SIZE} × ${SIZE}: tfjs`, value: tfjs, unit: 'GFLOP/s' },
@@ -182,6 +233,7 @@ async function backendRows(backend: Backend, { presets, tune }: KernelsOptions):
       if (count > 0) rows.push({ metric: `${metric}, dispatches of a step`, value: count, unit: '', ...compared(count, base.dispatches) });
       rows.push({ metric: `${metric}, held on the device`, value: bytes / 2 ** 20, unit: 'MiB', ...compared(bytes, base.bytes) });
     }
+    rows.push(...jaxRows(`${backend}, ${preset}`, byJax.get(preset)!, base, results.get(`own ${preset}`)!));
   }
   return [...rows, ...details];
 }

@@ -29,7 +29,7 @@ const HELP = `Usage: npm run bench -- NAME [options]
                   --tabs N        Chromium tabs beside them (2)
                   --seed N        of the schedule (1)
                   --verify N      steps computed again afterwards, at most (all)
-  kernels       a training step by our kernels, by tfjs's operations, and by plain tfjs autodiff, on wasm and WebGPU
+  kernels       a training step by our kernels, by tfjs's operations, by plain tfjs autodiff, and by jax-js, on wasm and WebGPU
                   --only A,B      presets (nano,shakespeare)
                   --backends A,B  of wasm and webgpu (both)
                   --tune          measure the ways to compute on WebGPU first, and keep what was found
