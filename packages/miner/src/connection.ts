@@ -46,6 +46,8 @@ export class Connection {
   private readonly events: ConnectionEvents;
   private readonly pending = new Set<Pending>();
   private joined = false;
+  /** Connected or not, it wants no place in the run. */
+  private aside = false;
   private attempts = 0;
   private retry: ReturnType<typeof setTimeout> | undefined;
 
@@ -61,7 +63,7 @@ export class Connection {
     });
     this.socket.on('connect', () => {
       this.attempts = 0;
-      this.join();
+      if (!this.aside) this.join();
     });
     this.socket.on('disconnect', (reason) => {
       this.joined = false;
@@ -94,7 +96,10 @@ export class Connection {
   /** Says hello (again): at every connect, and to ask for a fresh assignment. */
   join(): void {
     this.joined = false;
+    this.aside = false;
+    if (!this.socket.connected) return; // it does by itself once it is
     (this.socket as unknown as Socket).emit('hello', this.events.hello(), (reply: Reply<Welcome>) => {
+      if (this.aside) return; // it was given up meanwhile
       if (!reply.ok) {
         this.events.refused(SwarmError.fromWire(reply.error));
         return;
@@ -103,6 +108,15 @@ export class Connection {
       this.events.welcome(reply.value);
       for (const item of this.pending) this.emit(item);
     });
+  }
+
+  /** Gives up its place and stays connected, until `join`; requests that are open are sent again then. */
+  stepAside(reason: string): void {
+    if (this.aside) return;
+    this.joined = false;
+    this.aside = true;
+    // Also where the hello is not answered yet.
+    if (this.socket.connected) (this.socket as unknown as Socket).emit('leave', { reason: reason.slice(0, 200) });
   }
 
   /** The server's name for the present connection; empty without one. */

@@ -32,7 +32,7 @@ import { Term } from './term.ts';
 export interface MinerOptions {
   url: string;
   name: string;
-  /** `auto`: WebGPU, else wasm, and the state says why. */
+  /** `auto`: WebGPU, else wasm, and the state says why; a GPU that is lost is tried for some seconds before wasm takes its place. */
   backend: 'auto' | 'webgpu' | 'wasm';
   /** Bytes on the device that a stage may need, at most; absent: what the device gives. */
   memoryCap?: number;
@@ -52,6 +52,8 @@ export interface MinerPorts {
 }
 
 const LONGEST_REBUILD_PAUSE_MS = 60_000;
+/** A GPU driver that was reset is back within seconds; what was built so often in vain, `auto` does without. */
+const GPU_TRIES = 4;
 /** A server that is full is asked again after about so long. */
 const FULL_PAUSE_MS = 15_000;
 /** As long as a server grants. */
@@ -82,11 +84,12 @@ export class Miner {
   private feedback: { runId: string; stage: number; kept: ErrorFeedback } | null = null;
   /** Of the newest assignment. */
   private round = 0;
-  /** An assignment that came while the device was being rebuilt. */
-  private postponed: Assign | null = null;
   private queue: Promise<void> = Promise.resolve();
   private queued = 0;
+  /** Since the last receipt. */
   private rebuilds = 0;
+  /** Why wasm is used although WebGPU was wanted. */
+  private fallback: SwarmError | null = null;
   private stopped = false;
   private intensity = 1;
   private paused: Waiting | null = null;
@@ -238,6 +241,7 @@ export class Miner {
   }
 
   private offline(reason: string, until: number): void {
+    if (!this.kernels) return; // it waits for its device all the same
     const error = new SwarmError('CONNECTION_LOST', `No connection (${reason}); it is tried again.`);
     const { waiting: before, activity } = this.state;
     const since = activity === 'connecting' && before?.code === 'OFFLINE' ? before.since : Date.now();
@@ -258,7 +262,7 @@ export class Miner {
       const since = before?.code === 'FULL' ? before.since : Date.now();
       const waiting = { ...explain({ code: 'FULL', message }), since, until: Date.now() + pause };
       this.status.update({ activity: 'connecting', reason: message, waiting, error: error.toWire() });
-      setTimeout(() => this.connection?.join(), pause);
+      setTimeout(() => this.join(), pause);
       return;
     }
     this.status.update({ activity: 'stopped', reason: error.message, error: error.toWire() });
@@ -268,7 +272,12 @@ export class Miner {
   /** Drops the stage and asks for an assignment as a newcomer would. */
   private resynchronise(): void {
     this.endTerm();
-    this.connection?.join();
+    this.join();
+  }
+
+  /** Without a device there is nothing to join with: its stage would wait for this miner. */
+  private join(): void {
+    if (this.kernels) this.connection?.join();
   }
 
   private endTerm({ deviceLost = false } = {}): void {
@@ -279,25 +288,10 @@ export class Miner {
   // ── backend ───────────────────────────────────────────────────────────────────────────────────
 
   private async buildKernels(): Promise<void> {
-    const { backend } = this.options;
-    let fallback: SwarmError | null = null;
-    let kernels: Kernels | null = null;
-    if (backend !== 'wasm') {
-      try {
-        kernels = await this.ports.createKernels('webgpu');
-        // Software adapters are what every change is tested on, and compile for seconds.
-        if (!kernels.software) await selfTest(kernels);
-      } catch (error) {
-        fallback = SwarmError.from(error, 'BACKEND_FAILED');
-        kernels?.close();
-        kernels = null;
-        if (backend === 'webgpu') throw fallback;
-      }
-    }
-    kernels ??= await this.ports.createKernels('wasm');
+    const kernels = await this.createKernels();
     this.kernels = kernels;
     const made: Backend = kernels.backend;
-    this.status.update({ backend: made, adapter: kernels.adapter, fallback: fallback?.toWire() ?? null });
+    this.status.update({ backend: made, adapter: kernels.adapter, fallback: this.fallback?.toWire() ?? null });
     void kernels.lost.then((error) => {
       if (this.kernels !== kernels || this.stopped) return;
       // Built anew, it would be given the same stage.
@@ -306,44 +300,72 @@ export class Miner {
     });
   }
 
+  private async createKernels(): Promise<Kernels> {
+    const { backend } = this.options;
+    if (backend === 'wasm' || this.fallback) return this.ports.createKernels('wasm');
+    let kernels: Kernels | null = null;
+    try {
+      kernels = await this.ports.createKernels('webgpu');
+      // Software adapters are what every change is tested on, and compile for seconds.
+      if (!kernels.software) await selfTest(kernels);
+      return kernels;
+    } catch (error) {
+      kernels?.close();
+      const fault = SwarmError.from(error, 'BACKEND_FAILED');
+      // One that was there may come back: `rebuild` says for how long that is hoped for.
+      if (backend === 'webgpu' || this.rebuilds > 0) throw fault;
+      this.fallback = fault;
+      return this.ports.createKernels('wasm');
+    }
+  }
+
   /**
    * The device is gone or computes no more: what it held goes to others at once, and it is built anew, after a pause that
-   * is longer each time.
+   * is longer each time. A place in the run is asked for again when there is something to compute with.
    */
   private async rebuild(error: SwarmError): Promise<void> {
-    const pause = this.rebuilds === 0 ? 0 : Math.min(LONGEST_REBUILD_PAUSE_MS, 1_000 * 2 ** this.rebuilds);
-    this.rebuilds += 1;
     const old = this.kernels;
     this.kernels = null;
     this.endTerm({ deviceLost: true });
     old?.close();
-    this.connection?.join();
-    this.status.update({ activity: 'connecting', reason: `${error.message} Rebuilding the device.`, error: error.toWire() });
-    await new Promise((resolve) => setTimeout(resolve, pause));
+    this.connection?.stepAside(error.message);
+    const doWithout = this.options.backend === 'auto' && !this.fallback && this.rebuilds >= GPU_TRIES;
+    if (doWithout)
+      this.fallback = new SwarmError(error.code, `${error.message} It was tried ${GPU_TRIES} times; the next Start tries again.`);
+    const wait = this.rebuilds === 0 || doWithout ? 0 : Math.min(LONGEST_REBUILD_PAUSE_MS, 1_000 * 2 ** this.rebuilds);
+    this.rebuilds += 1;
+    this.deviceless(error, wait);
+    await pause(wait);
     if (this.stopped) return;
     try {
       await this.buildKernels();
-      const { postponed } = this;
-      this.postponed = null;
-      if (postponed) this.command('assign', postponed);
+      this.status.update({ activity: 'connecting', reason: 'The device is there again; asking for a place.', waiting: null, error: null });
+      this.join();
     } catch (failure) {
       void this.rebuild(SwarmError.from(failure, 'BACKEND_FAILED'));
     }
   }
 
+  /** Says that there is no device, and when the next try is. */
+  private deviceless(error: SwarmError, wait: number): void {
+    const now = Date.now();
+    const { waiting: before } = this.state;
+    const since = before?.code === 'DEVICE' ? before.since : now;
+    const waiting = { ...explain({ code: 'DEVICE', message: `${error.message} The device is built anew.` }), since, until: now + wait };
+    this.status.act('waiting', waiting.message, waiting);
+    this.status.update({ error: error.toWire() });
+  }
+
   // ── commands ──────────────────────────────────────────────────────────────────────────────────
 
   private command<K extends CommandName>(name: K, message: Commands[K]): void {
+    const { kernels } = this;
+    if (!kernels) return; // about the place that was given up with the device
     switch (name) {
       case 'assign': {
         const assign = message as Assign;
         if (assign.round <= this.round) break;
-        const { kernels } = this;
-        if (!kernels) {
-          this.postponed = assign;
-          break;
-        }
-        const short = this.memoryShort(assign.stage);
+        const short = this.memoryShort(kernels, assign.stage);
         if (short) {
           this.refusedEntry(short);
           break;
@@ -386,9 +408,9 @@ export class Miner {
   }
 
   /** Null when the stage fits under the cap. */
-  private memoryShort(stage: number): SwarmError | null {
+  private memoryShort({ backend }: Kernels, stage: number): SwarmError | null {
     const { model, stages, sequences } = this.run!;
-    const { total, parameters, gradients, workspace } = stageMemory(model, stages[stage]!, sequences, this.kernels!.backend);
+    const { total, parameters, gradients, workspace } = stageMemory(model, stages[stage]!, sequences, backend);
     const { memoryCap = Number.POSITIVE_INFINITY } = this.options;
     if (total <= memoryCap) return null;
     const mb = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
@@ -455,6 +477,6 @@ export class Miner {
   }
 
   private idle(): void {
-    if (!this.stopped && this.connection) this.status.idle();
+    if (!this.stopped && this.connection && this.kernels) this.status.idle();
   }
 }

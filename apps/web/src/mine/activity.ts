@@ -56,6 +56,7 @@ const WAITS: { [K in ReasonCode]?: { title: string; tone: Tone } } = {
   APPLYING: { title: 'Applying', tone: 'busy' },
   BANNED: { title: 'Banned', tone: 'bad' },
   RESTING: { title: 'Resting', tone: 'wait' },
+  DEVICE: { title: 'Waiting for the device', tone: 'wait' },
   PAUSED: { title: 'Paused', tone: 'idle' },
   POLICY: { title: 'Paused', tone: 'idle' },
   FINISHING: { title: 'Finishing', tone: 'busy' },
@@ -66,8 +67,6 @@ const WAIT = { title: 'Waiting', tone: 'wait' } as const;
 const DELAYS: { [K in WireError['code']]?: string } = {
   BUSY: 'No place yet',
   CONNECTION_LOST: 'No connection',
-  DEVICE_LOST: 'Rebuilding the device',
-  BACKEND_FAILED: 'Rebuilding the device',
 };
 
 const KEEP_OPEN = 'Nothing to do: keep this tab open; it may stay in the background.';
@@ -100,7 +99,7 @@ const plain = (tone: Tone, title: string, sentence: string, since: number | null
 });
 
 /** The miner's own reasons are told by this clock, all others by the server's. */
-const OWN: ReadonlySet<ReasonCode> = new Set(['PAUSED', 'POLICY', 'FINISHING', 'OFFLINE']);
+const OWN: ReadonlySet<ReasonCode> = new Set(['PAUSED', 'POLICY', 'FINISHING', 'OFFLINE', 'DEVICE']);
 const clockOf = (code: ReasonCode) => (OWN.has(code) ? (time: number) => time : onThisClock);
 
 function waits({ code, message, remedy, since, until }: Waiting, fallbackSince: number): Headline {

@@ -1,0 +1,124 @@
+/** A miner whose device is lost, by a virtual clock: when it is built anew, what is said meanwhile, and who is told. */
+import type { Kernels } from '@starling/kernels';
+import { explain, SwarmError, type Waiting, type Welcome } from '@starling/protocol';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { Connection, ConnectionEvents } from './connection.ts';
+import { Miner, type MinerOptions } from './miner.ts';
+
+/** What the miner did with its connection, in order. */
+let said: string[];
+let server: ConnectionEvents;
+vi.mock('./connection.ts', () => ({
+  Connection: class implements Pick<Connection, 'join' | 'stepAside' | 'tell' | 'leave' | 'socketId'> {
+    readonly socketId = 's';
+    constructor(_url: string, events: ConnectionEvents) {
+      server = events;
+      this.join();
+    }
+    join() {
+      queueMicrotask(() => {
+        said.push(`hello with ${server.hello().backend}`);
+        server.welcome({ minerId: 'm', token: 't', server: 'x', run: { stages: [{}] } } as unknown as Welcome);
+      });
+    }
+    stepAside() {
+      said.push('aside');
+    }
+    tell() {}
+    leave() {
+      return Promise.resolve();
+    }
+  },
+}));
+
+beforeEach(() => {
+  said = [];
+  vi.useFakeTimers({ now: 0 });
+});
+afterEach(() => vi.useRealTimers());
+
+const LOST = new SwarmError('DEVICE_LOST', 'The GPU device was lost.');
+const AWAY = new SwarmError('WEBGPU_UNAVAILABLE', 'There is no adapter.');
+const MERGING: Waiting = { ...explain({ code: 'MERGING', message: 'The stage merges.' }), since: 0, until: null };
+
+/** A miner on a GPU. `lose` takes it away; while `away`, none is to be had. */
+async function startOn(backend: MinerOptions['backend']) {
+  const gpu = { away: false, lose: (_: SwarmError): void => {}, tries: [] as number[] };
+  const createKernels = async (kind: 'webgpu' | 'wasm') => {
+    if (kind === 'webgpu') gpu.tries.push(Date.now());
+    if (kind === 'webgpu' && gpu.away) throw AWAY;
+    const lost = new Promise<SwarmError>((resolve) => {
+      if (kind === 'webgpu') gpu.lose = resolve;
+    });
+    return {
+      backend: kind,
+      adapter: kind,
+      software: true,
+      lost,
+      memory: () => ({ tensors: 0, bytes: 0 }),
+      close() {},
+    } as unknown as Kernels;
+  };
+  const miner = new Miner(
+    { url: 'http://x', name: '', backend },
+    { createKernels, storage: { get: async () => null, set: async () => {} } },
+  );
+  await miner.start();
+  return { miner, gpu };
+}
+const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+
+test('while the device is away that alone is said, with its next try, and a place is asked for when it is there again', async () => {
+  const { miner, gpu } = await startOn('webgpu');
+  gpu.away = true;
+  gpu.lose(LOST);
+  await pass(0);
+  // The first try is made at once; it was in vain.
+  expect(said).toEqual(['hello with webgpu', 'aside', 'aside']);
+  const waits = { activity: 'waiting', error: { code: 'WEBGPU_UNAVAILABLE' }, waiting: { code: 'DEVICE', since: 0, until: 2_000 } };
+  expect(miner.state).toMatchObject(waits);
+  expect(miner.state.reason).toContain('There is no adapter.');
+
+  // What the server says now is about a place that was given up; nor does it matter that the connection goes.
+  server.command('wait', MERGING);
+  server.lost('transport close', 500);
+  expect(miner.state).toMatchObject(waits);
+  await pass(2_000);
+  expect(miner.state.waiting).toMatchObject({ code: 'DEVICE', since: 0, until: 6_000 });
+
+  gpu.away = false;
+  await pass(4_000);
+  expect(said.slice(3)).toEqual(['aside', 'hello with webgpu']);
+  expect(miner.state).toMatchObject({ activity: 'waiting', error: null, waiting: { code: 'IDLE' } });
+  server.command('wait', MERGING);
+  expect(miner.state.waiting).toEqual(MERGING);
+  await miner.stop('');
+});
+
+test('where WebGPU was asked for, it is waited for, for a minute at most between two tries', async () => {
+  const { miner, gpu } = await startOn('webgpu');
+  gpu.away = true;
+  gpu.lose(LOST);
+  await pass(300_000);
+  expect(gpu.tries.slice(1).map((at, i, all) => (at - (all[i - 1] ?? 0)) / 1_000)).toEqual([0, 2, 4, 8, 16, 32, 60, 60, 60]);
+  expect(said.filter((word) => word.startsWith('hello'))).toHaveLength(1);
+  await miner.stop('');
+});
+
+test('in auto a GPU that stays away, or is lost again and again, is done without after a few tries, and that is said', async () => {
+  for (const away of [true, false]) {
+    said = [];
+    const { miner, gpu } = await startOn('auto');
+    gpu.away = away;
+    for (let losses = 0; losses < (away ? 1 : 5); losses++) {
+      expect(miner.state.backend).toBe('webgpu');
+      gpu.lose(LOST);
+      await pass(16_000);
+    }
+    expect(gpu.tries).toHaveLength(1 + 4);
+    expect(miner.state).toMatchObject({ backend: 'wasm', error: null, fallback: { code: away ? 'WEBGPU_UNAVAILABLE' : 'DEVICE_LOST' } });
+    expect(miner.state.fallback!.message).toContain('the next Start tries again');
+    expect(said.at(-1)).toBe('hello with wasm');
+    await miner.stop('');
+  }
+});
