@@ -306,8 +306,10 @@ export class Gateway {
     if (frame.hash !== outputHash)
       throw new SwarmError('FRAME_HASH_MISMATCH', `The receipt of lease ${leaseId} names another output hash than its tensor has.`);
     // A codec's bytes are refused by itself when they say NaN or infinity.
-    if (!isFiniteTensor(crossing.unpack(frame.data)))
-      throw new SwarmError('TENSOR_NOT_FINITE', `The output of lease ${leaseId} holds NaN or infinity.`);
+    if (!isFiniteTensor(crossing.unpack(frame.data), LIMITS.largestRelayed)) {
+      const largest = LIMITS.largestRelayed.toExponential();
+      throw new SwarmError('TENSOR_NOT_FINITE', `The output of lease ${leaseId} holds NaN, infinity, or a number beyond ±${largest}.`);
+    }
     // A copy: what came from a socket is a view of a larger piece of memory, which would live as long.
     const own = new Uint8Array(bytes);
     return { payload: output instanceof Uint8Array ? own : output, frame: own, hash: frame.hash };

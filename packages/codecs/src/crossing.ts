@@ -2,18 +2,19 @@
 import { boundaryWidth, type RunConfig, SwarmError, type TensorData } from '@starling/protocol';
 import { type Bytes, QUANTISERS, type Vector } from './quantise.ts';
 
+/** A byte that, all over a row, is NaN in every format. */
+const NAN = 0xff;
+
 export interface Crossing {
   /** Of the tensor: `[sequences, context, boundaryWidth]` of float32, or `[tokens, bytes of a token]`. */
   readonly shape: readonly number[];
   readonly dtype: 'float32' | 'uint8';
   /** Bytes of a token. */
   readonly tokenBytes: number;
-  /** Throws `TENSOR_NOT_FINITE` for what it cannot say. */
+  /** What it cannot say it says as NaN, as devices do: whoever reads it refuses it, and the lease goes its way. */
   pack(x: Vector): Vector | Bytes;
   /** What a device is to make of it instead of `pack`; null: it crosses as it is. */
   readonly format: Exclude<RunConfig['boundary'], 'f32'> | null;
-  /** What a device made, if it says nothing that cannot be said. Throws `TENSOR_NOT_FINITE`. */
-  packed(bytes: Bytes): Bytes;
   /** `[tokens · boundaryWidth]`. Throws `TENSOR_SHAPE` for a tensor of another kind, `TENSOR_NOT_FINITE`. */
   unpack(tensor: TensorData): Vector;
 }
@@ -33,7 +34,6 @@ export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boun
       tokenBytes,
       pack: (x) => x,
       format: null,
-      packed: (bytes) => bytes,
       unpack: (tensor) => {
         if (!(tensor instanceof Float32Array) || tensor.length !== tokens * width) throw wrong();
         return tensor;
@@ -44,12 +44,15 @@ export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boun
     shape: [tokens, tokenBytes],
     dtype: 'uint8',
     tokenBytes,
-    pack: (x) => quantiser.encode(x, width),
-    format: boundary,
-    packed(bytes) {
-      quantiser.assertFinite(bytes, width);
-      return bytes;
+    pack(x) {
+      try {
+        return quantiser.encode(x, width);
+      } catch (error) {
+        if (!(error instanceof SwarmError) || error.code !== 'TENSOR_NOT_FINITE') throw error;
+        return new Uint8Array(tokens * tokenBytes).fill(NAN);
+      }
     },
+    format: boundary,
     unpack: (tensor) => {
       if (!(tensor instanceof Uint8Array) || tensor.length !== tokens * tokenBytes) throw wrong();
       return quantiser.decode(tensor, width);

@@ -33,7 +33,6 @@ onEachBackend((kernels, backend) => {
       const bytes = await packing;
       const here = quantiser.encode(rows, width);
       expect(bytes.length).toBe(here.length);
-      quantiser.assertFinite(bytes, width);
       const [there, expected] = [quantiser.decode(bytes, width), quantiser.decode(here, width)];
       let other = 0;
       for (let i = 0; i < rows.length; i++) {
@@ -52,7 +51,7 @@ onEachBackend((kernels, backend) => {
       rows[5 * 64 + 7] = bad;
       const tensor = kernels().upload(rows, [ROWS, 64]);
       const bytes = await kernels().pack(tensor, format);
-      if (bytes) expect(() => quantiser.assertFinite(bytes, 64)).toThrow(expect.objectContaining({ code: 'TENSOR_NOT_FINITE' }));
+      if (bytes) expect(() => quantiser.decode(bytes, 64)).toThrow(expect.objectContaining({ code: 'TENSOR_NOT_FINITE' }));
       kernels().dispose(tensor);
     });
 

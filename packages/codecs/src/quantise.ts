@@ -22,8 +22,6 @@ export interface Quantiser {
   rowBytes(width: number): number;
   /** Rows `[n, width]`. Throws `TENSOR_SHAPE`, or `TENSOR_NOT_FINITE` for what it cannot say. */
   encode(rows: Float32Array, width: number): Bytes;
-  /** Throws `TENSOR_NOT_FINITE` when rows that a device packed say NaN, which is how it says what cannot be said. */
-  assertFinite(bytes: Uint8Array, width: number): void;
   /** Throws `TENSOR_SHAPE` for other sizes, `TENSOR_NOT_FINITE` for NaN and infinity. Owns its memory. */
   decode(bytes: Uint8Array, width: number): Vector;
 }
@@ -32,12 +30,10 @@ interface RowFormat extends Pick<Quantiser, 'name' | 'rowBytes'> {
   /** Exclusive bound of what can be said. */
   limit: number;
   write(row: Float32Array, view: DataView): void;
-  /** Whether the scales, or the numbers, of a row are. */
-  isClean(view: DataView, width: number): boolean;
   read(view: DataView, row: Vector): void;
 }
 
-function define({ name, rowBytes, limit, write, isClean, read }: RowFormat): Quantiser {
+function define({ name, rowBytes, limit, write, read }: RowFormat): Quantiser {
   return {
     name,
     rowBytes,
@@ -50,13 +46,6 @@ function define({ name, rowBytes, limit, write, isClean, read }: RowFormat): Qua
       const bytes = new Uint8Array(count * size);
       for (let i = 0; i < count; i++) write(rows.subarray(i * width, (i + 1) * width), new DataView(bytes.buffer, i * size, size));
       return bytes;
-    },
-    assertFinite(bytes, width) {
-      const size = rowBytes(width);
-      for (let at = 0; at < bytes.length; at += size) {
-        if (!isClean(new DataView(bytes.buffer, bytes.byteOffset + at, size), width))
-          throw new SwarmError('TENSOR_NOT_FINITE', `A row holds what cannot cross a boundary as ${name}.`);
-      }
     },
     decode(bytes, width) {
       const size = rowBytes(width);
@@ -72,11 +61,6 @@ function define({ name, rowBytes, limit, write, isClean, read }: RowFormat): Qua
   };
 }
 
-function everyIndex(count: number, holds: (index: number) => boolean): boolean {
-  for (let i = 0; i < count; i++) if (!holds(i)) return false;
-  return true;
-}
-
 const largestOf = (row: Float32Array) => row.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
 const clamp = (code: number, top: number) => Math.max(-top, Math.min(top, code));
 /** Beyond it, a scale times its largest code could round to infinity. */
@@ -87,7 +71,6 @@ const f32 = define({
   limit: Number.POSITIVE_INFINITY,
   rowBytes: (width) => 4 * width,
   write: (row, view) => new Uint8Array(view.buffer, view.byteOffset).set(bytesOf(row)),
-  isClean: (view, width) => everyIndex(width, (i) => Number.isFinite(view.getFloat32(4 * i, true))),
   read: (view, row) => bytesOf(row).set(new Uint8Array(view.buffer, view.byteOffset, view.byteLength)),
 });
 
@@ -98,7 +81,6 @@ const f16 = define({
   write(row, view) {
     for (let i = 0; i < row.length; i++) view.setUint16(2 * i, toHalf(row[i]!), true);
   },
-  isClean: (view, width) => everyIndex(width, (i) => (view.getUint16(2 * i, true) & 0x7c00) !== 0x7c00),
   read(view, row) {
     for (let i = 0; i < row.length; i++) row[i] = fromHalf(view.getUint16(2 * i, true));
   },
@@ -114,7 +96,6 @@ const int8 = define({
     if (scale === 0) return;
     for (let i = 0; i < row.length; i++) view.setInt8(4 + i, clamp(Math.round(row[i]! / scale), 127));
   },
-  isClean: (view) => Number.isFinite(view.getFloat32(0, true)),
   read(view, row) {
     const scale = view.getFloat32(0, true);
     for (let i = 0; i < row.length; i++) row[i] = scale * view.getInt8(4 + i);
@@ -148,7 +129,6 @@ const int4 = define({
       });
     }
   },
-  isClean: (view, width) => everyIndex(groupsOf(width), (group) => (view.getUint16(2 * group, true) & 0x7f80) !== 0x7f80),
   read(view, row) {
     const codes = 2 * groupsOf(row.length);
     for (let i = 0; i < row.length; i++) {

@@ -202,6 +202,21 @@ describe('a useless result', () => {
     expect(of(swarm.log, 'closed')).toMatchObject([{ tokens: 16 }]);
   });
 
+  it('of what another miner sent is left out whatever the step needs, as long as one microbatch is left', () => {
+    const swarm = Swarm.ready(['a', 'b'], { stages: 2, microbatchesPerStep: 3, minMicrobatches: 3 });
+    // At the first stage no gradient can be computed from what the second sends.
+    const isPoisoned = ({ stage, kind, microbatch }: GrantedLease) => stage === 0 && kind === 'backward' && microbatch > 0;
+    for (let i = 0; i < 6; i++) {
+      swarm.compute((_, lease) => !isPoisoned(lease));
+      swarm.forfeit('a', swarm.leasesOf('a').find(isPoisoned)!.id);
+      swarm.pass(20_000);
+    }
+    expect(swarm.counters.abandoned).toBe(2);
+    swarm.compute();
+    swarm.contributeAll();
+    expect(swarm.reductions.get(0)).toMatchObject({ tokens: 8 });
+  });
+
   it('of a held-out microbatch leaves that out, whatever the step needs', () => {
     const swarm = Swarm.ready(['a'], { stages: 1, microbatchesPerStep: 1, validationMicrobatches: 2 });
     for (let i = 0; i < 3; i++) {

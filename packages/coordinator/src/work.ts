@@ -256,7 +256,9 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
   if (task.forfeits >= LIMITS.forfeitsPerTask) {
     const { flow } = lease;
     const others = state.steps.get(flow.step)!.flows.filter((other) => other.purpose === 'train' && !other.abandoned).length;
-    if (flow.purpose === 'train' && others <= state.config.minMicrobatches) {
+    // On another miner's tensors, somebody could make useless whatever they touch: a run that waits for it would stand still for good.
+    const least = takesFromOthers(state, lease) ? 1 : state.config.minMicrobatches;
+    if (flow.purpose === 'train' && others <= least) {
       const message = `Microbatch ${flow.microbatch} gives useless results at stage ${lease.stage}, and no more may be left out of step ${flow.step}.`;
       state.inform('MICROBATCH_USELESS', message, 'warning');
       return;
@@ -264,6 +266,9 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
     abandon(state, flow, `its result was useless ${task.forfeits} times at stage ${lease.stage}`);
   }
 }
+
+/** It is computed from what another stage's miner sent, not from text alone. */
+const takesFromOthers = (state: State, { stage, kind }: LeaseRecord) => stage > 0 || (kind === 'backward' && !state.stages[stage]!.isLast);
 
 export function busy(state: State, { minerId, leaseId, pauseMs }: Of<'busy'>): void {
   const { miner, lease } = leaseId === null ? { miner: state.known(minerId), lease: null } : ownLease(state, minerId, leaseId);

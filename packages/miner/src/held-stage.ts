@@ -120,7 +120,7 @@ export class HeldStage {
 
   /** As it crosses the wire. It was packed on the device where it could be: reading back is the dear part. */
   private packed(crossed: Crossed): TensorData {
-    return crossed instanceof Uint8Array ? this.crossing.packed(crossed) : this.crossing.pack(crossed);
+    return crossed instanceof Uint8Array ? crossed : this.crossing.pack(crossed);
   }
 
   /** Keeps the input of this forward for the microbatch's backward. */

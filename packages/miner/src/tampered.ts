@@ -11,6 +11,7 @@ export const TAMPERINGS = [
   'lazy backward',
   'sign-flipped gradient',
   'scaled gradient',
+  'poison',
 ] as const;
 export type Tampering = (typeof TAMPERINGS)[number];
 
@@ -50,7 +51,18 @@ function changesOf(tampering: Tampering): Changes {
       return { output: same, inputGradient: same, gradient: scaledBy(-1) };
     case 'scaled gradient':
       return { output: same, inputGradient: same, gradient: scaledBy(3) };
+    case 'poison':
+      return { output: same, inputGradient: poison(), gradient: same };
   }
+}
+
+/** In turn what overflows wherever it is computed on, and what is just small enough to be relayed, but not what comes of it. */
+function poison(): Change {
+  let sent = 0;
+  return (x) => {
+    sent += 1;
+    return new Float32Array(x.length).fill(sent % 2 === 1 ? 3e38 : 9e5);
+  };
 }
 
 function delayed(): Change {
