@@ -35,8 +35,10 @@ function run(entry, args, env) {
   }
   // npm's shell dies of a signal without passing it on: who is left without a parent ends what it started.
   const parent = process.ppid;
-  setInterval(() => {
-    if (process.ppid !== parent) child.kill('SIGTERM');
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch); // twice would be an order to end at once
+    child.kill('SIGTERM');
   }, 500).unref();
   child.on('error', (error) => fail(`Node could not be started: ${error.message}`));
   child.on('exit', (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));

@@ -15,6 +15,7 @@ export class BrowserSlot {
   readonly #report: (event: TabEvent) => void;
   readonly #closing: AbortSignal;
   #browser: Browser | null = null;
+  #finishing = false;
   #failures = 0;
   #openedAt = 0;
 
@@ -26,21 +27,26 @@ export class BrowserSlot {
     this.tabs = Array.from({ length: count }, (_, i) => new Tab(first + i, options, report, closing));
   }
 
-  /** Throws `CHROMIUM_MISSING` or `WEBGPU_UNAVAILABLE`. */
+  get #isOver(): boolean {
+    return this.#finishing || this.#closing.aborted;
+  }
+
+  /** Does nothing once it is to finish, or closed. Throws `CHROMIUM_MISSING` or `WEBGPU_UNAVAILABLE`. */
   async open(): Promise<void> {
+    if (this.#isOver) return;
     this.#openedAt = performance.now();
     const { browser, adapter, sandboxed } = await openBrowser(this.#options);
     this.#browser = browser;
     this.adapter = adapter;
     this.sandboxed = sandboxed;
+    if (this.#isOver) {
+      await browser.close();
+      return;
+    }
     if (this.#options.backend === 'webgpu' && adapter === null) {
       await browser.close();
       const hint = this.#options.software === 'never' ? ' Software rendering is refused: --allow-software permits it.' : '';
       throw new SwarmError('WEBGPU_UNAVAILABLE', `Chromium offers no WebGPU adapter.${hint}`);
-    }
-    if (this.#closing.aborted) {
-      await browser.close();
-      return;
     }
     browser.once('disconnected', () => void this.#again());
     // Without a GPU, `auto` is the CPU: its page would take the imitation.
@@ -58,18 +64,24 @@ export class BrowserSlot {
     await gone;
   }
 
+  /** Never throws; the browser is left open. */
+  async finish(): Promise<void> {
+    this.#finishing = true;
+    await Promise.all(this.tabs.map((tab) => tab.finish()));
+  }
+
   async close(): Promise<void> {
     await this.#browser?.close();
   }
 
   async #again(): Promise<void> {
-    while (!this.#closing.aborted) {
+    while (!this.#isOver) {
       this.#failures = performance.now() - this.#openedAt > SETTLED_MS ? 1 : this.#failures + 1;
       const pause = pauseBefore(this.#failures);
       for (const tab of this.tabs) tab.lose();
       this.#report({ kind: 'browser-closed', tab: -1, message: `Chromium ended by itself; it is started again in ${pause / 1000} s` });
       await sleep(pause, undefined, { signal: this.#closing }).catch(() => {});
-      if (this.#closing.aborted) return;
+      if (this.#isOver) return;
       try {
         await this.open();
         return;

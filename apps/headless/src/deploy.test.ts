@@ -30,6 +30,7 @@ test('the unit lets miners finish, as nobody in particular', () => {
     TimeoutStopSec: '150',
     KillMode: 'mixed',
     Restart: 'on-failure',
+    RestartPreventExitStatus: '2 3',
     DynamicUser: 'yes',
     StateDirectory: 'starling-miner',
     ProtectSystem: 'strict',

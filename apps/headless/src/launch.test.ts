@@ -1,25 +1,9 @@
-import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type ErrorCode, SwarmError } from '@starling/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { launchMiners, type Miners, type TabEvent } from './launch.ts';
 import { parseMineArgs } from './options.ts';
+import { HUNG, PAGE, type PageServer, servePages, stoppedBy } from './page-server.ts';
 import { pauseBefore } from './pauses.ts';
-
-/** A page that says about itself what the Mine page says, which mines unasked only where automation opened it. */
-const PAGE = `<!doctype html><script>
-  const query = new URLSearchParams(location.search);
-  if (navigator.webdriver) Object.assign(document.documentElement.dataset, {
-    minerActivity: 'forward', minerBackend: query.get('backend'), minerId: query.get('name') + query.get('autostart'),
-    minerStage: '2', minerMicrobatches: '17',
-  });
-  window.starling = { finish: () => setTimeout(() => { document.documentElement.dataset.minerActivity = 'stopped'; }) };
-</script>`;
-const HUNG = `${PAGE}<script>addEventListener('load', () => setTimeout(() => { for (;;); }));</script>`;
-const stoppedBy = (code: ErrorCode) => `${PAGE}<script>
-  document.documentElement.dataset.minerActivity = 'stopped';
-  window.starling.state = { error: ${JSON.stringify(new SwarmError(code, 'It went wrong.').toWire())} };
-</script>`;
 
 /** Events as they come, and a promise for the n-th of a kind. */
 class Events {
@@ -39,34 +23,25 @@ class Events {
 }
 
 describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, which npm test sets)', () => {
-  let server: Server;
+  let pages: PageServer;
   let url: string;
   let miners: Miners | undefined;
   let events: Events;
-  /** Answers to the first requests of a miner's page; all others get `PAGE`. */
-  let first: { status?: number; body: string }[];
   const OPTIONS = { count: 1, backend: 'wasm', software: 'always' } as const;
   beforeEach(async () => {
-    first = [];
-    server = createServer((request, response) => {
-      // The browser also asks for an icon, when it likes.
-      const answer = request.url?.startsWith('/?') ? first.shift() : null;
-      const { status = 200, body } = answer ?? { body: PAGE };
-      response.writeHead(status, { 'content-type': 'text/html' }).end(body);
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    pages = await servePages();
+    url = pages.url;
     events = new Events();
   });
   afterEach(async () => {
     await miners?.close();
-    server.closeAllConnections();
-    server.close();
+    pages.close();
   });
 
   test('tabs say what their pages say; a killed one stays dead; close ends all', async () => {
     miners = await launchMiners({ url, count: 2, backend: 'wasm', software: 'always', namePrefix: 'test', onEvent: events.push });
-    const alive = { activity: 'forward', backend: 'wasm', stage: 2, microbatches: 17 };
+    const figures = { microbatches: 17, refused: 1, tokensPerSecond: 99.5, restarts: 0, failures: 0 };
+    const alive = { activity: 'forward', backend: 'wasm', stage: 2, ...figures };
     expect(await miners.pages()).toEqual([
       { ...alive, tab: 0, name: 'test-1', id: 'test-11' },
       { ...alive, tab: 1, name: 'test-2', id: 'test-21' },
@@ -84,17 +59,17 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
   });
 
   test('a tab whose page is away is opened again when it is back', async () => {
-    const port = (server.address() as AddressInfo).port;
-    await new Promise((resolve) => server.close(resolve));
+    const { port } = pages.server.address() as AddressInfo;
+    await new Promise((resolve) => pages.server.close(resolve));
     miners = await launchMiners({ url, count: 1, backend: 'wasm', software: 'always', onEvent: events.push });
     expect(events.count('unreachable')).toBe(1);
-    server.listen(port, '127.0.0.1');
+    pages.server.listen(port, '127.0.0.1');
     await events.reached('opened', 1);
     expect((await miners.pages())[0].activity).toBe('forward');
   });
 
   test('a page that the server has only an error for is opened again', async () => {
-    first = [{ status: 502, body: PAGE }];
+    pages.first.push({ status: 502, body: PAGE });
     miners = await launchMiners({ ...OPTIONS, url, onEvent: events.push });
     await events.reached('opened', 1);
     expect(events.all.map((event) => event.kind)).toEqual(['unreachable', 'opened']);
@@ -102,7 +77,7 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
   });
 
   test('a miner that stopped with an error is opened again', async () => {
-    first = [{ body: stoppedBy('BACKEND_FAILED') }];
+    pages.first.push({ body: stoppedBy('BACKEND_FAILED') });
     miners = await launchMiners({ ...OPTIONS, url, answerMs: 500, onEvent: events.push });
     await events.reached('opened', 2);
     expect(events.all.map((event) => event.kind)).toEqual(['opened', 'stopped', 'opened']);
@@ -110,15 +85,16 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
   });
 
   test('a miner that would stop again is told of once, and left', async () => {
-    first = [{ body: stoppedBy('DEVICE_WRONG') }];
+    pages.first.push({ body: stoppedBy('DEVICE_WRONG') });
     miners = await launchMiners({ ...OPTIONS, url, onEvent: events.push });
     await events.reached('stopped', 1);
     expect(events.all[1].message).toMatch(/\[DEVICE_WRONG\]$/);
-    expect((await miners.pages())[0].activity).toBe('stopped');
+    expect((await miners.pages())[0]).toMatchObject({ activity: 'stopped', restarts: 0, failures: 1 });
+    await expect(miners.exhausted).resolves.toMatchObject({ code: 'DEVICE_WRONG' });
   });
 
   test('a page that hangs keeps nobody waiting, and is opened again', async () => {
-    first = [{ body: HUNG }];
+    pages.first.push({ body: HUNG });
     miners = await launchMiners({ ...OPTIONS, url, count: 2, answerMs: 500, onEvent: events.push });
     await expect.poll(async () => (await miners!.pages()).map((page) => page.activity)).toContain('unresponsive');
     await events.reached('opened', 3);
@@ -126,7 +102,7 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
   });
 
   test('a page that says nothing of a miner is opened again', async () => {
-    first = [{ body: 'Log in to this network.' }];
+    pages.first.push({ body: 'Log in to this network.' });
     miners = await launchMiners({ ...OPTIONS, url, answerMs: 250, onEvent: events.push });
     await events.reached('opened', 2);
     expect(events.all.map((event) => event.kind)).toEqual(['opened', 'crashed', 'opened']);
@@ -156,7 +132,9 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
     await miners.killTab(0, { comeBack: true });
     await events.reached('opened', 2);
     expect(events.all.map((event) => event.kind)).toEqual(['opened', 'crashed', 'opened']);
-    expect((await miners.pages())[0].activity).toBe('forward');
+    const [page] = await miners.pages();
+    expect(page).toMatchObject({ activity: 'forward', restarts: 1, failures: 1 });
+    expect(page!.microbatches, 'of both its pages, where the first was heard').toBeGreaterThanOrEqual(17);
   });
 });
 

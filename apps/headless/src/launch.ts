@@ -9,7 +9,7 @@ import type { Sr25519Key } from '@starling/chain';
 import { SwarmError } from '@starling/protocol';
 import type { SoftwareGpu } from './browser.ts';
 import { BrowserSlot } from './browser-slot.ts';
-import type { MinerPage, TabEvent } from './tab.ts';
+import type { MinerPage, Tab, TabEvent } from './tab.ts';
 
 export type { SoftwareGpu } from './browser.ts';
 export type { MinerPage, TabEvent } from './tab.ts';
@@ -36,62 +36,93 @@ export interface LaunchOptions {
   onEvent?: (event: TabEvent) => void;
 }
 
-export interface Miners {
-  pages(): Promise<MinerPage[]>;
-  /** Crashes a tab: nothing is unloaded, nobody is told. It stays dead, or with `comeBack` is opened again like after any crash. */
-  killTab(tab: number, options?: { comeBack?: boolean }): Promise<void>;
-  /** Crashes the browser that this tab is in; another takes its place. */
-  killBrowser(tab: number): Promise<void>;
-  /** The WebGPU adapter as the pages see it, or null without one. */
-  adapter(): string | null;
-  /** Whether the pages are confined by Chromium's sandbox. */
-  sandboxed(): boolean;
+export class Miners {
   /** Resolves when `close` or `finish` is done. */
-  closed: Promise<void>;
-  /** Each completes what is under way, and then all is closed. */
-  finish(): Promise<void>;
-  close(): Promise<void>;
+  readonly closed: Promise<void>;
+  /** Resolves with what stopped the last tab, once each was stopped by something that would stop it again. */
+  readonly exhausted: Promise<SwarmError>;
+  readonly #slots: BrowserSlot[] = [];
+  readonly #tabs: readonly Tab[];
+  readonly #closing = new AbortController();
+  readonly #closed = Promise.withResolvers<void>();
+  readonly #exhausted = Promise.withResolvers<SwarmError>();
+  #opening: Promise<void> | null = null;
+
+  /** Starts nothing yet. */
+  constructor(given: LaunchOptions) {
+    const options: LaunchOptions = { software: 'allowed', ...given };
+    const { count, tabsPerBrowser = Math.max(1, count), onEvent = () => {} } = options;
+    const report = (event: TabEvent) => {
+      if (this.#closing.signal.aborted) return;
+      onEvent(event);
+      const { lasting } = this.#tabs[event.tab] ?? {};
+      if (lasting && this.#tabs.every((tab) => tab.isOver)) this.#exhausted.resolve(SwarmError.fromWire(lasting));
+    };
+    for (let first = 0; first === 0 || first < count; first += tabsPerBrowser)
+      this.#slots.push(new BrowserSlot(options, first, Math.min(tabsPerBrowser, count - first), report, this.#closing.signal));
+    this.#tabs = this.#slots.flatMap((slot) => slot.tabs);
+    this.closed = this.#closed.promise;
+    this.exhausted = this.#exhausted.promise;
+  }
+
+  /** Opens the tabs, until `finish` or `close`. Throws `CHROMIUM_MISSING`, or `WEBGPU_UNAVAILABLE` when it is asked for and there is none. */
+  async open(): Promise<void> {
+    try {
+      this.#opening = this.#openSlots();
+      await this.#opening;
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  async #openSlots(): Promise<void> {
+    for (const slot of this.#slots) await slot.open();
+  }
+
+  pages(): Promise<MinerPage[]> {
+    return Promise.all(this.#tabs.map((tab) => tab.describe()));
+  }
+
+  /** Crashes a tab: nothing is unloaded, nobody is told. It stays dead, or with `comeBack` is opened again like after any crash. */
+  killTab(tab: number, { comeBack = false } = {}): Promise<void> {
+    return (this.#tabs[tab] ?? noSuchTab(tab)).kill(comeBack);
+  }
+
+  /** Crashes the browser that this tab is in; another takes its place. */
+  killBrowser(tab: number): Promise<void> {
+    return (this.#slots.find((slot) => slot.tabs.includes(this.#tabs[tab]!)) ?? noSuchTab(tab)).kill();
+  }
+
+  /** The WebGPU adapter as the pages see it, or null without one. */
+  adapter(): string | null {
+    return this.#slots[0]!.adapter;
+  }
+
+  /** Whether the pages are confined by Chromium's sandbox. */
+  sandboxed(): boolean {
+    return this.#slots[0]!.sandboxed;
+  }
+
+  /** Opens no more; each tab completes what is under way, and then all is closed. */
+  async finish(): Promise<void> {
+    await Promise.all(this.#slots.map((slot) => slot.finish()));
+    await this.close();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all(this.#slots.map((slot) => slot.close()));
+    await this.#opening?.catch(() => {}); // a browser that was being started closes itself; `open` tells what went wrong
+    this.#closed.resolve();
+  }
 }
 
-/** Opens the tabs. Throws `CHROMIUM_MISSING`, or `WEBGPU_UNAVAILABLE` when WebGPU is asked for and there is none. */
-export async function launchMiners(given: LaunchOptions): Promise<Miners> {
-  const options: LaunchOptions = { software: 'allowed', ...given };
-  const { count, tabsPerBrowser = Math.max(1, count), onEvent = () => {} } = options;
-  const closing = new AbortController();
-  const closed = Promise.withResolvers<void>();
-  const report = (event: TabEvent) => {
-    if (!closing.signal.aborted) onEvent(event);
-  };
-  const slots: BrowserSlot[] = [];
-  const close = async () => {
-    closing.abort();
-    await Promise.all(slots.map((slot) => slot.close()));
-    closed.resolve();
-  };
-  try {
-    for (let first = 0; first === 0 || first < count; first += tabsPerBrowser) {
-      const slot = new BrowserSlot(options, first, Math.min(tabsPerBrowser, count - first), report, closing.signal);
-      slots.push(slot);
-      await slot.open();
-    }
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  const tabs = slots.flatMap((slot) => slot.tabs);
-  return {
-    pages: () => Promise.all(tabs.map((tab) => tab.describe())),
-    killTab: (index, { comeBack = false } = {}) => (tabs[index] ?? noSuchTab(index)).kill(comeBack),
-    killBrowser: (index) => (slots.find((slot) => slot.tabs.includes(tabs[index]!)) ?? noSuchTab(index)).kill(),
-    adapter: () => slots[0]!.adapter,
-    sandboxed: () => slots[0]!.sandboxed,
-    closed: closed.promise,
-    finish: async () => {
-      await Promise.all(tabs.map((tab) => tab.finish()));
-      await close();
-    },
-    close,
-  };
+/** Miners whose tabs are open. Throws as `Miners.open` does. */
+export async function launchMiners(options: LaunchOptions): Promise<Miners> {
+  const miners = new Miners(options);
+  await miners.open();
+  return miners;
 }
 
 function noSuchTab(index: number): never {

@@ -1,12 +1,16 @@
 /** `npm run mine`: headless miners for a server elsewhere, with a line per miner every ten seconds. */
 import { readFile } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { hotkeyFrom, type Sr25519Key } from '@starling/chain';
 import { SwarmError } from '@starling/protocol';
-import { launchMiners } from './launch.ts';
-import { MINE_HELP, parseMineArgs } from './options.ts';
-import { jsonLine, serveMetrics, textLine } from './report.ts';
+import { Miners } from './launch.ts';
+import { MINE_HELP, type MineOptions, parseMineArgs } from './options.ts';
+import { jsonLine, serveMetrics, summary, textLine } from './report.ts';
+import { LASTING } from './tab.ts';
 
 const REPORT_EVERY = 10_000; // ms
+
+type Say = (text: string, entry: object) => void;
 
 async function main(): Promise<void> {
   const options = parseMineArgs(process.argv.slice(2));
@@ -15,41 +19,50 @@ async function main(): Promise<void> {
     return;
   }
   const { json, metricsHost, metricsPort } = options;
-  const say = (text: string, entry: object) => console.log(json ? jsonLine(Date.now(), entry) : text);
+  const say: Say = (text, entry) => console.log(json ? jsonLine(Date.now(), entry) : text);
   const hotkey = options.hotkeyFile === null ? undefined : await readHotkey(options.hotkeyFile);
-  const miners = await launchMiners({ ...options, ...(hotkey && { hotkey }), onEvent: (event) => say(event.message, event) });
-  const adapter = miners.adapter();
-  const tabs = `${options.count} tab${options.count > 1 ? 's' : ''}`;
-  const { url, count } = options;
-  say(`Mining for ${url} with ${tabs}; WebGPU adapter: ${adapter ?? 'none'}`, {
-    kind: 'started',
-    url,
-    count,
-    adapter,
-    sandboxed: miners.sandboxed(),
-    hotkey: hotkey?.address ?? null,
-  });
-  if (!miners.sandboxed()) {
-    const why = process.getuid?.() === 0 ? 'root cannot have it; another user can' : 'it cannot be had here (it needs user namespaces)';
-    say(`Chromium runs without its sandbox: ${why}.`, { kind: 'unsandboxed', why });
-  }
+  const miners = new Miners({ ...options, ...(hotkey && { hotkey }), onEvent: (event) => say(event.message, event) });
+  const scraped = metricsPort === null ? null : await serveMetrics(metricsHost, metricsPort, () => miners.pages());
+  const asked = finishOnSignal(miners, say);
   const timer = setInterval(async () => {
     for (const page of await miners.pages()) say(textLine(page), { kind: 'miner', ...page });
   }, REPORT_EVERY);
-  let asked = false;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(signal, () => {
-      if (asked) void miners.close();
-      else void miners.finish();
-      if (!asked) say('Finishing what is under way; once more ends it at once.', { kind: 'finishing' });
-      asked = true;
-    });
-  }
-  const scraped = metricsPort === null ? null : await serveMetrics(metricsHost, metricsPort, miners.pages);
-  await miners.closed;
+  await miners.open();
+  if (!asked.aborted) tellStart(miners, options, hotkey, say);
+  const stopped = await Promise.race([miners.closed, miners.exhausted]);
+  if (stopped) await miners.close();
+  clearInterval(timer);
   scraped?.closeAllConnections();
   scraped?.close();
-  clearInterval(timer);
+  const done = summary(await miners.pages());
+  say(`Ended: ${done.microbatches} receipts accepted, ${done.refused} refused.`, { kind: 'ended', ...done });
+  if (stopped) throw new SwarmError(stopped.code, `No tab can mine any more. ${stopped.message}`);
+}
+
+/** The signal it returns is aborted by the first of the process. */
+function finishOnSignal(miners: Miners, say: Say): AbortSignal {
+  const asked = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (asked.signal.aborted) process.exit(128 + constants.signals[signal]);
+      asked.abort();
+      say('Finishing what is under way; once more ends it at once.', { kind: 'finishing' });
+      void miners.finish();
+    });
+  }
+  return asked.signal;
+}
+
+function tellStart(miners: Miners, { url, count }: MineOptions, hotkey: Sr25519Key | undefined, say: Say): void {
+  const adapter = miners.adapter();
+  const sandboxed = miners.sandboxed();
+  say(`Mining for ${url} with ${count} tab${count > 1 ? 's' : ''}; WebGPU adapter: ${adapter ?? 'none'}`, {
+    kind: 'started',
+    ...{ url, count, adapter, sandboxed, hotkey: hotkey?.address ?? null },
+  });
+  if (sandboxed) return;
+  const why = process.getuid?.() === 0 ? 'root cannot have it; another user can' : 'it cannot be had here (it needs user namespaces)';
+  say(`Chromium runs without its sandbox: ${why}.`, { kind: 'unsandboxed', why });
 }
 
 /** Throws `CONFIG_INVALID`. */
@@ -63,5 +76,5 @@ async function readHotkey(path: string): Promise<Sr25519Key> {
 main().catch((error) => {
   const { code, message, hint } = SwarmError.from(error);
   console.error(`${message} ${hint} [${code}]`);
-  process.exit(code === 'CONFIG_INVALID' ? 2 : 1);
+  process.exit(code === 'CONFIG_INVALID' ? 2 : LASTING.has(code) ? 3 : 1);
 });

@@ -3,8 +3,20 @@ import { createServer, type Server } from 'node:http';
 import { SwarmError } from '@starling/protocol';
 import type { MinerPage } from './launch.ts';
 
-export const textLine = ({ name, activity, backend, stage, microbatches }: MinerPage): string =>
-  `${name}  ${activity}  ${backend || '–'}  ${stage === null ? 'no stage' : `stage ${stage}`}  ${microbatches} microbatches`;
+const counted = (count: number, one: string) => `${count} ${one}${count === 1 ? '' : 's'}`;
+
+export const textLine = ({ stage, ...page }: MinerPage): string =>
+  [
+    ...[page.name, page.activity, page.backend || '–', stage === null ? 'no stage' : `stage ${stage}`],
+    ...[`${Math.round(page.tokensPerSecond)} tokens/s`, `${counted(page.microbatches, 'receipt')}, ${page.refused} refused`],
+    ...(page.failures ? [`${counted(page.failures, 'failure')}, ${counted(page.restarts, 'restart')}`] : []),
+  ].join('  ');
+
+/** What miners did, once they have ended. */
+export function summary(pages: readonly MinerPage[]): { microbatches: number; refused: number; restarts: number; failures: number } {
+  const sum = (key: 'microbatches' | 'refused' | 'restarts' | 'failures') => pages.reduce((total, page) => total + page[key], 0);
+  return { microbatches: sum('microbatches'), refused: sum('refused'), restarts: sum('restarts'), failures: sum('failures') };
+}
 
 /** One object a line; `time` in ISO 8601. */
 export const jsonLine = (now: number, entry: object): string => JSON.stringify({ time: new Date(now).toISOString(), ...entry });
@@ -12,7 +24,17 @@ export const jsonLine = (now: number, entry: object): string => JSON.stringify({
 /** Label values as the text format 0.0.4 wants them escaped. */
 const quote = (text: string) => `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
 
-/** Prometheus text format 0.0.4. A tab that is opened again counts its microbatches from 0, as counters may. */
+type Figure = 'microbatches' | 'refused' | 'tokensPerSecond' | 'restarts' | 'failures';
+
+const FIGURES: [key: Figure, name: string, type: 'counter' | 'gauge', help: string][] = [
+  ['microbatches', 'starling_miner_microbatches_total', 'counter', 'Receipts accepted.'],
+  ['refused', 'starling_miner_refused_total', 'counter', 'Receipts refused.'],
+  ['tokensPerSecond', 'starling_miner_tokens_per_second', 'gauge', 'Tokens computed, over the last 30 s.'],
+  ['restarts', 'starling_miner_restarts_total', 'counter', 'How often the tab was opened again.'],
+  ['failures', 'starling_miner_failures_total', 'counter', 'Crashes, pages out of reach, and miners that stopped with an error.'],
+];
+
+/** Prometheus text format 0.0.4. */
 export function metrics(pages: readonly MinerPage[]): string {
   const family = (name: string, type: string, help: string, line: (page: MinerPage) => string) =>
     [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...pages.map((page) => `${name}${line(page)}`)].join('\n');
@@ -20,9 +42,7 @@ export function metrics(pages: readonly MinerPage[]): string {
     family('starling_miner_info', 'gauge', 'What each miner is doing; always 1.', ({ name, activity, backend, stage }) => {
       return `{miner=${quote(name)},activity=${quote(activity)},backend=${quote(backend)},stage=${quote(String(stage ?? ''))}} 1`;
     }),
-    family('starling_miner_microbatches_total', 'counter', 'Receipts accepted since the page was opened.', ({ name, microbatches }) => {
-      return `{miner=${quote(name)}} ${microbatches}`;
-    }),
+    ...FIGURES.map(([key, name, type, help]) => family(name, type, help, (page) => `{miner=${quote(page.name)}} ${page[key]}`)),
   ].join('\n')}\n`;
 }
 

@@ -19,12 +19,21 @@ export interface TabEvent {
 export interface MinerPage {
   tab: number;
   name: string;
-  /** `protocol`'s `Activity`, or `opening` before the page said anything, `unresponsive` when it does not answer, `killed` after `kill`. */
+  /** `protocol`'s `Activity`, or `opening` before the page said anything, `unresponsive` when it does not answer, `stopped` for good, `killed` after `kill`. */
   activity: string;
   backend: string;
   id: string;
   stage: number | null;
+  /** Receipts accepted, by all pages that this tab had. */
   microbatches: number;
+  /** Receipts refused, likewise. */
+  refused: number;
+  /** Over the last 30 s. */
+  tokensPerSecond: number;
+  /** How often it was opened again. */
+  restarts: number;
+  /** How often it crashed, was out of reach, or its miner stopped with an error. */
+  failures: number;
 }
 
 /** A page that does not say that it has finished is closed all the same: longer than a miner gives itself. */
@@ -36,7 +45,7 @@ const ANSWER_MS = 5000;
 const PATIENCE = 12;
 
 /** What stopped a miner and would stop it again on this device. */
-const LASTING: ReadonlySet<ErrorCode> = new Set(['BAD_MESSAGE', 'DEVICE_WRONG', 'INSECURE_CONTEXT', 'MEMORY_SHORT']);
+export const LASTING: ReadonlySet<ErrorCode> = new Set(['BAD_MESSAGE', 'DEVICE_WRONG', 'INSECURE_CONTEXT', 'MEMORY_SHORT']);
 
 /** What `apps/web` tells automation. */
 type Starling = Window & { starling?: { state?: { error: WireError | null } | null; finish(): void } };
@@ -53,11 +62,16 @@ export class Tab {
   #page: Page | null = null;
   /** The page's last words; kept while it does not answer. */
   #said: DOMStringMap = {};
+  /** What the pages before this one had counted. */
+  #earlier = { microbatches: 0, refused: 0 };
   #saidAt = 0;
   #answers = true;
   #killed = false;
+  #lasting: WireError | null = null;
   #finishing = false;
+  #opened = 0;
   #failures = 0;
+  #failuresInARow = 0;
   #openedAt = 0;
 
   constructor(index: number, options: LaunchOptions, report: (event: TabEvent) => void, closing: AbortSignal) {
@@ -68,9 +82,18 @@ export class Tab {
     this.#closing = closing;
   }
 
+  /** What stopped its miner for good; null while it may mine. */
+  get lasting(): WireError | null {
+    return this.#lasting;
+  }
+
+  get isOver(): boolean {
+    return this.#killed || this.#lasting !== null;
+  }
+
   /** Never throws: what cannot be opened is tried again. */
   async open(browser: Browser, backend: MinerBackend): Promise<void> {
-    if (this.#killed) return;
+    if (this.isOver) return;
     const { url, intensity, hotkey } = this.#options;
     const query = new URLSearchParams({ autostart: '1', backend, name: this.#name });
     if (this.#options.headless !== false) query.set('lean', '1');
@@ -93,12 +116,15 @@ export class Tab {
     };
     try {
       this.#context = await browser.newContext({ reducedMotion: 'reduce' });
+      if (this.#finishing) return;
       if (this.#options.hotkey) await provideHotkey(this.#context, this.#options.hotkey);
       const page = await this.#context.newPage();
       page.once('crash', () => fail('crashed', 'the tab crashed'));
       const response = await page.goto(this.#address);
       if (response && !response.ok()) throw new Error(`HTTP ${response.status()}`);
       this.#page = page;
+      this.#opened++;
+      this.#earlier = this.#counted();
       this.#said = {};
       this.#saidAt = performance.now();
       this.#tell('opened', `${this.#name}: opened`);
@@ -111,6 +137,7 @@ export class Tab {
 
   /** Its browser is gone. */
   lose(): void {
+    if (this.#browser && !this.isOver) this.#failures++;
     this.#browser = null;
     this.#page = null;
     this.#context = null;
@@ -120,14 +147,27 @@ export class Tab {
     if (this.#page) await this.#ask(this.#page);
     const said = this.#page ? this.#said : {};
     const activity = this.#page && !this.#answers ? 'unresponsive' : said.minerActivity || 'opening';
+    const { microbatches, refused } = this.#counted();
     return {
       tab: this.#index,
       name: this.#name,
-      activity: this.#killed ? 'killed' : activity,
+      activity: this.#killed ? 'killed' : this.#lasting ? 'stopped' : activity,
       backend: said.minerBackend ?? '',
       id: said.minerId ?? '',
       stage: said.minerStage ? Number(said.minerStage) : null,
-      microbatches: Number(said.minerMicrobatches ?? 0),
+      microbatches,
+      refused,
+      tokensPerSecond: Number(said.minerTokensPerSecond ?? 0),
+      restarts: Math.max(0, this.#opened - 1),
+      failures: this.#failures,
+    };
+  }
+
+  #counted(): { microbatches: number; refused: number } {
+    const { minerMicrobatches = 0, minerRefused = 0 } = this.#said;
+    return {
+      microbatches: this.#earlier.microbatches + Number(minerMicrobatches),
+      refused: this.#earlier.refused + Number(minerRefused),
     };
   }
 
@@ -155,6 +195,8 @@ export class Tab {
       if (error) {
         const message = `the miner stopped: ${error.message} ${error.hint} [${error.code}]`;
         if (!LASTING.has(error.code)) return fail('stopped', message);
+        this.#lasting = error;
+        this.#failures++;
         this.#tell('stopped', `${this.#name}: ${message}`);
         return;
       }
@@ -168,10 +210,12 @@ export class Tab {
   async finish(): Promise<void> {
     const page = this.#page;
     this.#finishing = true;
-    if (!page || this.#killed) return;
+    if (this.isOver) return;
+    if (!page) return void (await this.#context?.close().catch(() => {})); // it was being opened: it is to take nothing
     const finished = async () => {
       await page.evaluate(() => (window as Starling).starling!.finish());
       await page.waitForFunction(() => document.documentElement.dataset.minerActivity === 'stopped', undefined, { timeout: FINISH_MS });
+      await this.#ask(page); // for what it counted to its end
     };
     try {
       await within(FINISH_MS, finished());
@@ -201,15 +245,16 @@ export class Tab {
   /** Reports a failed tab and opens it again after a pause, unless it is meant to be dead. */
   async #again(kind: Failure, message: string): Promise<void> {
     const browser = this.#browser;
-    const isOver = () => this.#killed || this.#finishing || this.#closing.aborted || this.#browser !== browser;
-    if (isOver()) return;
+    const isLeft = () => this.isOver || this.#finishing || this.#closing.aborted || this.#browser !== browser;
+    if (isLeft()) return;
     this.#page = null;
-    this.#failures = performance.now() - this.#openedAt > SETTLED_MS ? 1 : this.#failures + 1;
-    const pause = pauseBefore(this.#failures);
+    this.#failures++;
+    this.#failuresInARow = performance.now() - this.#openedAt > SETTLED_MS ? 1 : this.#failuresInARow + 1;
+    const pause = pauseBefore(this.#failuresInARow);
     this.#tell(kind, `${message}; opened again in ${pause / 1000} s`);
     await this.#context?.close().catch(() => {});
     await sleep(pause, undefined, { signal: this.#closing }).catch(() => {});
-    if (!isOver()) await this.#open();
+    if (!isLeft()) await this.#open();
   }
 
   #tell(kind: TabEvent['kind'], message: string): void {

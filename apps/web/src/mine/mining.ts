@@ -214,6 +214,8 @@ function expose(next: MinerState): void {
   dataset.minerId = next.minerId ?? '';
   dataset.minerStage = next.stage === null ? '' : String(next.stage);
   dataset.minerMicrobatches = String(next.microbatches);
+  dataset.minerRefused = String(next.rejected);
+  dataset.minerTokensPerSecond = String(next.tokensPerSecond);
 }
 
 const connecting = (name: string): MinerState => ({ ...initialState(name, Date.now()), reason: 'Loading the miner.' });
