@@ -112,6 +112,31 @@ describe('the panel', () => {
     expect(draws()).toBe(2);
   });
 
+  it('does not have merges wait for one that is late time and again', async () => {
+    const { panel, request, clock } = panelOf();
+    let lateness = 900;
+    const draw = async () => {
+      clock.now += lateness;
+      return { minerIds: [] };
+    };
+    const { juror, asked } = jurorOf('late', { draw });
+    panel.join(juror, 0);
+    await settled();
+    const draws = () => asked.filter((name) => name === 'draw').length;
+    const began = clock.now;
+    for (let version = 0; version < 25; version++) {
+      clock.now += 2_000;
+      await panel.draw(request(version, 0.1));
+    }
+    const waited = clock.now - began - 25 * 2_000;
+    expect([draws(), waited], '19.5 s must pass after each').toEqual([3, 2_700]);
+    // Who answers in time is asked for every step.
+    clock.now += 60_000;
+    lateness = 250;
+    for (let version = 0; version < 5; version++) await panel.draw(request(version, 0.1));
+    expect(draws()).toBe(8);
+  });
+
   it('has nobody punished on the word of one, and dismisses who is wrong three times', async () => {
     const { panel, told, clock } = panelOf();
     panel.join(jurorOf('liar', { audit: async () => ({ verdict: verdict('failed') }) }).juror, 0);
