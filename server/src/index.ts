@@ -125,7 +125,8 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   const panel = new Panel(
     {
       backend: options.auditBackend,
-      secretOf: (epoch) => Buffer.from(identity.seed(`audits ${epoch}`)).toString('hex'),
+      // Of this run: another in the same data folder begins with secrets that nobody was told.
+      secretOf: (epoch) => Buffer.from(identity.seed(`audits ${run.view.config.runId} ${epoch}`)).toString('hex'),
       validate: (run, evidence) => validator.validate(run, evidence),
     },
     { now: Date.now, random: () => randomInt(2 ** 32) / 2 ** 32, tell: (code, message) => run.report('warning', code, message) },

@@ -56,7 +56,8 @@ const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve,
 
 export class Validator {
   private readonly options: ValidatorOptions;
-  private readonly secrets: Secrets;
+  /** Of the run that it was let in to. */
+  private secretsOfRun: Secrets | null = null;
   private readonly local: Pick<LocalValidator, 'validate' | 'close'>;
   private readonly socket: Socket;
   private run: AuditedRun | null = null;
@@ -70,7 +71,6 @@ export class Validator {
 
   constructor(options: ValidatorOptions) {
     this.options = options;
-    this.secrets = new Secrets(options.seed);
     this.local = options.local ?? new LocalValidator(options.backend);
     this.socket = io(`${options.url}/validate`, {
       ...{ transports: ['websocket'], reconnectionDelay: 500, reconnectionDelayMax: 5_000, forceNew: true, parser: packets },
@@ -108,8 +108,9 @@ export class Validator {
     try {
       const { config } = await getJson<RunSnapshot>(`${url}/v1/run`);
       this.run = config;
-      const { server, nonce } = await this.request<{ server: string; nonce: string }>('challenge', {});
       const { origin } = new URL(url);
+      if (this.secretsOfRun?.runId !== config.runId) this.secretsOfRun = new Secrets(this.options.seed, origin, config.runId);
+      const { server, nonce } = await this.request<{ server: string; nonce: string }>('challenge', {});
       const signature = toHex(await hotkey.sign(new TextEncoder().encode(validatorText(origin, nonce))));
       const hello: ValidatorHello = { protocol: PROTOCOL_VERSION, hotkey: hotkey.address, origin, nonce, signature, backend };
       await this.request('hello', hello);
@@ -144,6 +145,11 @@ export class Validator {
         this.say(`Asked for ${name}, there is no answer: ${message} [${code}]`);
       }
     });
+  }
+
+  private get secrets(): Secrets {
+    if (!this.secretsOfRun) throw new SwarmError('NOT_JOINED', 'The run is not known yet.');
+    return this.secretsOfRun;
   }
 
   private async audit({ id, minerId, parameterHash }: AuditRequest): Promise<ValidatorRequests['audit']['answered']> {
