@@ -92,6 +92,23 @@ test('the first Start checks the device and says what it found, with a fix for w
   await page.context().close();
 });
 
+test('a line that does not answer holds no Start up, and a check can be stopped', async ({ browser }) => {
+  const context = await browser.newContext();
+  await context.route('**/v1/probe', () => {});
+  const page = await context.newPage();
+  await page.goto(`${server.url}/?name=silent&backend=wasm`);
+  await button(page, 'Start').click();
+  await expect(mining(page).getByText('Checking', { exact: true })).toBeVisible();
+  await button(page, 'Stop').click();
+  await expect(mining(page).getByText('Ready', { exact: true })).toBeVisible();
+  await expect(page.getByText('The first Start checks')).toBeVisible();
+
+  await button(page, 'Start').click();
+  await expect(page.getByText(/The line to the server could not be measured: 256 KiB were not answered in 5 s/)).toBeVisible(SLOW);
+  await works(page);
+  await context.close();
+});
+
 test('a link starts nothing: without a program that drives the browser, ?autostart=1 waits for a click', async ({ browser }) => {
   const context = await browser.newContext();
   await context.addInitScript(() => Object.defineProperty(Navigator.prototype, 'webdriver', { get: () => false }));

@@ -32,6 +32,8 @@ const SIZE = 512;
 const COMPUTE_MS = 1_200;
 const PROBE_BYTES = 256 * 1024;
 const UPLINK_MS = 800;
+/** A line that takes longer for one probe has under half a megabit per second, or there is none. */
+const PROBE_DEADLINE_MS = 5_000;
 /** Enough for any stage that a browser is given. */
 const MOST_MEMORY = 512 * 1024 ** 2;
 const MEMORY_STEP = 128 * 1024 ** 2;
@@ -113,8 +115,10 @@ async function uplink(url: string): Promise<number> {
   const started = performance.now();
   let sent = 0;
   while (sent === 0 || performance.now() - started < UPLINK_MS) {
-    const response = await fetch(`${url}/v1/probe`, { method: 'POST', body: probe }).catch((error: unknown) => {
-      throw SwarmError.from(error, 'CONNECTION_LOST');
+    const signal = AbortSignal.timeout(PROBE_DEADLINE_MS);
+    const response = await fetch(`${url}/v1/probe`, { method: 'POST', body: probe, signal }).catch((error: unknown) => {
+      if (!signal.aborted) throw SwarmError.from(error, 'CONNECTION_LOST');
+      throw new SwarmError('CONNECTION_LOST', `${PROBE_BYTES / 1_024} KiB were not answered in ${PROBE_DEADLINE_MS / 1_000} s.`);
     });
     if (!response.ok) throw new SwarmError('HTTP_FAILED', `The server answered ${response.status} to a probe of the line.`);
     sent += PROBE_BYTES;

@@ -68,27 +68,54 @@ export const useCheck = (backend: BackendChoice): CheckState =>
     () => checkOf(backend),
   );
 
-/** Takes three seconds. Never throws: what went wrong is in the state. */
-export async function runCheck(backend: BackendChoice): Promise<void> {
-  if (checkOf(backend).phase === 'running') return;
-  become(backend, { phase: 'running' });
-  const worker = new Worker(new URL('../check.worker.ts', import.meta.url), { type: 'module' });
-  const answer = await new Promise<CheckAnswer>((resolve) => {
+/** Three seconds, a slow device's compiling, and a line that does not answer; what takes longer gives no answer at all. */
+const DEADLINE_MS = 20_000;
+
+type CheckWorker = Pick<Worker, 'onmessage' | 'onerror' | 'postMessage' | 'terminate'>;
+
+/** What the worker finds, or why it finds nothing; null when `signal` ended it. The worker is ended in any case. */
+export function ask(worker: CheckWorker, order: CheckOrder, signal: AbortSignal): Promise<CheckAnswer | null> {
+  let timer: ReturnType<typeof setTimeout>;
+  return new Promise<CheckAnswer | null>((resolve) => {
+    const fail = (message: string) =>
+      resolve({ error: { code: 'BACKEND_FAILED', message, hint: 'Mining is tried all the same; the next Start checks again.' } });
+    timer = setTimeout(() => fail(`The check found nothing in ${DEADLINE_MS / 1_000} s.`), DEADLINE_MS);
+    signal.addEventListener('abort', () => resolve(null));
     worker.onmessage = ({ data }: MessageEvent<CheckAnswer>) => resolve(data);
-    worker.onerror = ({ message }) =>
-      resolve({ error: { code: 'BACKEND_FAILED', message: message || 'The check could not be started.', hint: 'Reload the page.' } });
-    worker.postMessage({ url: location.origin, backend } satisfies CheckOrder);
+    worker.onerror = ({ message }) => fail(message || 'The check could not be started.');
+    worker.postMessage(order);
+  }).finally(() => {
+    clearTimeout(timer);
+    worker.terminate();
   });
-  worker.terminate();
+}
+
+let running = new AbortController();
+
+/** Takes three seconds. Never throws: what went wrong is in the state. False: `stopCheck` ended it, and nothing was found. */
+export async function runCheck(backend: BackendChoice): Promise<boolean> {
+  const before = checkOf(backend);
+  if (before.phase === 'running') return false;
+  become(backend, { phase: 'running' });
+  running = new AbortController();
+  const worker = new Worker(new URL('../check.worker.ts', import.meta.url), { type: 'module' });
+  const answer = await ask(worker, { url: location.origin, backend }, running.signal);
+  if (!answer) {
+    become(backend, before);
+    return false;
+  }
   if ('error' in answer) {
     become(backend, { phase: 'failed', error: answer.error });
-    return;
+    return true;
   }
   const { checked } = answer;
   const at = Date.now();
   remember(KEY(backend), JSON.stringify({ checked, at, userAgent: navigator.userAgent } satisfies Kept));
   become(backend, { phase: 'done', checked, at });
+  return true;
 }
+
+export const stopCheck = (): void => running.abort();
 
 export interface Finding {
   good: boolean;

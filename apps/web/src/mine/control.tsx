@@ -6,7 +6,7 @@ import { Announce, Choice, type Option, State } from '../parts.tsx';
 import { Link } from '../router.tsx';
 import type { BackendChoice } from '../worker-messages.ts';
 import { ACTIVITY_WORDS } from './activity.ts';
-import { mustCheck, runCheck, useCheck } from './check.ts';
+import { mustCheck, runCheck, stopCheck, useCheck } from './check.ts';
 import { type Device, isHopeless } from './device.ts';
 import { finish, setPaused, start, stop, useEnding, useMiner, usePaused } from './mining.ts';
 import { MAX_NAME, type Settings } from './settings.ts';
@@ -57,7 +57,7 @@ export function Control({ device }: { device: Device | null }) {
             stopping={ending === 'stop'}
             checking={checking}
             impossible={device !== null && isHopeless(device)}
-            onClick={() => (running ? stop('Stop was pressed.') : void checkAndStart(settings))}
+            onClick={() => (checking ? stopCheck() : running ? stop('Stop was pressed.') : void checkAndStart(settings))}
           />
         )}
         {running && (
@@ -115,22 +115,22 @@ export function Control({ device }: { device: Device | null }) {
 async function checkAndStart({ backend, tone }: Settings): Promise<void> {
   // Still in the click, or the browser would keep it silent.
   playTone(tone);
-  if (mustCheck(backend)) await runCheck(backend);
-  await start();
+  if (!mustCheck(backend) || (await runCheck(backend))) await start();
+  else playTone(false);
 }
 
 function StartButton(props: { running: boolean; stopping: boolean; checking: boolean; impossible: boolean; onClick: () => void }) {
   const { running, stopping, checking, impossible, onClick } = props;
-  const label = stopping ? 'Stopping…' : running ? 'Stop' : checking ? 'Checking…' : 'Start';
+  const label = stopping ? 'Stopping…' : running || checking ? 'Stop' : 'Start';
   return (
     <button
       type="button"
-      className={`start ${running ? 'stop' : ''}`}
-      disabled={stopping || checking || (impossible && !running)}
+      className={`start ${running || checking ? 'stop' : ''}`}
+      disabled={stopping || (impossible && !running)}
       onClick={onClick}
     >
       <svg viewBox="0 0 16 16" aria-hidden="true">
-        {running ? <rect x="3" y="3" width="10" height="10" rx="1.5" /> : <path d="M4 2.5v11l9-5.5Z" />}
+        {running || checking ? <rect x="3" y="3" width="10" height="10" rx="1.5" /> : <path d="M4 2.5v11l9-5.5Z" />}
       </svg>
       {label}
     </button>

@@ -10,10 +10,10 @@ import {
   SwarmError,
   type Waiting,
 } from '@starling/protocol';
-import { expect, test } from 'vitest';
-import type { Checked } from '../check.worker.ts';
+import { expect, test, vi } from 'vitest';
+import type { CheckAnswer, Checked } from '../check.worker.ts';
 import { headline, inShort, isInHeadline, SHORT_WAIT_MS, situation, times } from './activity.ts';
-import { findingsOf, stillTrue } from './check.ts';
+import { ask, findingsOf, stillTrue } from './check.ts';
 import { adapterName, webgpuFix } from './device.ts';
 import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
 import { isLean, settingsFrom, wantedWallet, wantsAutostart } from './settings.ts';
@@ -219,6 +219,32 @@ const CHECKED: Checked = {
   ...{ backend: 'webgpu', adapter: 'a GPU', f16: true, flops: 5e11, memory: 2 ** 29, uplink: 3e7, fallback: null },
   limits: { buffer: 2 ** 28, binding: 2 ** 27 },
 };
+
+test('a check ends with what was found, with why nothing was, or when it is stopped, and its worker with it', async () => {
+  vi.useFakeTimers();
+  const check = () => {
+    const worker = { onmessage: null, onerror: null, postMessage: vi.fn(), terminate: vi.fn() } as unknown as Worker;
+    const stop = new AbortController();
+    return { worker, stop, answer: ask(worker, { url: 'http://x', backend: 'auto' }, stop.signal) };
+  };
+  const found = check();
+  found.worker.onmessage!({ data: { checked: CHECKED } } as MessageEvent<CheckAnswer>);
+  const stopped = check();
+  stopped.stop.abort();
+  const silent = check();
+  const broken = check();
+  broken.worker.onerror!({ message: 'No such script.' } as ErrorEvent);
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(await Promise.all([found, stopped, silent, broken].map(({ answer }) => answer))).toMatchObject([
+    { checked: CHECKED },
+    null,
+    { error: { message: 'The check found nothing in 20 s.' } },
+    { error: { message: 'No such script.' } },
+  ]);
+  for (const { worker } of [found, stopped, silent, broken]) expect(worker.terminate).toHaveBeenCalled();
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
+});
 
 test('what the check found holds for a day, in the same browser', () => {
   const kept = JSON.stringify({ checked: CHECKED, at: 1_000, userAgent: 'A/1' });
