@@ -24,6 +24,7 @@ import {
 import { packets } from '@starling/protocol/packets';
 import { type Namespace, Server, type Socket } from 'socket.io';
 import type { StoredTensor } from './activations.ts';
+import type { Addresses, Handshake } from './addresses.ts';
 import type { Blobs } from './blobs.ts';
 import { Feed } from './feed.ts';
 import type { Identity } from './identity.ts';
@@ -52,6 +53,7 @@ export interface GatewayParts {
   refusals: Refusals;
   /** Miners of the run at once, at most. */
   maxMiners: number;
+  addresses: Addresses;
 }
 
 export class Gateway {
@@ -66,14 +68,16 @@ export class Gateway {
   private readonly serverName: string;
   private readonly refusals: Refusals;
   private readonly maxMiners: number;
+  private readonly addresses: Addresses;
 
-  constructor(http: HttpServer, { run, blobs, identity, serverName, refusals, maxMiners }: GatewayParts) {
+  constructor(http: HttpServer, { run, blobs, identity, serverName, refusals, maxMiners, addresses }: GatewayParts) {
     this.run = run;
     this.blobs = blobs;
     this.identity = identity;
     this.serverName = serverName;
     this.refusals = refusals;
     this.maxMiners = maxMiners;
+    this.addresses = addresses;
     this.io = new Server(http, { maxHttpBufferSize: MAX_MESSAGE_BYTES, perMessageDeflate: false, serveClient: false, parser: packets });
     this.io.on('connection', (socket) => this.accept(socket));
     // The event map cannot tie name and message together through a generic, hence the widened emit.
@@ -146,7 +150,7 @@ export class Gateway {
       // A miner asks anew for its assignment on the same connection; it does not become another one.
       if (minerId !== null && hello.session?.minerId !== minerId)
         throw new SwarmError('BAD_MESSAGE', `This connection is miner ${minerId}'s; \`hello\` must bring its session.`);
-      const session = this.admit(hello);
+      const session = this.admit(hello, socket.handshake);
       minerId = session.minerId;
       return this.hello(session, hello, socket);
     });
@@ -193,13 +197,15 @@ export class Gateway {
   }
 
   /** Throws `BUSY` when a newcomer cannot be taken. Whoever is part of the run is always let in. */
-  private admit({ session, device }: Requests['hello']): { minerId: string; token: string } {
+  private admit({ session, device }: Requests['hello'], handshake: Handshake): { minerId: string; token: string } {
     const known = session !== undefined && this.identity.knows(session.minerId, session.token) && this.isDeviceOf(session.minerId, device);
     if (known && this.run.coordinator.miner(session.minerId)) return session;
     if (this.run.view.trouble) throw new SwarmError('BUSY', `${this.run.view.trouble.message} Newcomers wait until it is over.`);
     if (this.run.coordinator.minerCount >= this.maxMiners)
       throw new SwarmError('BUSY', `The run has as many miners as this server takes: ${this.maxMiners}.`);
-    return known ? session : this.identity.newMiner();
+    const admitted = known ? session : this.identity.newMiner();
+    this.addresses.admit(handshake, admitted.minerId);
+    return admitted;
   }
 
   /** Who comes back with another key, with its first, or without it, is somebody else: credit, and what audits found, stay with the key. */

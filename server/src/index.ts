@@ -6,6 +6,7 @@ import { cutStages, DILOCO, layoutOf, presetOf, SPARSE_LOCO } from '@starling/mo
 import { type ChainView, type RunConfig, type RunSnapshot, type StepPoint, SwarmError } from '@starling/protocol';
 import { shardCount } from '@starling/reduce';
 import { openStore } from '@starling/store';
+import { Addresses } from './addresses.ts';
 import { LocalValidator } from './audits/local-validator.ts';
 import { Panel } from './audits/panel.ts';
 import { ValidatorSockets } from './audits/validator-sockets.ts';
@@ -182,7 +183,13 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   modelRoutes(http, run, models);
   const moments = new Moments(where);
   addMomentRoutes(http, moments);
-  const gateway = new Gateway(http.server, { run, blobs, identity, serverName, refusals, maxMiners: options.maxMiners });
+  const addresses = new Addresses({
+    most: options.addressMiners,
+    header: options.addressHeader ?? null,
+    isHere: (minerId) => run.coordinator.miner(minerId) !== undefined,
+  });
+  const { maxMiners } = options;
+  const gateway = new Gateway(http.server, { run, blobs, identity, serverName, refusals, maxMiners, addresses });
   const validators = new ValidatorSockets(gateway.namespace('/validate'), {
     panel,
     serverName,

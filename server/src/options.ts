@@ -19,6 +19,10 @@ export interface ServerOptions {
   store?: string;
   /** Miners at once, at most. */
   maxMiners: number;
+  /** Of one address, at most; of this machine's own any number. */
+  addressMiners: number;
+  /** Header in which a proxy in front of the server writes where a connection comes from; absent: none is believed. */
+  addressHeader?: string;
   /** A step in which nothing moves for minutes closes with so many microbatches; absent: three quarters of them. */
   minMicrobatches?: number;
   /** Pipeline stages the model is cut into. */
@@ -92,6 +96,8 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   preset: 'nano',
   stages: 3,
   maxMiners: 5_000,
+  // A computer room behind one address, several tabs each.
+  addressMiners: 250,
   steps: 0,
   seed: 1,
   clip: 'stage',
@@ -134,6 +140,8 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --microbatches N         microbatches per step (the preset's)
   --min-microbatches N     microbatches a step may close with when nothing moves for five minutes (three quarters)
   --max-miners N           miners at once (${DEFAULT_OPTIONS.maxMiners})
+  --address-miners N       miners at once of one address, but for this machine's own (${DEFAULT_OPTIONS.addressMiners})
+  --address-header NAME    header in which a proxy of yours writes that address, x-forwarded-for say (none is believed)
   --steps N                steps until the run is complete, 0 for no end (${DEFAULT_OPTIONS.steps})
   --seed N                 seed of the first parameters and of the data order (${DEFAULT_OPTIONS.seed})
   --boundary NAME          how hidden states cross between stages: ${BOUNDARY_NAMES} (${DEFAULT_OPTIONS.boundary})
@@ -184,6 +192,7 @@ const NUMBERS = {
   'inner-microbatches': { key: 'innerMicrobatches', min: 1, max: LONGEST_STEP },
   'min-microbatches': { key: 'minMicrobatches', min: 1, max: LONGEST_STEP },
   'max-miners': { key: 'maxMiners', min: 1 },
+  'address-miners': { key: 'addressMiners', min: 1 },
   steps: { key: 'steps', min: 0 },
   seed: { key: 'seed', min: 0, max: 2 ** 32 - 1 },
   'validate-every': { key: 'validateEvery', min: 1 },
@@ -207,6 +216,7 @@ const TEXTS = {
   'hotkey-file': 'hotkeyFile',
   'public-name': 'publicName',
   'public-url': 'publicUrl',
+  'address-header': 'addressHeader',
   boundary: 'boundary',
 } as const;
 

@@ -121,6 +121,27 @@ it('refuses a miner of another protocol version politely', async () => {
   expect(reply).toMatchObject({ ok: false, error: { code: 'PROTOCOL_UNSUPPORTED', hint: expect.stringContaining('Reload') } });
 });
 
+it('takes so many newcomers of an address, and whoever is here already', async () => {
+  const crowded = await startServer({
+    ...{ port: 0, dataDir: join(dataDir, 'crowded'), preset: 'pico', stages: 1, log: () => {} },
+    ...{ addressMiners: 1, addressHeader: 'x-forwarded-for' },
+  });
+  const from = (address: string) => {
+    const extraHeaders = { 'x-forwarded-for': address };
+    const socket = io(crowded.url, { transports: ['websocket'], forceNew: true, parser: packets, extraHeaders });
+    sockets.push(socket);
+    return socket;
+  };
+  const first = await ask<Welcome>(from('203.0.113.7'), 'hello', hello);
+  expect(code(first)).toBe('OK');
+  const second = await ask(from('203.0.113.7'), 'hello', hello);
+  expect(second).toMatchObject({ ok: false, error: { code: 'BUSY', message: expect.stringContaining('203.0.113.7') } });
+  expect(code(await ask(from('203.0.113.8'), 'hello', hello))).toBe('OK');
+  const { minerId, token } = (first as Extract<typeof first, { ok: true }>).value;
+  expect(code(await ask(from('203.0.113.7'), 'hello', { ...hello, session: { minerId, token } }))).toBe('OK');
+  await crowded.close();
+});
+
 it('refuses messages that do not fit, and requests before hello', async () => {
   const socket = connect();
   expect(code(await ask(socket, 'hello', { protocol: 'one' }))).toBe('BAD_MESSAGE');
