@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { REPLAY_BACKENDS, type ReplayBackend } from '@starling/audit/node';
 import { BOUNDARY_NAMES } from '@starling/codecs';
+import { PRESET_NAMES } from '@starling/model';
 import { GRADIENTS, LONGEST_STEP, type RunConfig, SwarmError } from '@starling/protocol';
 
 export interface ServerOptions {
@@ -134,7 +135,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --data DIR               folder of the run; a run found there is resumed (${DEFAULT_OPTIONS.dataDir})
   --store WHERE            where the run's log is kept: a file, or postgres://user@host/database?run=NAME (a file in --data)
   --corpus PATH            file of UTF-8 text, or folder: all text in it (the installed packages' Markdown files)
-  --preset NAME            model (${DEFAULT_OPTIONS.preset})
+  --preset NAME            model: ${PRESET_NAMES.join(', ')} (${DEFAULT_OPTIONS.preset})
   --stages N               pipeline stages (${DEFAULT_OPTIONS.stages})
   --sequences N            sequences per microbatch (the preset's)
   --microbatches N         microbatches per step (the preset's)

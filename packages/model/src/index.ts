@@ -16,7 +16,7 @@ export {
   type UpdatedVectors,
 } from './outer.ts';
 export { type Model, plainModel } from './plain.ts';
-export { cutStages, type Preset, presetOf } from './presets.ts';
+export { cutStages, PRESET_NAMES, type Preset, presetOf } from './presets.ts';
 export { splitMix32 } from './random.ts';
 export { type Sampling, sample } from './sampling.ts';
 export { selfTest } from './self-test.ts';

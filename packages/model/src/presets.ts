@@ -59,10 +59,12 @@ const PRESETS: readonly Preset[] = [
   },
 ];
 
+export const PRESET_NAMES: readonly string[] = PRESETS.map(({ name }) => name);
+
 /** Throws `CONFIG_INVALID` with the names there are. */
 export function presetOf(name: string): Preset {
   const preset = PRESETS.find((candidate) => candidate.name === name);
-  if (!preset) throw new SwarmError('CONFIG_INVALID', `There is no preset "${name}"; choose ${PRESETS.map((p) => p.name).join(' or ')}.`);
+  if (!preset) throw new SwarmError('CONFIG_INVALID', `There is no preset "${name}"; choose ${PRESET_NAMES.join(' or ')}.`);
   return preset;
 }
 
