@@ -212,7 +212,12 @@ export class Paymaster {
 
   /** Throws what `Accounts.link` throws; on a chain of others also for a hotkey that is not registered, `HotKeyNotRegisteredInSubNet`. */
   async link(signed: unknown): Promise<AccountView> {
-    const { device } = await this.#parts.accounts.link(signed, this.#receiver, (hotkey) => this.#assertRegistered(hotkey));
+    const { device } = await this.#parts.accounts.link(
+      signed,
+      this.#receiver,
+      (hotkey) => this.#assertRegistered(hotkey),
+      (one) => this.#tally.scores.has(one),
+    );
     this.#set();
     return this.account(device);
   }
