@@ -92,6 +92,38 @@ test('the first Start checks the device and says what it found, with a fix for w
   await page.context().close();
 });
 
+test('a tab that is opened again shows its history and goes on as the same miner; a duplicate waits for a click', async ({ browser }) => {
+  const page = await open(browser, '/?name=returns&backend=wasm&autostart=1');
+  await works(page);
+  const id = await page.evaluate(() => document.documentElement.dataset.minerId);
+  // As the browser's own “Duplicate” does, this copies what the tab remembers.
+  const [duplicate] = await Promise.all([page.context().waitForEvent('page'), page.evaluate(() => void window.open('/'))]);
+  // By the time it has its own name, it has decided.
+  await expect.poll(() => duplicate.evaluate(() => sessionStorage.getItem('starling.mining')), SLOW).toBeNull();
+  await expect(mining(duplicate).getByText('Ready', { exact: true })).toBeVisible();
+  expect(await duplicate.evaluate(() => document.documentElement.dataset.minerActivity)).toBeUndefined();
+  await button(duplicate, 'Start').click();
+  await works(duplicate);
+  const other = await duplicate.evaluate(() => document.documentElement.dataset.minerId);
+  expect(other).not.toBe(id);
+  await duplicate.close();
+  await works(page);
+  await page.close();
+
+  const returned = await page.context().newPage();
+  await returned.goto(`${server.url}/?backend=wasm`);
+  const history = returned.getByRole('region', { name: 'History' });
+  await expect(history.getByRole('row', { name: /counted/ }).first()).toBeVisible(SLOW);
+  await expect(history.getByText(/In all sessions: [1-9]\d* counted/)).toBeVisible();
+  expect(await returned.evaluate(() => document.documentElement.dataset.minerActivity), 'it waits for a click').toBeUndefined();
+  await button(returned, 'Start').click();
+  await works(returned);
+  const again = await returned.evaluate(() => document.documentElement.dataset.minerId);
+  expect([id, other]).toContain(again);
+  await expect(history.getByRole('link', { name: again === id ? other! : id! })).toBeVisible();
+  await page.context().close();
+});
+
 test('a line that does not answer holds no Start up, and a check can be stopped', async ({ browser }) => {
   const context = await browser.newContext();
   await context.route('**/v1/probe', () => {});

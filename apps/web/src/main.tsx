@@ -13,7 +13,9 @@ import { isLean, wantedWallet, wantsAutostart } from './mine/settings.ts';
 import { compareClocks } from './server-clock.ts';
 
 const query = new URLSearchParams(location.search);
-if (!resumeAfterReload() && wantsAutostart(query, navigator.webdriver)) void start();
+void resumeAfterReload().then((resumed) => {
+  if (!resumed && wantsAutostart(query, navigator.webdriver)) void start();
+});
 const wallet = wantedWallet(query, navigator.webdriver);
 if (wallet) void import('./wallet/wallet-state.ts').then(({ linkFirst }) => linkFirst(wallet));
 const lean = isLean(query);

@@ -17,7 +17,7 @@ import { ask, findingsOf, stillTrue } from './check.ts';
 import { adapterName, webgpuFix } from './device.ts';
 import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
 import { isLean, settingsFrom, wantedWallet, wantsAutostart } from './settings.ts';
-import { claimTab } from './tab.ts';
+import { claimTab, minersOf, rememberMiner } from './tab.ts';
 
 const state = (part: Partial<MinerState>) =>
   ({ activity: 'waiting', reason: null, waiting: null, since: 0, error: null, microbatches: 5, ...part }) as MinerState;
@@ -168,8 +168,10 @@ test('the fix for missing WebGPU names the browser at hand', () => {
 
 /** Locks that others hold already; all else is granted at once. */
 function locksHeldBy(others: string[]): Pick<LockManager, 'request'> {
-  const request = (name: string, _options: unknown, granted: () => Promise<never>) =>
-    others.includes(name) ? Promise.reject(new DOMException('', 'TimeoutError')) : granted();
+  const request = (name: string, { ifAvailable }: LockOptions, granted: (lock: object | null) => Promise<never>) => {
+    if (!others.includes(name)) return granted({});
+    return ifAvailable ? granted(null) : Promise.reject(new DOMException('', 'TimeoutError'));
+  };
   return { request: request as unknown as LockManager['request'] };
 }
 
@@ -182,16 +184,34 @@ function memory(entries: Record<string, string>): Pick<Storage, 'getItem' | 'set
   };
 }
 
-test('a reload keeps the tab’s name, a duplicate gets its own', async () => {
+test('a reload keeps the tab’s name, a duplicate gets its own and is not taken for a reload', async () => {
   const storage = memory({ 'starling.tab': 'a' });
-  expect(await claimTab(storage, locksHeldBy([]))).toBe('a');
-  const duplicate = await claimTab(storage, locksHeldBy(['starling.tab.a']));
-  expect(duplicate).not.toBe('a');
-  expect(storage.getItem('starling.tab')).toBe(duplicate);
+  expect(await claimTab(storage, memory({}), locksHeldBy([]))).toEqual({ tab: 'a', again: true });
+  const duplicate = await claimTab(storage, memory({}), locksHeldBy(['starling.tab.a']));
+  expect(duplicate.again).toBe(false);
+  expect(duplicate.tab).not.toBe('a');
+  expect(storage.getItem('starling.tab')).toBe(duplicate.tab);
+});
+
+test('a new tab goes on as the miner that joined last of those whose tabs are closed; a few are remembered', async () => {
+  const shared = memory({});
+  for (const tab of ['a', 'b', 'c', 'b']) rememberMiner(shared, { tab, id: `m-${tab}` });
+  expect(minersOf(shared).map(({ id }) => id)).toEqual(['m-b', 'm-c', 'm-a']);
+  const own = memory({});
+  expect(await claimTab(own, shared, locksHeldBy(['starling.tab.b']))).toEqual({ tab: 'c', again: false });
+  expect(own.getItem('starling.tab')).toBe('c');
+  const open = ['a', 'b', 'c'].map((tab) => `starling.tab.${tab}`);
+  expect((await claimTab(memory({}), shared, locksHeldBy(open))).tab).toMatch(/^\d+-\d+-\d+-\d+$/);
+  for (let i = 0; i < 20; i++) rememberMiner(shared, { tab: `${i}`, id: '' });
+  expect(minersOf(shared)).toHaveLength(8);
+  expect(['{', '7', '[7, {"tab": 1}]'].map((text) => minersOf(memory({ 'starling.miners': text })))).toEqual([[], [], []]);
 });
 
 test('without Web Locks nothing is remembered', async () => {
-  expect(await claimTab(memory({ 'starling.tab': 'a' }), undefined)).not.toBe('a');
+  const shared = memory({ 'starling.miners': '[{"tab":"a","id":"m"}]' });
+  const claim = await claimTab(memory({ 'starling.tab': 'a' }), shared, undefined);
+  expect(claim.tab).not.toBe('a');
+  expect(claim.again).toBe(false);
 });
 
 test('a reload keeps that it mined and that it was paused; blocked storage and nonsense keep nothing', () => {

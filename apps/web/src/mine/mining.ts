@@ -2,12 +2,13 @@
 import { initialState, type MinerState } from '@starling/miner/state';
 import { ERROR_HINTS, type ErrorCode, explain, type Waiting } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
+import { recall, remember } from '../remember.ts';
 import type { FromWorker, ToWorker } from '../worker-messages.ts';
 import { watchConditions, watchWholeDeviceAgain } from './conditions.ts';
 import { isIos } from './device.ts';
 import { type Conditions, obstacle } from './policy.ts';
 import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
-import { claimTab } from './tab.ts';
+import { type Claim, claimTab, freshClaim, minersOf, rememberMiner } from './tab.ts';
 import { playTone } from './tone.ts';
 import { currentSettings, onSettings } from './use-settings.ts';
 
@@ -27,28 +28,38 @@ let worker: Worker | null = null;
 let ending: 'stop' | 'finish' | null = null;
 let goodbye: ReturnType<typeof setTimeout> | undefined;
 
-/** With storage blocked, even to ask for it throws. */
-const tab = Promise.resolve()
-  .then(() => claimTab(sessionStorage, navigator.locks))
-  .catch(() => crypto.getRandomValues(new Uint32Array(4)).join('-'));
+/** What all tabs of this browser see. */
+const SHARED = { getItem: recall, setItem: remember };
+
+let claimed: Promise<Claim> | null = null;
+/** Of the miner that this tab is to be: claimed at the first Start, or by a page that is loaded anew. */
+function claim(): Promise<Claim> {
+  // With storage blocked, even to ask for it throws.
+  claimed ??= Promise.resolve()
+    .then(() => claimTab(sessionStorage, SHARED, navigator.locks))
+    .catch(freshClaim);
+  return claimed;
+}
 
 const OWN = 'starling.miner';
-/** Which miner this tab was last, over a reload too. */
+/** Which miner this tab was last, over a reload too; before its first Start, the one that this browser was last. */
 let own = (() => {
+  const [last] = minersOf(SHARED);
   try {
-    return sessionStorage.getItem(OWN);
+    return sessionStorage.getItem(OWN) ?? last?.id ?? null;
   } catch {
-    return null;
+    return last?.id ?? null;
   }
 })();
 
-function rememberOwn(id: string): void {
+async function rememberOwn(id: string): Promise<void> {
   own = id;
   try {
     sessionStorage.setItem(OWN, id);
   } catch {
     // The history is then only shown until the page is loaded anew.
   }
+  rememberMiner(SHARED, { tab: (await claim()).tab, id });
 }
 
 /** In a frame nobody would see who computes for whom. */
@@ -69,7 +80,7 @@ export async function start(): Promise<void> {
   mine.onerror = (event) => fail('BACKEND_FAILED', event.message || 'The mining worker could not be loaded.');
   const cap = memoryCap === null ? null : memoryCap * 2 ** 20;
   held = whyPaused();
-  const message = { url: location.origin, name, backend, intensity, memoryCap: cap, paused: held, tab: await tab };
+  const message = { url: location.origin, name, backend, intensity, memoryCap: cap, paused: held, tab: (await claim()).tab };
   if (!ending) mine.postMessage({ type: 'start', ...message } satisfies ToWorker);
 }
 
@@ -144,9 +155,15 @@ addEventListener('online', () => tell({ type: 'online' }));
 // ── reloads ─────────────────────────────────────────────────────────────────────────────────────
 
 /** A page that is loaded anew goes on as it was. False: it was not mining, or may not go on by itself. */
-export function resumeAfterReload(): boolean {
+export async function resumeAfterReload(): Promise<boolean> {
   const memory = recallMining();
   if (!memory) return false;
+  const { again } = await claim();
+  if (worker) return false; // Start was pressed meanwhile
+  if (!again) {
+    rememberMining(null); // the duplicate of a tab that mines: here nobody pressed Start
+    return false;
+  }
   if (isReloadLoop(memory, Date.now(), isIos(navigator))) {
     rememberMining(null);
     const reason = 'This page was loaded anew within a minute of its Start, as iOS does with pages that compute: it waits for you now.';
@@ -187,8 +204,8 @@ function fail(code: ErrorCode, message: string): void {
 }
 
 function publish(next: MinerState): void {
+  if (next.minerId !== null && next.minerId !== state?.minerId) void rememberOwn(next.minerId);
   state = next;
-  if (next.minerId !== null && next.minerId !== own) rememberOwn(next.minerId);
   if (next.activity === 'stopped') {
     clearTimeout(goodbye);
     worker?.terminate();
@@ -238,8 +255,10 @@ function subscribe(listener: () => void): () => void {
 
 /** Null before the first Start. */
 export const useMiner = (): MinerState | null => useSyncExternalStore(subscribe, () => state);
-/** The miner this tab is or was; null before its first Start. */
+/** The miner this tab is or was, else the one that this browser was last; null before its first Start. */
 export const useOwnId = (): string | null => useSyncExternalStore(subscribe, () => own);
+/** The miners that other tabs of this browser are, or were: the last ones. */
+export const otherMiners = (): string[] => minersOf(SHARED).flatMap(({ id }) => (id === own ? [] : [id]));
 export const useEnding = (): 'stop' | 'finish' | null => useSyncExternalStore(subscribe, () => ending);
 /** Pause was pressed, and Resume was not. */
 export const usePaused = (): boolean => useSyncExternalStore(subscribe, () => pausedSince !== null);

@@ -3,9 +3,9 @@ import { History } from '../history/history.tsx';
 import { useMinerView } from '../history/use-miner-view.ts';
 import { minerPath } from '../paths.ts';
 import { Link } from '../router.tsx';
-import { useOwnId } from './mining.ts';
+import { otherMiners, useOwnId } from './mining.ts';
 
-/** What the server says of this tab's miner, over every reload and restart. */
+/** What the server says of this tab's miner, over every reload and restart, and after the tab was closed. */
 export function OwnHistory() {
   const id = useOwnId();
   return (
@@ -21,6 +21,7 @@ export function OwnHistory() {
       ) : (
         <>
           <Totals key={id} id={id} />
+          <Others />
           <History
             key={`${id} receipts`}
             id={id}
@@ -29,6 +30,24 @@ export function OwnHistory() {
         </>
       )}
     </section>
+  );
+}
+
+/** Each tab that mines at the same time is a miner of its own. */
+function Others() {
+  const others = otherMiners();
+  if (others.length === 0) return null;
+  return (
+    <p className="history-totals">
+      Other tabs of this browser mined as{' '}
+      {others.map((id, i) => (
+        <span key={id}>
+          {i > 0 && ', '}
+          <Link to={minerPath(id)}>{id}</Link>
+        </span>
+      ))}
+      .
+    </p>
   );
 }
 
