@@ -238,6 +238,28 @@ test('throughput and queue are curves by stage, and progress is counted in token
   await page.context().close();
 });
 
+test('the log tells of every merge, is filtered by keyboard, and leads to the run as it was', async ({ browser }) => {
+  const page = await open(browser, '/dashboard', DESKTOP, 'light');
+  const log = page.getByRole('region', { name: 'Run log' });
+  const lines = log.getByRole('listitem');
+  await log.getByRole('radio', { name: 'All' }).focus();
+  await page.keyboard.press('ArrowRight');
+  await expect(log.getByRole('radio', { name: 'Merges' })).toBeChecked();
+  await expect(lines).toHaveCount(6);
+  for (const step of [5, 4, 3, 2, 1, 0])
+    await expect(lines.nth(5 - step)).toContainText(`Step ${step} made version ${step + 1}: miners by stage`);
+  await page.keyboard.press('ArrowRight');
+  await expect(lines.filter({ hasText: 'joined at stage' })).toHaveCount(3);
+  await log.getByRole('link', { name: 'Replay' }).click();
+  await expect(page.getByRole('region', { name: 'Replay' }).getByText(/step 6/)).toBeVisible(SLOW);
+  // There, too, a line leads to its moment.
+  await log.getByRole('radio', { name: 'Merges' }).check();
+  await lines.last().getByRole('link').first().click();
+  await expect(page).toHaveURL(/at=\d+/);
+  await expect(page.getByRole('region', { name: 'Replay' }).getByText(/step 1 /)).toBeVisible(SLOW);
+  await page.context().close();
+});
+
 test('the run is scrubbed, and a moment is shared by its address', async ({ browser }) => {
   const { last } = await ask<MomentRange>('/v1/moments');
   // What curves and log knew then, and no more.

@@ -1,9 +1,20 @@
 /** What of a run's effects is written for pages: receipts by miner, points of the curves, merges, events. */
 import type { Effect, Input, Merge } from '@starling/coordinator';
-import { type AuditEntry, ERROR_HINTS, type ReceiptEntry, type RunEvent, type StepPoint, SwarmError } from '@starling/protocol';
-import type { Row, Store, StoredRow } from '@starling/store';
+import {
+  type AuditEntry,
+  ERROR_HINTS,
+  EVENT_KINDS,
+  EVENTS_KEPT,
+  eventKind,
+  type ReceiptEntry,
+  type RunEvent,
+  type StepPoint,
+  SwarmError,
+  thinned,
+} from '@starling/protocol';
+import type { Handled, Row, Store, StoredRow } from '@starling/store';
 
-/** The lists; their owners are miners (`receipt`, `gradient`, `audit`), stages (`merge`) or nobody. */
+/** The lists; their owners are miners (`receipt`, `gradient`, `audit`), stages (`merge`), kinds of an event, or nobody. */
 export type RecordKind = 'receipt' | 'gradient' | 'point' | 'merge' | 'event' | 'round' | 'audit';
 
 export type Receipt = Omit<ReceiptEntry, 'id' | 'time'>;
@@ -11,10 +22,15 @@ export type Receipt = Omit<ReceiptEntry, 'id' | 'time'>;
 export type Gradient = Pick<Extract<Effect, { type: 'included' }>, 'stage' | 'version' | 'microbatches'>;
 
 export const pointRow = (point: StepPoint): Row => ({ kind: 'point', owner: '', at: point.time, body: JSON.stringify(point) });
-export const eventRow = (event: RunEvent): Row => ({ kind: 'event', owner: '', at: event.time, body: JSON.stringify(event) });
+export const eventRow = (event: RunEvent): Row => ({
+  kind: 'event',
+  owner: eventKind(event),
+  at: event.time,
+  body: JSON.stringify(event),
+});
 
 /** Rows of what an input did, but for the points: those need more than the effect. */
-export function rowsOf(input: Input, effects: readonly Effect[], at: number): Row[] {
+export function rowsOf({ input, effects, at, seq }: Handled<Input, Effect>): Row[] {
   const rows: Row[] = [];
   if (input.type === 'audited' && effects.every(({ type }) => type !== 'refuse')) rows.push(auditRow(input, at));
   for (const effect of effects) {
@@ -33,7 +49,7 @@ export function rowsOf(input: Input, effects: readonly Effect[], at: number): Ro
       rows.push(receiptRow(minerId, at, { leaseId, outcome: 'lost', work, error: { code, message, hint: ERROR_HINTS[code] } }));
     } else if (effect.type === 'event') {
       const { level, code, message } = effect;
-      rows.push(eventRow({ time: at, level, code, message }));
+      rows.push(eventRow({ time: at, entry: seq, level, code, message }));
     } else if (effect.type === 'release' && input.type === 'merged') {
       const { type: _, stage, ...merge } = input;
       rows.push({ kind: 'merge', owner: `${stage}`, at, body: JSON.stringify(merge satisfies Merge) });
@@ -67,11 +83,6 @@ export async function receiptsOf(store: Store, minerId: string, limit: number, b
   return rows.map((row) => ({ id: row.id, time: row.at, ...parse<Receipt>(row) }));
 }
 
-/** The newest of a list, oldest first. */
-export async function newest<T>(store: Pick<Store, 'rows'>, kind: RecordKind, limit: number): Promise<T[]> {
-  return (await store.rows(kind, { limit })).reverse().map((row) => parse<T>(row));
-}
-
 /** The merges of a stage that made the versions after `version`, ascending. */
 export async function mergesAfter(store: Store, stage: number, version: number, upTo: number): Promise<Merge[]> {
   const rows = await store.rows('merge', { owner: `${stage}`, limit: Math.max(1, 2 * (upTo - version)) });
@@ -84,8 +95,13 @@ export async function mergesAfter(store: Store, stage: number, version: number, 
   return [...merges.values()].sort((a, b) => a.version - b.version);
 }
 
-/** The newest of a list that were written by `at`, oldest first. */
-export async function newestBy<T>(store: Pick<Store, 'rows'>, kind: RecordKind, at: number, limit: number): Promise<T[]> {
+/** The newest of a list, oldest first. */
+export async function newest<T>(store: Pick<Store, 'rows'>, kind: RecordKind, limit: number): Promise<T[]> {
+  return (await store.rows(kind, { limit })).reverse().map((row) => parse<T>(row));
+}
+
+/** The id after all rows of a list that were written by `at`. */
+async function idAfter(store: Pick<Store, 'rows'>, kind: RecordKind, at: number): Promise<number> {
   // Ids ascend with time: the first that is too young is found by halving, however long the list is.
   const [last] = await store.rows(kind, { limit: 1 });
   let [low, high] = [1, (last?.id ?? 0) + 1];
@@ -95,11 +111,40 @@ export async function newestBy<T>(store: Pick<Store, 'rows'>, kind: RecordKind, 
     if (row && row.at > at) high = Math.min(middle, row.id);
     else low = middle + 1;
   }
-  return (await store.rows(kind, { before: low, limit })).reverse().map((row) => parse<T>(row));
+  return low;
+}
+
+/** The newest events of each kind that were written by `at`, oldest first. Older releases gave them no kind. */
+export async function eventsBy(store: Pick<Store, 'rows'>, at: number): Promise<RunEvent[]> {
+  const before = await idAfter(store, 'event', at);
+  const byKind = await Promise.all(['', ...EVENT_KINDS].map((owner) => store.rows('event', { owner, before, limit: EVENTS_KEPT })));
+  return byKind
+    .flat()
+    .sort((a, b) => a.id - b.id)
+    .map((row) => parse<RunEvent>(row));
+}
+
+/** Rows read at once. */
+const PAGE = 5_000;
+
+/** The whole curve as it was known at `at`, up to a step, thinned; `older` are points of before the list began. */
+export async function curveBy(
+  store: Pick<Store, 'rows'>,
+  at: number,
+  upTo: number,
+  older: readonly StepPoint[] = [],
+): Promise<StepPoint[]> {
+  let points: StepPoint[] = [];
+  let before = await idAfter(store, 'point', at);
+  for (let page: StoredRow[] = []; ; before = page.at(-1)!.id) {
+    page = await store.rows('point', { before, limit: PAGE });
+    points = thinned(curveOf([...page.toReversed().map((row) => parse<StepPoint>(row)), ...points], upTo));
+    if (page.length < PAGE) return thinned(curveOf([...older, ...points], upTo));
+  }
 }
 
 /** By step, up to this one. A log that was begun anew has some steps twice, and some that are undone: the newest count. */
-export function curveOf(points: Iterable<StepPoint>, upTo: number): StepPoint[] {
+function curveOf(points: Iterable<StepPoint>, upTo: number): StepPoint[] {
   const byStep = new Map<number, StepPoint>();
   for (const point of points) byStep.set(point.step, point);
   return [...byStep.values()].filter(({ step }) => step <= upTo).sort((a, b) => a.step - b.step);

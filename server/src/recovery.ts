@@ -12,12 +12,11 @@ import { Journal, type JournalPorts, type Store } from '@starling/store';
 import { Activations } from './activations.ts';
 import type { Blobs } from './blobs.ts';
 import type { Checkpoints } from './checkpoints.ts';
-import { curveOf, mergesAfter, newest } from './records.ts';
+import { curveBy, eventsBy, mergesAfter } from './records.ts';
 import { formatsOf } from './reductions.ts';
 import { type Genesis, type Machine, maker, type RunJournal } from './run-log.ts';
 import { assertSameRun, readCheckpoint } from './saved-run.ts';
 import { initialVectors, StageStates, type StageVectors } from './stage-states.ts';
-import { EVENTS_KEPT, POINTS_KEPT } from './view.ts';
 
 export interface RecoveryParts {
   /** What the operator asks for; a run that is there keeps its id. */
@@ -65,11 +64,10 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
     checkpoint ? { version: checkpoint.version, ...checkpoint.vectors[index]! } : initialVectors(config.model, stage, config.seed),
   );
   const openStates = () => StageStates.open(config.model, config.stages, base, parts.optimizer, config, blobs);
-  const points = async (upTo: number) =>
-    curveOf([...(checkpoint?.saved.points ?? []), ...(await newest<StepPoint>(store, 'point', POINTS_KEPT))], upTo);
+  const points = (upTo: number) => curveBy(store, Infinity, upTo, checkpoint?.saved.points);
   const common = {
     config,
-    events: await newest<RunEvent>(store, 'event', EVENTS_KEPT),
+    events: await eventsBy(store, Infinity),
     startedAt: (await store.entries(0, 1))[0]?.at ?? checkpoint?.saved.startedAt ?? ports.now(),
     saved: checkpoint?.version ?? -1,
   };

@@ -59,8 +59,8 @@ it('a process that takes over in mid-round closes it with the same line', async 
       store.append({ entries: [{ seq, at: 0, body: '{}' }], rows, tensors: [], released: [] });
     // A round that is over, of which nothing may be counted again.
     const [first] = [settled('b', 'forward'), closed(0)].map((effect) => before.take(effect, 1)).filter((round) => round !== null);
-    await append(1, [...rowsOf({ type: 'tick' }, [settled('b', 'forward')], 1), roundRow(first!)]);
-    for (const [i, { input, effects }] of LOG.slice(0, cut).entries()) await append(2 + i, rowsOf(input, effects, 2));
+    await append(1, [...rowsOf({ input: { type: 'tick' }, effects: [settled('b', 'forward')], at: 1, seq: 1 }), roundRow(first!)]);
+    for (const [i, of] of LOG.slice(0, cut).entries()) await append(2 + i, rowsOf({ ...of, at: 2, seq: 2 + i }));
     const after = new Rounds(parts, await openRound(store, flopsOf));
     for (const { effects } of LOG) for (const effect of effects) before.take(effect, 2);
     for (const { effects } of LOG.slice(cut)) for (const effect of effects) after.take(effect, 2);

@@ -10,6 +10,7 @@ import {
   type AuditEntry,
   type CommandName,
   type Commands,
+  eventKind,
   explain,
   type ReceiptEntry,
   type RoundWork,
@@ -297,8 +298,9 @@ export class Run {
 
   // ── what the journal asks ─────────────────────────────────────────────────────────────────────
 
-  private describe({ input, effects, at }: Handled<Input, Effect>): { rows: Row[]; released: string[] } {
-    const rows = [...this.unwritten.splice(0), ...rowsOf(input, effects, at)];
+  private describe(handled: Handled<Input, Effect>): { rows: Row[]; released: string[] } {
+    const { effects, at } = handled;
+    const rows = [...this.unwritten.splice(0), ...rowsOf(handled)];
     const released: string[] = [];
     for (const effect of effects) {
       const round = this.rounds.take(effect, at);
@@ -323,13 +325,13 @@ export class Run {
     this.due.push(handled);
     if (this.due.length > 1) return;
     setImmediate(() => {
-      for (const { input, effects, at } of this.due.splice(0)) {
+      for (const { input, effects, at, seq } of this.due.splice(0)) {
         if (input.type === 'merged') {
           this.states.commit(input.stage, input.version);
           this.view.moved({ kind: 'merge', stage: input.stage });
         }
         if (input.type === 'audited') this.view.moved({ kind: 'audit', minerId: input.minerId, outcome: input.verdict.outcome });
-        for (const effect of effects) this.carryOut(effect, at, input);
+        for (const effect of effects) this.carryOut(effect, at, input, seq);
       }
     });
   }
@@ -349,7 +351,7 @@ export class Run {
 
   // ── effects ───────────────────────────────────────────────────────────────────────────────────
 
-  private carryOut(effect: Effect, at: number, input: Input): void {
+  private carryOut(effect: Effect, at: number, input: Input, seq: number): void {
     switch (effect.type) {
       case 'assign':
         this.enqueue(effect.minerId, () => this.assign(effect));
@@ -406,7 +408,7 @@ export class Run {
         break;
       case 'event': {
         const { level, code, message } = effect;
-        this.show({ time: at, level, code, message });
+        this.show({ time: at, entry: seq, level, code, message });
         break;
       }
       case 'settled':
@@ -555,7 +557,8 @@ export class Run {
   private show(event: RunEvent): void {
     const { level, code, message } = event;
     this.view.addEvent(event);
-    this.parts.log(`${level === 'info' ? '' : `${level}: `}${message} [${code}]`);
+    // Whoever started the server is told of every step anyway.
+    if (eventKind(event) !== 'merge') this.parts.log(`${level === 'info' ? '' : `${level}: `}${message} [${code}]`);
   }
 
   /** Stops the clock, and writes what was closed since the last checkpoint. */

@@ -5,18 +5,18 @@ import {
   explain,
   type MinerView,
   type Move,
+  newestEvents,
   Rate,
   type RunConfig,
   type RunEvent,
   type RunSnapshot,
   type StageView,
   type StepPoint,
+  thinned,
   type Waiting,
   type Work,
 } from '@starling/protocol';
 
-export const POINTS_KEPT = 5_000;
-export const EVENTS_KEPT = 300;
 /** In one update. */
 const MOVES_KEPT = 60;
 /** Miners remembered, beyond those that are here. */
@@ -62,8 +62,8 @@ export interface ViewState {
 
 export class RunView {
   readonly config: RunConfig;
-  readonly points: StepPoint[];
-  readonly events: RunEvent[];
+  points: StepPoint[];
+  events: RunEvent[];
   /** Points and events ever appended: how a feed tells what is new. */
   appended: { points: number; events: number };
   tokens: number;
@@ -84,9 +84,9 @@ export class RunView {
     this.config = config;
     this.coordinator = coordinator;
     this.parameters = parameters;
-    this.points = points;
-    this.events = events;
-    this.appended = { points: points.length, events: events.length };
+    this.points = thinned(points);
+    this.events = newestEvents(events);
+    this.appended = { points: this.points.length, events: this.events.length };
     this.tokens = points.at(-1)?.tokens ?? 0;
     this.startedAt = startedAt;
     this.effort = freshEffort(config.stages.length, Date.now());
@@ -169,8 +169,7 @@ export class RunView {
   }
 
   addPoint(point: StepPoint): void {
-    this.points.push(point);
-    if (this.points.length > POINTS_KEPT) this.points.shift();
+    this.points = thinned([...this.points, point]);
     this.appended.points += 1;
   }
 
@@ -185,8 +184,7 @@ export class RunView {
   }
 
   addEvent(event: RunEvent): void {
-    this.events.push(event);
-    if (this.events.length > EVENTS_KEPT) this.events.shift();
+    this.events = newestEvents([...this.events, event]);
     this.appended.events += 1;
   }
 

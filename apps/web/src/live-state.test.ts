@@ -1,10 +1,18 @@
-import type { RunEvent, RunSnapshot, StepPoint, WatchSnapshot, WatchUpdate } from '@starling/protocol';
+import {
+  EVENTS_KEPT,
+  POINTS_KEPT,
+  type RunEvent,
+  type RunSnapshot,
+  type StepPoint,
+  type WatchSnapshot,
+  type WatchUpdate,
+} from '@starling/protocol';
 import { expect, test } from 'vitest';
-import { applySnapshot, applyUpdate, initialLive, MAX_EVENTS, MAX_POINTS, withConnection } from './live-state.ts';
+import { applySnapshot, applyUpdate, initialLive, withConnection } from './live-state.ts';
 
 const run = (step: number) => ({ step, stages: [] as unknown[] }) as RunSnapshot;
-const point = (step: number) => ({ step }) as StepPoint;
-const event = (time: number) => ({ time }) as RunEvent;
+const point = (step: number) => ({ step, validationLoss: null as number | null }) as StepPoint;
+const event = (time: number) => ({ time, level: 'info', code: 'MINER_JOINED' }) as RunEvent;
 const message = (sequence: number, steps: number[] = [], times: number[] = []): WatchSnapshot => ({
   feed: 'f',
   sequence,
@@ -46,14 +54,14 @@ test('a gap, a repetition and an update before any snapshot are refused', () => 
   expect(applyUpdate(initialLive(0), update(1), 0)).toBeNull();
 });
 
-test('only the newest points and events are kept', () => {
-  const many = Array.from({ length: MAX_POINTS + 10 }, (_, i) => i);
-  const live = applySnapshot(initialLive(0), message(0, many, many), 0);
-  expect(live.points).toHaveLength(MAX_POINTS);
-  const next = applyUpdate(live, update(1, [9_999_999], [9_999_999]), 0)!;
-  expect(next.points).toHaveLength(MAX_POINTS);
-  expect(next.points.at(-1)).toEqual(point(9_999_999));
-  expect(next.events).toHaveLength(MAX_EVENTS);
+test('a long run keeps its beginning, and what happened seldom', () => {
+  const many = Array.from({ length: POINTS_KEPT }, (_, i) => i);
+  const live = applySnapshot(initialLive(0), message(0, many, [0]), 0);
+  const merges = Array.from({ length: 2 * EVENTS_KEPT }, (_, time) => ({ time, level: 'info', code: 'STEP_MERGED' }) as RunEvent);
+  const next = applyUpdate(live, { ...update(1, [POINTS_KEPT]), events: merges }, 0)!;
+  expect(next.points.length).toBeLessThan(POINTS_KEPT);
+  expect([next.points[0], next.points.at(-1)]).toEqual([point(0), point(POINTS_KEPT)]);
+  expect(next.events).toEqual([event(0), ...merges.slice(-EVENTS_KEPT)]);
 });
 
 test('`since` tells when the connection changed, not when it was last confirmed', () => {

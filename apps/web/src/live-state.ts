@@ -1,8 +1,14 @@
 /** What a spectator knows of the run, as a pure function of what `/watch` said. */
-import { type RunEvent, type RunSnapshot, type StepPoint, type WatchSnapshot, type WatchUpdate, withDelta } from '@starling/protocol';
-
-export const MAX_POINTS = 5000;
-export const MAX_EVENTS = 300;
+import {
+  newestEvents,
+  type RunEvent,
+  type RunSnapshot,
+  type StepPoint,
+  thinned,
+  type WatchSnapshot,
+  type WatchUpdate,
+  withDelta,
+} from '@starling/protocol';
 
 export interface Live {
   connection: 'connecting' | 'open' | 'lost';
@@ -39,8 +45,8 @@ export function applySnapshot(live: Live, message: WatchSnapshot, now: number): 
     feed,
     sequence,
     run,
-    points: message.points.slice(-MAX_POINTS),
-    events: message.events.slice(-MAX_EVENTS),
+    points: message.points,
+    events: message.events,
   };
 }
 
@@ -51,12 +57,12 @@ export function applyUpdate(live: Live, message: WatchUpdate, now: number): Live
     ...withConnection(live, 'open', now),
     sequence: message.sequence,
     run: withDelta(live.run, message),
-    points: append(live.points, message.points ?? [], MAX_POINTS),
-    events: append(live.events, message.events ?? [], MAX_EVENTS),
+    points: append(live.points, message.points ?? [], thinned),
+    events: append(live.events, message.events ?? [], newestEvents),
   };
 }
 
 /** The same array when there is nothing new, so that charts need not look again. */
-function append<T>(old: T[], more: T[], limit: number): T[] {
-  return more.length === 0 ? old : [...old, ...more].slice(-limit);
+function append<T>(old: T[], more: T[], keep: (all: T[]) => T[]): T[] {
+  return more.length === 0 ? old : keep([...old, ...more]);
 }

@@ -15,6 +15,14 @@ function subscribe(listener: () => void): () => void {
 
 const usePath = (): string => useSyncExternalStore(subscribe, () => location.pathname.replace(/\/+$/, '') || '/');
 export const usePage = () => pageAt(usePath());
+/** From the `?` on. */
+export const useSearch = (): string => useSyncExternalStore(subscribe, () => location.search);
+
+/** Another address for what is shown, without a step in the browser's history. */
+export function readdress(path: Path): void {
+  history.replaceState(null, '', path);
+  notify();
+}
 
 export function navigate(path: Path): void {
   history.pushState(null, '', path);
@@ -38,7 +46,7 @@ export function Link({
   label?: string;
   children: ReactNode;
 }) {
-  const current = usePath() === to.split('?')[0];
+  const current = usePath() === to;
   const onClick = (event: MouseEvent) => {
     if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();

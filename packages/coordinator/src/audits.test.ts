@@ -30,11 +30,17 @@ it('a device that is found false is banned with all its miners, and so is who co
   const effects = verdict(swarm, 'a', 'failed');
   expect(codes(effects)).toContain('AUDIT_FAILED');
   expect(whom(of(effects, 'convicted'))).toEqual(['a']);
+  const told = of(effects, 'event').filter(({ code }) => code === 'MINER_BANNED');
+  expect(told.map(({ message }) => message)).toEqual(
+    ['a', 'b'].map((id) => expect.stringContaining(`Miner ${id} gets no leases for 3600 s`)),
+  );
   const until = swarm.now + HOUR;
   expect(['a', 'b', 'c', 'd'].map((id) => swarm.miner(id).bannedUntil)).toEqual([until, until, 0, 0]);
   swarm.wait(1_000);
   swarm.leave('a');
-  expect(of(join(swarm, 'again', 'liar'), 'assign'), 'nothing to fetch before the ban is over').toEqual([]);
+  const back = join(swarm, 'again', 'liar');
+  expect(of(back, 'assign'), 'nothing to fetch before the ban is over').toEqual([]);
+  expect(of(back, 'event')[0]!.message).toContain('It is banned until');
   expect(swarm.miner('again').bannedUntil).toBe(until);
   expect(swarm.coordinator.credit('again')).toMatchObject({ bannedUntil: until, banned: { code: 'BANNED_WRONG' } });
   join(swarm, 'other', 'honest');

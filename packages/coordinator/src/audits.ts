@@ -8,8 +8,7 @@ import type { Of } from './types.ts';
 
 export function audited(state: State, { minerId, stage: index, version, verdict, validator }: Of<'audited'>): void {
   const stage = state.stages[index];
-  const credit = state.credits.get(minerId);
-  if (!credit || !stage) return;
+  if (!state.credits.has(minerId) || !stage) return;
   const reputation = state.reputationOf(minerId);
   // On another's word nobody is punished, and nobody is trusted either.
   if (verdict.outcome === 'passed' && validator === undefined) {
@@ -32,8 +31,7 @@ export function audited(state: State, { minerId, stage: index, version, verdict,
   state.emit({ type: 'convicted', minerId, stage: index, version });
   const owner = state.ownerOf(minerId);
   const here = [...state.miners.values()].filter(({ id }) => state.ownerOf(id) === owner);
-  if (!state.miners.has(minerId)) state.banFor(credit, null, length, FOUND_FALSE);
-  for (const miner of here) state.banFor(state.creditOf(miner), miner, length, FOUND_FALSE);
+  for (const id of new Set([minerId, ...here.map(({ id }) => id)])) state.banFor(id, length, FOUND_FALSE);
   excludeFromMerge(state, stage, version, minerId, message);
   for (const miner of here) {
     dropWork(state, miner);

@@ -259,3 +259,22 @@ describe('a miner that goes before it has handed in its gradient', () => {
     expect(swarm.begun(swarm.log)).toMatchObject([{ contributions: [{ minerId: 'z', microbatches: [0, 1] }] }]);
   });
 });
+
+describe('the log', () => {
+  it.each([false, true])(
+    'has a line for every step: by how many, of how much, how long, and whom it waited for (overlap: %s)',
+    (overlap) => {
+      const swarm = Swarm.ready(['a', 'b', 'c'], { stages: 2, microbatchesPerStep: 4, overlap });
+      swarm.reach(3, 100);
+      const steps = of(swarm.log, 'closed').map(({ step }) => step);
+      const lines = of(swarm.log, 'event').filter(({ code }) => code === 'STEP_MERGED');
+      expect(lines.map(({ level, message }) => [level, Number(/^Step (\d+) made/.exec(message)![1])])).toEqual(
+        steps.map((step) => ['info', step]),
+      );
+      expect(lines.at(-1)!.message).toMatch(/miners by stage 2, 1; 4 microbatches; merged in \d+\.\d s, stage [01] last\.$/);
+      expect(/; (\d) microbatches/.exec(lines[0]!.message)![1], 'with overlap the first step merges what was before it').toBe(
+        overlap ? '0' : '4',
+      );
+    },
+  );
+});

@@ -230,7 +230,7 @@ export function merged(state: State, { stage: index, type: _, ...merge }: Of<'me
       distribute(state, miner, stage);
     }
   }
-  reportClosed(state, version);
+  reportClosed(state, stage);
 }
 
 /** Other goals for the same run: one that was complete goes on if it has steps left. */
@@ -259,10 +259,13 @@ export function completeOrGoOn(state: State, stage: StageRecord): void {
   enterStagePhase(stage, steps > 0 && stage.version >= steps ? 'complete' : 'training', state.now);
 }
 
-function reportClosed(state: State, version: number): void {
+/** `last`: the stage that has merged now. */
+function reportClosed(state: State, last: StageRecord): void {
+  const { version } = last;
   if (state.stages.some((stage) => stage.version < version)) return;
   const number = version - 1;
-  const { flows } = state.steps.get(number)!;
+  const step = state.steps.get(number)!;
+  const { flows } = step;
   const sum = (purpose: Flow['purpose']) => {
     const known = flows.filter((flow) => flow.purpose === purpose && flow.lossSum !== null);
     return { lossSum: known.reduce((total, flow) => total + flow.lossSum!, 0), tokens: known.length * state.config.tokensPerMicrobatch };
@@ -273,7 +276,18 @@ function reportClosed(state: State, version: number): void {
     step: number,
     ...sum('train'),
     validation: validation.tokens > 0 ? validation : null,
-    norms: state.stages.map((stage) => stage.merges.find((merge) => merge.version === version)!.norm),
+    norms: state.stages.map((stage) => mergeOf(stage, version)!.norm),
   });
+  state.inform('STEP_MERGED', describeMerge(state, step, last));
   state.steps.delete(number);
+}
+
+/** Whose work a step was, and how long it took every stage to have it in its parameters. */
+function describeMerge({ config, stages, now }: State, { number, flows, progressAt }: Step, last: StageRecord): string {
+  const trained = flows.filter(({ purpose }) => purpose === 'train');
+  const crew = (index: number) => new Set(trained.map(({ cells }) => cells[index]!.backward!.minerId).filter((id) => id !== null)).size;
+  const { tokens } = mergeOf(last, last.version)!;
+  const microbatches = tokens / config.tokensPerMicrobatch;
+  const slowest = stages.length > 1 ? `, stage ${last.index} last` : '';
+  return `Step ${number} made version ${last.version}: miners by stage ${stages.map(({ index }) => crew(index)).join(', ')}; ${microbatches} microbatches; merged in ${((now - progressAt) / 1000).toFixed(1)} s${slowest}.`;
 }

@@ -147,8 +147,10 @@ describe('a miner that is late', () => {
     const swarm = banned();
     expect(swarm.miner('a')).toMatchObject({ resting: true, bannedUntil: swarm.now + LIMITS.banBase, late: 3 });
     expect([swarm.counters.bans, swarm.coordinator.credit('a')!.bans]).toEqual([1, 1]);
-    const message = of(swarm.log, 'event').findLast(({ code }) => code === 'LEASE_HANDED_OVER')!.message;
-    expect(message).toContain('No leases for it for 15 s.');
+    const told = of(swarm.log, 'event').filter(({ code }) => code === 'MINER_BANNED');
+    expect(told.map(({ level, message }) => [level, message])).toEqual([
+      ['warning', 'Miner a gets no leases for 15 s: 3 times in a row something came late.'],
+    ]);
     swarm.compute((id) => id === 'b');
     swarm.contributeAll();
     swarm.merge(0);

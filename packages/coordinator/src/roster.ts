@@ -24,7 +24,8 @@ export function join(state: State, { minerId, facts, holding }: Of<'join'>): voi
     const banned = credit !== undefined && credit.bannedUntil > state.now;
     if (banned) ban(added, credit);
     assign(state, added, banned ? credit.banned!.message : 'joined');
-    state.inform('MINER_JOINED', `Miner ${minerId} joined at stage ${stage.index}.`);
+    const rest = banned ? ` It is banned until ${new Date(credit.bannedUntil).toISOString()}: ${credit.banned!.message}.` : '';
+    state.inform('MINER_JOINED', `Miner ${minerId} joined at stage ${stage.index}.${rest}`);
     return;
   }
   miner.facts = facts;

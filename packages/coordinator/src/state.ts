@@ -204,20 +204,27 @@ export class State {
   /** Counts the miner as late, `why`. Returns the length in ms of the ban that follows, or 0. */
   blame(miner: MinerRecord, why: Reason): number {
     const length = countLate(miner, this.creditOf(miner), this.now, why);
-    if (length > 0) this.counters.bans += 1;
+    if (length > 0) this.tellBan(miner.id, length, why);
     this.refresh(miner);
     return length;
   }
 
-  /** At least so long, whether it is here or not. */
-  banFor(credit: Credit, miner: MinerRecord | null, ms: number, why: Reason): void {
+  /** At least so long, whether it is here or not. One that is gone must have a credit. */
+  banFor(minerId: string, ms: number, why: Reason): void {
+    const miner = this.miners.get(minerId);
+    const credit = miner ? this.creditOf(miner) : this.credits.get(minerId)!;
     credit.bans += 1;
     credit.bannedUntil = Math.max(credit.bannedUntil, this.now + ms);
     credit.banned = why;
-    this.counters.bans += 1;
+    this.tellBan(minerId, ms, why);
     if (!miner) return;
     ban(miner, credit);
     this.refresh(miner);
+  }
+
+  private tellBan(minerId: string, ms: number, { message }: Reason): void {
+    this.counters.bans += 1;
+    this.inform('MINER_BANNED', `Miner ${minerId} gets no leases for ${ms / 1000} s: ${message}.`, 'warning');
   }
 
   /** There are tasks again; a stage that is complete stays so. */

@@ -290,11 +290,7 @@ export function handOver(state: State, lease: LeaseRecord, miner: MinerRecord, w
   state.lose(lease, miner.id);
   const ban = fault ? state.blame(miner, fault) : 0;
   const { microbatch } = lease.flow;
-  const consequence = ban ? ` No leases for it for ${ban / 1000} s.` : '';
-  state.inform(
-    'LEASE_HANDED_OVER',
-    `Microbatch ${microbatch} at stage ${lease.stage} was taken from miner ${miner.id}: ${why}${consequence}`,
-  );
+  state.inform('LEASE_HANDED_OVER', `Microbatch ${microbatch} at stage ${lease.stage} was taken from miner ${miner.id}: ${why}`);
   const crew = state.crewOf(miner);
   // Alone on its stage, it would be given the same again and again. Who cannot be replaced may just be slow.
   if (miner.late >= LIMITS.lateBeforeRemoval && crew.fit === 0 && couldStaff(state.crews, crew))

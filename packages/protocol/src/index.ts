@@ -4,6 +4,7 @@ export * from './device.ts';
 export * from './errors.ts';
 export * from './frame.ts';
 export * from './hash.ts';
+export * from './kept.ts';
 export * from './messages.ts';
 export * from './rate.ts';
 export * from './reasons.ts';

@@ -266,7 +266,10 @@ export interface ModelVersion {
 }
 
 export interface RunEvent {
+  /** Unix ms. */
   time: number;
+  /** Of the log, that caused it: what the run was like then can be looked at. Absent where none did. */
+  entry?: number;
   level: 'info' | 'warning' | 'error';
   code: string;
   message: string;

@@ -2,11 +2,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Effect, Input } from '@starling/coordinator';
 import { layoutOf } from '@starling/model';
-import { type Moment, type MomentRange, type RunEvent, type StepPoint, SwarmError, type WireError } from '@starling/protocol';
+import { type Moment, type MomentRange, SwarmError, type WireError } from '@starling/protocol';
 import { openReader, type Reader, replay } from '@starling/store';
-import { curveOf, newestBy } from '../records.ts';
+import { curveBy, eventsBy } from '../records.ts';
 import { type Machine, maker } from '../run-log.ts';
-import { EVENTS_KEPT, POINTS_KEPT, RunView } from '../view.ts';
+import { RunView } from '../view.ts';
 
 export type MomentRequest = { id: number } & ({ type: 'range' } | { type: 'moment'; seq: number });
 /** `json`: a range or a moment, which the server's own thread only passes on. */
@@ -74,8 +74,8 @@ async function moment(seq: number): Promise<Moment> {
   const [first] = await log.entries(0, 1);
   const sizes = run.stages.map((stage) => layoutOf(run.model, stage).size);
   const step = Math.min(...run.stages.map((_, stage) => machine.coordinator.versionOf(stage)));
-  const points = curveOf(await newestBy<StepPoint>(log, 'point', machine.now, POINTS_KEPT), step);
-  const events = await newestBy<RunEvent>(log, 'event', machine.now, EVENTS_KEPT);
+  const points = await curveBy(log, machine.now, step);
+  const events = await eventsBy(log, machine.now);
   const view = new RunView(run, machine.coordinator, sizes, { points, events, startedAt: first!.at });
   const rates = new Map<string, number>();
   for (const { minerId, tokens } of work) rates.set(minerId, (rates.get(minerId) ?? 0) + tokens / (RATE_MS / 1_000));

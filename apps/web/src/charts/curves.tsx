@@ -1,7 +1,7 @@
-import type { RunSnapshot, StepPoint } from '@starling/protocol';
+import { type RunSnapshot, type StepPoint, thinning } from '@starling/protocol';
 import { useMemo, useState } from 'react';
 import { ALL, column, lossColumns, type Range, stageColumns, type XAxis } from '../chart-data.ts';
-import { bytes, compact, loss, small, took } from '../format.ts';
+import { bytes, compact, count, loss, small, took } from '../format.ts';
 import { Choice, type Option } from '../parts.tsx';
 import { Chart, type Line } from './chart.tsx';
 import { RangeFields } from './range-fields.tsx';
@@ -52,6 +52,7 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
     () => indices.map((stage): Line => ({ label: String(stage), color: stageColor(stage, stages), width: 1.25 })),
     [indices, stages],
   );
+  const thin = points.length > 0 ? thinning(points[0]!.step, points.at(-1)!.step) : null;
   const common = { axis, range, onRange: setRange, empty: 'The first point comes when step 1 closes.' };
 
   const change = (next: XAxis) => {
@@ -81,6 +82,11 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
           <RangeFields axis={axis} range={range} onRange={setRange} />
         </div>
       </div>
+      {thin && (
+        <p className="hint">
+          Of the steps before {count(thin.before)} one in {count(thin.every)} is shown, and written as CSV; of the newer ones every one.
+        </p>
+      )}
       <div className="chart-large">
         <Chart title="Loss, nats per token" data={losses} lines={LOSS} {...common} log={scale === 'log'} format={loss} />
       </div>

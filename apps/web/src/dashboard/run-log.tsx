@@ -1,35 +1,51 @@
-import type { RunEvent } from '@starling/protocol';
-import { useState } from 'react';
-import { clock } from '../format.ts';
+import { eventKind, type RunEvent } from '@starling/protocol';
+import { memo, useState } from 'react';
+import { moment } from '../format.ts';
 import { Choice, type Option } from '../parts.tsx';
-import { minerPath, splitAtMiners } from '../paths.ts';
+import { minerPath, replayPath, splitAtMiners } from '../paths.ts';
 import { Link } from '../router.tsx';
+import { onThisClock } from '../server-clock.ts';
 
-type Shown = 'all' | 'problems';
+type Shown = 'all' | 'merges' | 'miners' | 'problems';
 const SHOWN: Option<Shown>[] = [
   { value: 'all', label: 'All' },
+  { value: 'merges', label: 'Merges' },
+  { value: 'miners', label: 'Miners' },
   { value: 'problems', label: 'Problems' },
 ];
+const BELONGS: Record<Shown, (event: RunEvent) => boolean> = {
+  all: () => true,
+  merges: (event) => eventKind(event) === 'merge',
+  miners: ({ code }) => code.startsWith('MINER_'),
+  problems: (event) => eventKind(event) === 'problem',
+};
+const EMPTY: Record<Shown, string> = {
+  all: 'Nothing happened yet.',
+  merges: 'No step is merged yet.',
+  miners: 'No miner came or went yet.',
+  problems: 'No problems so far.',
+};
 const TONES = { info: 'idle', warning: 'wait', error: 'bad' } as const;
 
-/** What happened, the newest first. */
-export function RunLog({ events }: { events: RunEvent[] }) {
+/** What happened, the newest first. `replay`: whether it is a way to the replay, or on its page already. */
+export const RunLog = memo(function RunLog({ events, replay = true }: { events: RunEvent[]; replay?: boolean }) {
   const [shown, setShown] = useState<Shown>('all');
-  const listed = events.filter((event) => shown === 'all' || event.level !== 'info').reverse();
+  const listed = events.filter(BELONGS[shown]).reverse();
   return (
     <section className="panel log" aria-labelledby="log">
       <div className="panel-head">
         <h2 id="log">Run log</h2>
+        {replay && <Link to="/replay">Replay</Link>}
         <Choice name="log" legend="Events" options={SHOWN} value={shown} onChange={setShown} />
       </div>
       {listed.length === 0 ? (
-        <p className="empty">{shown === 'all' ? 'Nothing happened yet.' : 'No problems so far.'}</p>
+        <p className="empty">{EMPTY[shown]}</p>
       ) : (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a list that scrolls must be reachable by keyboard.
         <ol tabIndex={0} className="log-list">
           {listed.map((event) => (
             <li key={`${event.time}${event.code}${event.message}`} className={TONES[event.level]}>
-              <time>{clock(event.time)}</time>
+              <When event={event} />
               <p>
                 {event.level !== 'info' && <b>{event.level === 'error' ? 'Error: ' : 'Warning: '}</b>}
                 <Named sentence={event.message} /> <code className="code">{event.code}</code>
@@ -39,6 +55,18 @@ export function RunLog({ events }: { events: RunEvent[] }) {
         </ol>
       )}
     </section>
+  );
+});
+
+/** A way to what the run was like then, where an entry of its log caused the event. */
+function When({ event: { time, entry } }: { event: RunEvent }) {
+  const shown = onThisClock(time);
+  const text = <time dateTime={new Date(shown).toISOString()}>{moment(shown, Date.now())}</time>;
+  if (entry === undefined) return text;
+  return (
+    <Link to={replayPath(entry)} className="named" title="The run at this moment">
+      {text}
+    </Link>
   );
 }
 

@@ -10,9 +10,11 @@ import { compact, count, moment as momentText } from '../format.ts';
 import { Network } from '../network/network.tsx';
 import { ErrorText, Notice } from '../parts.tsx';
 import { replayPath } from '../paths.ts';
+import { readdress, useSearch } from '../router.tsx';
 import { placeAt, seqIn } from './place.ts';
 
 const loadRange = (signal: AbortSignal) => getJson<MomentRange>('/v1/moments', signal);
+const seek = (seq: number) => readdress(replayPath(seq));
 /** Places on the slider. */
 const PLACES = 1_000;
 /** Between two moments while it plays, and how many it takes from one end to the other. */
@@ -22,7 +24,7 @@ const PLAY_STEPS = 120;
 /** The run at any moment of its log: what the pages showed then. The address says which, so that it can be shared. */
 export default function ReplayPage() {
   const { value: range, error: rangeError } = usePolled(loadRange, null);
-  const [wanted, setWanted] = useState<number | null>(() => seqIn(location.search));
+  const wanted = seqIn(useSearch());
   const [playing, setPlaying] = useState(false);
   const seq = range ? Math.min(Math.max(wanted ?? range.last.seq, range.first.seq), range.last.seq) : null;
   const load = useCallback(
@@ -32,16 +34,13 @@ export default function ReplayPage() {
   const { value: shown, error, pending } = usePolled(load, null);
 
   useEffect(() => {
-    if (wanted !== null) history.replaceState(null, '', replayPath(wanted));
-  }, [wanted]);
-  useEffect(() => {
     if (!playing || !range || pending || seq === null) return;
     if (seq >= range.last.seq) {
       setPlaying(false);
       return;
     }
     const stride = Math.max(1, Math.ceil((range.last.seq - range.first.seq) / PLAY_STEPS));
-    const timer = setTimeout(() => setWanted(Math.min(range.last.seq, seq + stride)), PLAY_MS);
+    const timer = setTimeout(() => seek(Math.min(range.last.seq, seq + stride)), PLAY_MS);
     return () => clearTimeout(timer);
   }, [playing, range, pending, seq]);
 
@@ -68,7 +67,7 @@ export default function ReplayPage() {
             type="button"
             className="quiet"
             onClick={() => {
-              if (seq >= range.last.seq && !playing) setWanted(range.first.seq);
+              if (seq >= range.last.seq && !playing) seek(range.first.seq);
               setPlaying(!playing);
             }}
           >
@@ -84,7 +83,7 @@ export default function ReplayPage() {
             value={placeAt(range, seq, PLACES)}
             onChange={(event) => {
               setPlaying(false);
-              setWanted(Math.round(range.first.seq + (event.target.valueAsNumber / PLACES) * (range.last.seq - range.first.seq)));
+              seek(Math.round(range.first.seq + (event.target.valueAsNumber / PLACES) * (range.last.seq - range.first.seq)));
             }}
           />
           <button
@@ -101,7 +100,7 @@ export default function ReplayPage() {
         <>
           <Network run={shown.run} live={false} />
           <Curves run={shown.run} points={shown.points} />
-          <RunLog events={shown.events} />
+          <RunLog events={shown.events} replay={false} />
           <Stages run={shown.run} />
         </>
       )}
