@@ -2,11 +2,12 @@
  * Audits: how often they wrong the honest, over every pair of backends there is; which cheats they find; and what cheating earns
  * at the default rates.
  */
-import { AUDITS, type AuditedRun, auditRate, compareAll, judge, limitsFor, THRESHOLDS } from '@starling/audit';
+import { AUDITS, type AuditedRun, compareAll, judge, limitsFor, THRESHOLDS } from '@starling/audit';
 import { REPLAY_BACKENDS, ReplayThread } from '@starling/audit/node';
 import { ATTACKS, evidenceOf, Rehearsal, ruledText, type Scene } from '@starling/audit/zoo';
 import { cutStages, presetOf, splitMix32 } from '@starling/model';
 import { collusion } from './collusion.ts';
+import { BURSTS, FOLDS, HONEST_ALWAYS, income, LIFE, POOLS, REJOINING, type Strategy, staying } from './income.ts';
 import { environment, type Report, type Row } from './report.ts';
 
 const STAGES = 3;
@@ -18,15 +19,10 @@ const HONEST: readonly { preset: string; boundary: AuditedRun['boundary']; steps
 ];
 /** Steps in which every attack is tried, at every stage. */
 const TRIED = 3;
-/** A life of so many steps, so many times. */
-const LIFE = 1_000;
+/** Lives simulated. */
 const LIVES = 4_000;
-/** Steps that a first ban takes, at 20 s a step: an hour. */
-const BAN_STEPS = 180;
 /** The same after a false reduction: 15 s. */
 const PAIR_BAN_STEPS = 1;
-/** In a round of the ledger. */
-const ROUND_STEPS = 5;
 
 function runOf(preset: string, boundary: AuditedRun['boundary'], sequences: number): AuditedRun {
   const { shape } = presetOf(preset);
@@ -122,77 +118,10 @@ async function detection(thread: ReplayThread, boundary: AuditedRun['boundary'])
   return new Map(ATTACKS.map(({ name }) => [name, (found.get(name) ?? 0) / audits]));
 }
 
-/** How somebody cheats, and what it does when it has. */
-interface Strategy {
-  name: string;
-  /** Whether it lies in a step. `lied`: so often it has, with this device. */
-  lies(device: { passed: boolean; lied: number }, chance: () => number): boolean;
-  /** Takes a new device after so many lies, and when it is found; null: keeps its own, and waits for the end of a ban. */
-  leavesAfter: number | null;
-}
-
-const HONEST_ALWAYS: Strategy = { name: 'honest', lies: () => false, leavesAfter: null };
-const staying = (share: number): Strategy => ({ name: 'keeps its device', lies: (_, chance) => chance() < share, leavesAfter: null });
-/** A key is free: whoever is found comes back with another one at once. */
-const REJOINING: readonly Strategy[] = [
-  { name: 'always lies, rejoins when found', lies: () => true, leavesAfter: Infinity },
-  { name: 'lies once and leaves', lies: () => true, leavesAfter: 1 },
-  ...[1, 2, 3, 4, 5].map((k) => ({
-    name: `honest until it passed, lies ${k}×, leaves`,
-    lies: ({ passed }: { passed: boolean }) => passed,
-    leavesAfter: k,
-  })),
-];
-
-/** Steps paid in a life, and audits spent. `rateOf`: the chance to be looked at in a step; `ban`: steps that the first one takes. */
-function income(
-  { lies, leavesAfter }: Strategy,
-  detected: number,
-  next: () => number,
-  rateOf: typeof auditRate = auditRate,
-  ban = BAN_STEPS,
-): { paid: number; audits: number } {
-  const chance = () => next() / 2 ** 32;
-  const newDevice = () => ({ clean: 0, failures: 0, held: 0, lied: 0, passed: false, countsFrom: Infinity });
-  let [paid, audits] = [0, 0];
-  for (let life = 0; life < LIVES; life++) {
-    let device = newDevice();
-    for (let step = 0; step < LIFE; step++) {
-      const cheats = lies(device, chance);
-      if (step >= device.countsFrom) device.held += 1;
-      if (device.held > AUDITS.heldSteps) {
-        device.held -= 1;
-        paid += 1;
-      }
-      if (chance() < rateOf({ cleanSteps: device.clean, failures: device.failures, zScore: 0 })) {
-        audits += 1;
-        if (cheats && chance() < detected) {
-          const { failures } = device;
-          device = newDevice();
-          if (leavesAfter !== null) continue;
-          device.failures = failures + 1;
-          step += ban * 2 ** failures;
-          continue;
-        }
-        // Work counts after the round of the first pass.
-        if (!device.passed) device.countsFrom = ROUND_STEPS * Math.ceil((step + 1) / ROUND_STEPS);
-        device.passed = true;
-      }
-      if (device.passed) device.clean += 1;
-      if (cheats) device.lied += 1;
-      if (leavesAfter === null || device.lied < leavesAfter) continue;
-      // What it leaves behind is paid: nobody looks at it any more.
-      paid += device.held;
-      device = newDevice();
-    }
-  }
-  return { paid: paid / LIVES, audits: audits / LIVES };
-}
-
-/** What comes of the best of the ways to rejoin. */
-function rejoining(detected: number, next: () => number): { name: string; paid: number } {
-  const all = REJOINING.map((strategy) => ({ name: strategy.name, paid: income(strategy, detected, next).paid }));
-  return all.reduce((best, one) => (one.paid > best.paid ? one : best));
+/** The one of these that is paid most. */
+function best(strategies: readonly Strategy[], paidFor: (strategy: Strategy) => number): { name: string; paid: number } {
+  const all = strategies.map((strategy) => ({ name: strategy.name, paid: paidFor(strategy) }));
+  return all.reduce((most, one) => (one.paid > most.paid ? one : most));
 }
 
 /** What an audit costs against the work it looks at: processor time of both, on the same backend. */
@@ -230,28 +159,36 @@ export async function audit(): Promise<Report> {
     { metric: 'an audit against the work it looks at', value: share, unit: '×' },
     { metric: `audits at the floor of ${100 * AUDITS.floor} %, of the swarm's compute`, value: 100 * AUDITS.floor * share, unit: '%' },
   ];
-  const honestly = income(HONEST_ALWAYS, 1, next).paid;
+  const lives = { lives: LIVES, detected: 1 };
+  const honestly = income(HONEST_ALWAYS, lives, next).paid;
   const earned = (metric: string, paid: number): Row => {
     const ratio = paid / honestly;
     return { metric, value: 100 * ratio, unit: '%', against: 'an honest miner', ratio };
   };
   /** By the share of audits that find it. */
-  const rejoined = new Map<number, ReturnType<typeof rejoining>>();
+  const rejoined = new Map<number, ReturnType<typeof best>>();
   for (const attack of ATTACKS) {
     const found = plain.get(attack.name)!;
-    const { paid, audits: spent } = income(staying(attack.share), found, next);
-    const best = rejoined.get(found) ?? rejoining(found, next);
-    rejoined.set(found, best);
+    const { paid, audits: spent } = income(staying(attack.share), { ...lives, detected: found }, next);
+    const rejoins = rejoined.get(found) ?? best(REJOINING, (strategy) => income(strategy, { ...lives, detected: found }, next).paid);
+    rejoined.set(found, rejoins);
     rows.push(
       { metric: `${attack.name}: audits that find it, f32`, value: 100 * found, unit: '%' },
       { metric: `${attack.name}: the same, int8`, value: 100 * small.get(attack.name)!, unit: '%' },
       { metric: `${attack.name}: audits spent in ${LIFE} steps`, value: spent, unit: '' },
       earned(`${attack.name}: income`, paid),
-      earned(`${attack.name}: income of who ${best.name}`, best.paid),
+      earned(`${attack.name}: income of who ${rejoins.name}`, rejoins.paid),
     );
   }
+  for (const fold of FOLDS) {
+    for (const keys of POOLS) {
+      const most = best(BURSTS, (strategy) => income({ ...strategy, fold }, { lives: LIVES / 10, detected: 1, keys }, next).paid);
+      const earns = `the best bursts of lies worth ${fold} × a step, ${keys} key${keys === 1 ? '' : 's'}, ${most.name}`;
+      rows.push(earned(earns, most.paid));
+    }
+  }
   const pair = await collusion();
-  const { paid } = income(staying(pair.cheated), pair.found, next, () => 1, PAIR_BAN_STEPS);
+  const { paid } = income(staying(pair.cheated), { lives: LIVES, detected: pair.found, chanceOf: () => 1, ban: PAIR_BAN_STEPS }, next);
   rows.push(
     { metric: 'colluding pair in the reduction: merges in which it can cheat', value: 100 * pair.cheated, unit: '%' },
     { metric: 'colluding pair in the reduction: of these, found', value: 100 * pair.found, unit: '%' },

@@ -160,7 +160,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
   --checkpoint-every N     steps between checkpoints (${DEFAULT_OPTIONS.checkpointEvery})
   --round-steps N          steps in a round; at its end weights are set (${DEFAULT_OPTIONS.roundSteps})
-  --held-steps N           steps for which work is held before it counts, so that audits can find it false (${DEFAULT_OPTIONS.heldSteps})
+  --held-steps N           steps for which work is held before audits let it count; the fewer, the more audits (${DEFAULT_OPTIONS.heldSteps})
   --chain URL              wss:// address of a node of subtensor (a chain of the server's own, in --data)
   --netuid N               subnet (${DEFAULT_OPTIONS.netuid})
   --genesis HASH           refuse a node of any other chain

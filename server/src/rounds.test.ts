@@ -70,3 +70,22 @@ it('a process that takes over in mid-round closes it with the same line', async 
     await store.close();
   }
 });
+
+it('at stake is what a conviction takes, less what the next line sets free, of devices whose work counts', () => {
+  const rounds = new Rounds({ ...parts, hold: 3 }, { round: 1, flops: new Map(), passed: new Set(), convicted: new Set() });
+  const handle = (...effects: Effect[]) => {
+    for (const effect of effects) rounds.take(effect, 0);
+  };
+  const passed = (minerId: string): Effect => ({ type: 'passed', minerId, stage: 0, version: 0 });
+  handle(settled('a1', 'forward'), passed('a2'));
+  expect(rounds.stakes(), 'nothing counts in the round of the first pass').toEqual(new Map());
+  handle(closed(0));
+  expect(rounds.stakes()).toEqual(new Map([['A', 0]]));
+  // Three lines are held, and what is under way; the fourth line sets the first of these free.
+  handle(included('a1', 1), closed(1), included('a2', 2), closed(2), included('a1', 3), settled('b', 'forward'), closed(3));
+  expect(rounds.stakes()).toEqual(new Map([['A', 200 + 300]]));
+  handle(settled('a2', 'forward'));
+  expect(rounds.stakes()).toEqual(new Map([['A', 200 + 300 + 1]]));
+  handle({ type: 'convicted', minerId: 'a1', stage: 0, version: 4 }, closed(4));
+  expect(rounds.stakes()).toEqual(new Map());
+});

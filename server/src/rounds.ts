@@ -6,6 +6,7 @@ import type { Effect } from '@starling/coordinator';
 import type { AuditEntry, MinerWork, RoundWork, Work } from '@starling/protocol';
 import type { Row, Store, StoredRow } from '@starling/store';
 import { type Gradient, newest, type Receipt, type RecordKind } from './records.ts';
+import { NO_TALLY, type Tally, tallyAfter } from './scores.ts';
 
 export interface RoundParts {
   /** Steps in a round. */
@@ -40,11 +41,28 @@ export class Rounds {
   readonly steps: number;
   private readonly parts: RoundParts;
   private open: OpenRound;
+  private tally: Tally;
 
-  constructor(parts: RoundParts, open: OpenRound) {
+  /** `tally`: of all rounds before the open one. */
+  constructor(parts: RoundParts, open: OpenRound, tally: Tally = NO_TALLY) {
     this.steps = parts.steps;
     this.parts = parts;
     this.open = open;
+    this.tally = tally;
+  }
+
+  /**
+   * FLOPs that a device (a miner that has none) would lose if it were found false before the next round is closed, less those that this will
+   * set free: an audit may take as long. Of devices alone whose work counts.
+   */
+  stakes(): Map<string, number> {
+    const { held, proven } = this.tally;
+    const stakes = new Map([...proven].map((owner) => [owner, 0]));
+    const take = (owner: string, flops: number) => stakes.has(owner) && add(stakes, owner, flops);
+    for (const { miners } of held.slice(Math.max(0, held.length + 1 - this.parts.hold)))
+      for (const { minerId, device, flops } of miners) take(device ?? minerId, flops);
+    for (const [minerId, flops] of this.open.flops) take(this.ownerOf(minerId), flops);
+    return stakes;
   }
 
   /** To be told every effect once, in the order of the log. Gives the round that an effect closes. */
@@ -62,12 +80,18 @@ export class Rounds {
       return { minerId, name: facts?.name ?? minerId, device: facts?.device ?? null, flops: done };
     });
     const line = { round, step: effect.step + 1, time: at, miners, hold, halfLife, convicted: this.ownersOf(convicted) };
-    return audited ? { ...line, passed: this.ownersOf(passed) } : line;
+    const whole = audited ? { ...line, passed: this.ownersOf(passed) } : line;
+    this.tally = tallyAfter(this.tally, whole);
+    return whole;
+  }
+
+  private ownerOf(minerId: string): string {
+    return this.parts.factsOf(minerId)?.device ?? minerId;
   }
 
   /** The same after a restart, which reads them in another order. */
   private ownersOf(minerIds: ReadonlySet<string>): string[] {
-    return [...new Set([...minerIds].map((minerId) => this.parts.factsOf(minerId)?.device ?? minerId))].sort();
+    return [...new Set([...minerIds].map((minerId) => this.ownerOf(minerId)))].sort();
   }
 }
 

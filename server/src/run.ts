@@ -34,9 +34,10 @@ import type { ClosedStep, Models } from './models.ts';
 import { auditsOf, eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
 import { gradientOwner, type Recovered, recover } from './recovery.ts';
 import { Reductions } from './reductions.ts';
-import { ledgerAfter, openRound, Rounds, roundRow } from './rounds.ts';
+import { ledgerAfter, ledgerOf, openRound, Rounds, roundRow } from './rounds.ts';
 import type { RunJournal } from './run-log.ts';
 import { encodeVectors, type SavedRun } from './saved-run.ts';
+import { tallyOf } from './scores.ts';
 import type { StageStates, StageVersion } from './stage-states.ts';
 import { RunView } from './view.ts';
 
@@ -146,6 +147,7 @@ export class Run {
       run: this.parts.config,
       coordinator: this.coordinator,
       panel,
+      work: { flopsOf: (work) => this.flopsOf(work), stakes: () => this.rounds.stakes() },
       gradientOf: (stage, hashes) => this.reductions.contributionOf(stage, hashes),
       submit: (input) => this.submit(input),
       tell: (code, message) => this.timer && this.report('warning', code, message),
@@ -177,11 +179,12 @@ export class Run {
 
   private async start(resumed: boolean): Promise<void> {
     const { config, minMicrobatches, store, roundSteps, heldSteps, halfLife } = this.parts;
-    const cost = ({ kind, stage }: Pick<Work, 'kind' | 'stage'>) => flopsOf(config.model, config.stages[stage]!, config.sequences, kind);
+    const cost = (work: Pick<Work, 'kind' | 'stage'>) => this.flopsOf(work);
     const factsOf = (id: string) => this.coordinator.miner(id)?.facts ?? this.coordinator.credit(id)?.facts ?? null;
     this.rounds = new Rounds(
       { steps: roundSteps, hold: Math.ceil(heldSteps / roundSteps), halfLife, audited: this.auditor !== null, flopsOf: cost, factsOf },
       await openRound(store, cost),
+      tallyOf(await ledgerOf(store)),
     );
     const { steps, validateEvery } = config;
     const wanted = { steps, validateEvery, minMicrobatches };
@@ -193,6 +196,11 @@ export class Run {
     }
     if (steps > 0 && this.view.snapshot(Date.now()).step >= steps) this.complete();
     this.timer = setInterval(() => this.tick(), LIMITS.tick);
+  }
+
+  private flopsOf({ kind, stage }: Pick<Work, 'kind' | 'stage'>): number {
+    const { model, stages, sequences } = this.parts.config;
+    return flopsOf(model, stages[stage]!, sequences, kind);
   }
 
   /** While nothing can be let out no clock runs: miners cannot answer what they were never asked. */

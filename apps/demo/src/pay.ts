@@ -2,8 +2,8 @@
 import type { ChainView } from '@starling/protocol';
 import type { RunningServer } from '@starling/server';
 
-/** A chain fast enough to be watched: an epoch every two seconds. */
-export const DEMO_CHAIN = { blockMs: 200, tempo: 10, roundSteps: 2, heldSteps: 2 };
+/** A chain fast enough to be watched: an epoch every two seconds. The less is held, the more is audited: with six steps no more than of newcomers. */
+export const DEMO_CHAIN = { blockMs: 200, tempo: 10, roundSteps: 2, heldSteps: 6 };
 
 const NANO = 1e9;
 const GIGA = 1e9;

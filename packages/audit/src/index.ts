@@ -6,6 +6,6 @@ export type { AnsweredLease, AuditedRun, Evidence, GivenLease, StageWork } from 
 export { decodeEvidence, encodeEvidence, type PortableEvidence } from './evidence-blob.ts';
 export { compareAll, type Judgement, judge } from './judge.ts';
 export { GRADIENT_CODECS, isComparable, type Limits, limitsFor, type Measured, type Thresholds } from './limits.ts';
-export { AUDITS, auditRate, type Standing } from './rates.ts';
+export { AUDITS, auditRate, rateAtStake, type Standing } from './rates.ts';
 export { type Outcome, type Replayed, Replayer } from './replay.ts';
 export { THRESHOLDS } from './thresholds.ts';

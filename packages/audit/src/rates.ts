@@ -22,6 +22,13 @@ export const AUDITS = {
   suspiciousScore: 3.5,
 } as const;
 
+/**
+ * The least chance of an audit in a step of so many FLOPs by a device that loses `held` FLOPs with it. A lie of any size, which takes no
+ * time, then leaves what a device may expect to be paid as it was: (1 − rate) · (held + work) = held. An honest one in its stride has thirty
+ * steps held, of which five may be paid before an audit is done: 1 / 26, less than the floor.
+ */
+export const rateAtStake = (work: number, held: number): number => (work > 0 ? work / (held + work) : 0);
+
 export interface Standing {
   /** Steps it took part in since its first passed audit, or the first since it was last found false. */
   cleanSteps: number;

@@ -33,7 +33,8 @@ it('makes every audit that the server’s own validator drew, however many other
   const run = { stages: [{}], gradient: 'f32' } as unknown as AuditedRun;
   const auditor = new Auditor({
     ...{ run, panel, tell: (code: string) => told.push(code), gradientOf: () => new Float32Array() },
-    // It knows nobody: all are newcomers.
+    // It knows nobody: all are newcomers. One's work counts, and it has nothing to lose yet.
+    work: { flopsOf: () => 1, stakes: () => new Map([['m-0', 0]]) },
     coordinator: new Coordinator(CONFIG, 0),
     submit: async (input) => made.push(input as (typeof made)[number]),
   });
@@ -58,7 +59,7 @@ it('makes every audit that the server’s own validator drew, however many other
     const commits = await Promise.all(
       minerIds.map(async (minerId) => ({ minerId, hash: await commitHash([{ leaseId: minerId, ...said }], null) })),
     );
-    const rates = minerIds.map(() => AUDITS.newcomer);
+    const rates = minerIds.map((minerId) => (minerId === 'm-0' ? 1 : AUDITS.newcomer));
     const own = await drawnBy(SECRET, { stage: 0, version, epoch: 0, commits, rates });
     await expect.poll(() => made.filter((audit) => audit.version === version).map(({ minerId }) => minerId)).toEqual(own);
   }

@@ -8,12 +8,14 @@ import type { Contributed, Coordinator, Flow, Input } from '@starling/coordinato
 import { decodeFrame, SwarmError, type ValidatorView } from '@starling/protocol';
 import type { StoredTensor } from '../activations.ts';
 import { epochOf, type Panel, type Picked } from './panel.ts';
+import { ratesAtStake, type StakeParts } from './stakes.ts';
 import { type Scene, Witness, type Witnessed } from './witness.ts';
 
 export interface AuditorParts {
   run: AuditedRun;
   coordinator: Coordinator;
   panel: Panel;
+  work: Pick<StakeParts, 'flopsOf' | 'stakes'>;
   /** A contribution's gradient sum, decoded. */
   gradientOf(stage: number, hashes: readonly string[]): Vector;
   submit(input: Input): Promise<unknown>;
@@ -94,7 +96,8 @@ export class Auditor {
       const own = byOwner.get(coordinator.ownerOf(minerId)) ?? [];
       return auditRate({ cleanSteps, failures: failedAudits, zScore: Math.max(0, ...own.map(({ zScore }) => zScore)) });
     };
-    const rates = commits.map(({ minerId }) => rateOf(minerId));
+    const atStake = ratesAtStake(scene, this.witness.open, { ...this.parts.work, ownerOf: (minerId) => coordinator.ownerOf(minerId) });
+    const rates = commits.map(({ minerId }) => Math.max(rateOf(minerId), atStake(minerId)));
     const picks = await this.parts.panel.draw({ stage, version, epoch: epochOf(version), commits, rates });
     for (const pick of picks) {
       const { minerId } = pick;

@@ -51,6 +51,11 @@ export class Witness {
     scene.receipts.push(receipt);
   }
 
+  /** All that was seen and not taken. */
+  get open(): Scene[] {
+    return this.scenes.flatMap((scenes) => [...scenes.values()]);
+  }
+
   /** What was seen of this step, which is forgotten. */
   take(stage: number, version: number): Scene | null {
     const scene = this.scenes[stage]!.get(version) ?? null;

@@ -1,0 +1,40 @@
+/** How often a step is audited by what is at stake: its work, against what its device would lose. */
+import { rateAtStake } from '@starling/audit';
+import type { Work } from '@starling/protocol';
+import type { Scene } from './witness.ts';
+
+export interface StakeParts {
+  /** Whose reputation and pay a miner's work is. */
+  ownerOf(minerId: string): string;
+  /** FLOPs of a lease. */
+  flopsOf(work: Pick<Work, 'kind' | 'stage'>): number;
+  /** FLOPs that a conviction takes, by device; of those alone whose work counts. */
+  stakes(): ReadonlyMap<string, number>;
+}
+
+/**
+ * The least chance for each miner of `scene`, which is being drawn; 0 where nothing that it does is paid. `undrawn`: all other scenes. What was
+ * not drawn yet is not to be lost: a device with many miners must not hide each one's lies behind the others'. (Backwards count only
+ * when they are merged, which is after their draw.)
+ */
+export function ratesAtStake(
+  scene: Scene,
+  undrawn: readonly Scene[],
+  { ownerOf, flopsOf, stakes }: StakeParts,
+): (minerId: string) => number {
+  const open = new Map<string, number>();
+  for (const { stage, receipts } of [scene, ...undrawn])
+    for (const { minerId, kind } of receipts) if (kind !== 'backward') add(open, ownerOf(minerId), flopsOf({ kind, stage }));
+  const work = new Map<string, number>();
+  for (const { minerId, kind } of scene.receipts) add(work, minerId, flopsOf({ kind, stage: scene.stage }));
+  const held = stakes();
+  return (minerId) => {
+    const owner = ownerOf(minerId);
+    const own = held.get(owner);
+    return own === undefined ? 0 : rateAtStake(work.get(minerId) ?? 0, Math.max(0, own - (open.get(owner) ?? 0)));
+  };
+}
+
+function add(sums: Map<string, number>, key: string, more: number): void {
+  sums.set(key, (sums.get(key) ?? 0) + more);
+}
