@@ -26,10 +26,10 @@ export function AttributionPanel({ nameOf }: { nameOf: (id: string) => string })
     <TablePanel
       id="attribution"
       title="Loss attribution"
-      note={`Loss of the paths through a miner, against its step’s median. Over ${SUSPICIOUS} it is audited more often.`}
+      note={`Loss of the paths through a miner, against those through the others of its stage. Over ${SUSPICIOUS} it is audited more often.`}
       caption="Loss attribution by miner"
       columns={['Miner', { number: 'Stage' }, { number: 'Microbatches' }, { number: 'Nats per token' }, { number: 'z-score' }]}
-      empty="A miner needs eight microbatches that went all the way."
+      empty="A miner needs eight microbatches that went all the way, and others at its stage to be compared with."
     >
       {lines.map(({ stage, minerId, samples, excess, zScore }) => (
         <tr key={`${stage} ${minerId}`}>
