@@ -1,12 +1,15 @@
 /** Measures what this device can do, away from the page's thread: arithmetic, memory, and the way to the server. */
 import { createKernels } from '@starling/kernels';
 import { SwarmError, type WireError } from '@starling/protocol';
+import { probeMemory } from './memory-probe.ts';
 import { wasmPaths } from './wasm-paths.ts';
 
 export interface CheckOrder {
   /** Origin of the server. */
   url: string;
   backend: 'auto' | 'webgpu' | 'wasm';
+  /** Bytes of device memory that are asked for, at most. */
+  memory: number;
 }
 
 export interface Checked {
@@ -32,11 +35,10 @@ const SIZE = 512;
 const COMPUTE_MS = 1_200;
 const PROBE_BYTES = 256 * 1024;
 const UPLINK_MS = 800;
+/** A GPU gives four gibibytes in less. */
+const MEMORY_MS = 1_000;
 /** A line that takes longer for one probe has under half a megabit per second, or there is none. */
 const PROBE_DEADLINE_MS = 5_000;
-/** Enough for any stage that a browser is given. */
-const MOST_MEMORY = 512 * 1024 ** 2;
-const MEMORY_STEP = 128 * 1024 ** 2;
 
 self.onmessage = async ({ data: order }: MessageEvent<CheckOrder>) => {
   try {
@@ -46,12 +48,12 @@ self.onmessage = async ({ data: order }: MessageEvent<CheckOrder>) => {
   }
 };
 
-async function check({ url, backend: wanted }: CheckOrder): Promise<Checked> {
+async function check({ url, backend: wanted, memory }: CheckOrder): Promise<Checked> {
   let fallback: WireError | null = null;
   let device = null;
   if (wanted !== 'wasm') {
     try {
-      device = await measureGpu();
+      device = await measureGpu(memory);
     } catch (error) {
       fallback = SwarmError.from(error, 'WEBGPU_UNAVAILABLE').toWire();
       if (wanted === 'webgpu') throw error;
@@ -88,22 +90,18 @@ async function compute(backend: 'webgpu' | 'wasm'): Promise<{ adapter: string; f
   }
 }
 
-/** Buffers are asked for until one is refused; all are given back. */
-async function measureGpu(): Promise<Pick<Checked, 'f16' | 'memory' | 'limits'>> {
+/** A GPU without memory of its own shares the device's, and must leave room for everything else. */
+const SHARE_OF_MEMORY = 0.5;
+
+async function measureGpu(most: number): Promise<Pick<Checked, 'f16' | 'memory' | 'limits'>> {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter)
     throw new SwarmError('WEBGPU_UNAVAILABLE', navigator.gpu ? 'The browser offers no graphics adapter.' : 'This browser has no WebGPU.');
   const { maxBufferSize: buffer, maxStorageBufferBindingSize: binding } = adapter.limits;
   const device = await adapter.requestDevice();
-  const buffers: GPUBuffer[] = [];
-  let memory = 0;
-  while (memory < MOST_MEMORY) {
-    device.pushErrorScope('out-of-memory');
-    buffers.push(device.createBuffer({ size: MEMORY_STEP, usage: GPUBufferUsage.STORAGE }));
-    if (await device.popErrorScope()) break;
-    memory += MEMORY_STEP;
-  }
-  for (const one of buffers) one.destroy();
+  // GiB, rounded, and 8 where it is more; only Chromium tells.
+  const { deviceMemory = Number.POSITIVE_INFINITY } = navigator as { deviceMemory?: number };
+  const memory = await probeMemory(device, Math.min(most, SHARE_OF_MEMORY * deviceMemory * 2 ** 30), AbortSignal.timeout(MEMORY_MS));
   device.destroy();
   return { f16: adapter.features.has('shader-f16'), memory, limits: { buffer, binding } };
 }

@@ -5,6 +5,7 @@ import type { CheckAnswer, Checked, CheckOrder } from '../check.worker.ts';
 import { bytes, compact } from '../format.ts';
 import { recall, remember } from '../remember.ts';
 import type { BackendChoice } from '../worker-messages.ts';
+import { MEMORY_CAPS, type Settings } from './settings.ts';
 
 export type CheckState =
   | { phase: 'none' }
@@ -93,13 +94,14 @@ export function ask(worker: CheckWorker, order: CheckOrder, signal: AbortSignal)
 let running = new AbortController();
 
 /** Takes three seconds. Never throws: what went wrong is in the state. False: `stopCheck` ended it, and nothing was found. */
-export async function runCheck(backend: BackendChoice): Promise<boolean> {
+export async function runCheck({ backend, memoryCap }: Pick<Settings, 'backend' | 'memoryCap'>): Promise<boolean> {
   const before = checkOf(backend);
   if (before.phase === 'running') return false;
   become(backend, { phase: 'running' });
   running = new AbortController();
   const worker = new Worker(new URL('../check.worker.ts', import.meta.url), { type: 'module' });
-  const answer = await ask(worker, { url: location.origin, backend }, running.signal);
+  const memory = (memoryCap ?? MEMORY_CAPS.at(-1)!) * 2 ** 20;
+  const answer = await ask(worker, { url: location.origin, backend, memory }, running.signal);
   if (!answer) {
     become(backend, before);
     return false;

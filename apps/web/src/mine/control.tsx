@@ -112,10 +112,10 @@ export function Control({ device }: { device: Device | null }) {
 }
 
 /** Where it is not known what this device can do, that is measured first. */
-async function checkAndStart({ backend, tone }: Settings): Promise<void> {
+async function checkAndStart(settings: Settings): Promise<void> {
   // Still in the click, or the browser would keep it silent.
-  playTone(tone);
-  if (!mustCheck(backend) || (await runCheck(backend))) await start();
+  playTone(settings.tone);
+  if (!mustCheck(settings.backend) || (await runCheck(settings))) await start();
   else playTone(false);
 }
 

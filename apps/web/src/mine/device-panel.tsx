@@ -14,7 +14,8 @@ const WHAT: Record<BackendChoice, string> = {
 
 /** What this device was found to be capable of, in sentences, and what to do where something is missing. */
 export function DevicePanel() {
-  const { backend } = useSettings();
+  const settings = useSettings();
+  const { backend } = settings;
   const check = useCheck(backend);
   const miner = useMiner();
   const mining = miner !== null && miner.activity !== 'stopped';
@@ -27,7 +28,7 @@ export function DevicePanel() {
           className="quiet"
           disabled={check.phase === 'running' || mining}
           title={mining ? 'While it mines, it would measure itself.' : 'Takes three seconds.'}
-          onClick={() => void runCheck(backend)}
+          onClick={() => void runCheck(settings)}
         >
           {check.phase === 'running' ? 'Checking…' : check.phase === 'none' ? 'Check' : 'Check again'}
         </button>

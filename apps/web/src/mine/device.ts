@@ -63,16 +63,35 @@ export function adapterName(info: Pick<GPUAdapterInfo, 'vendor' | 'architecture'
   return info.description || [info.vendor, info.architecture || info.device].filter(Boolean).join(' ') || 'a GPU the browser does not name';
 }
 
+const ANDROID = 'Chrome 121 or newer on Android 12 or newer';
+const acceleration = (browser: string, scheme: string) =>
+  `In ${browser}: open ${scheme}://settings/system, switch “Use graphics acceleration” on and restart; ${scheme}://gpu then lists WebGPU as available.`;
+
+/** What to try, by what a browser's user agent says: the first that fits. Most call themselves Chrome, or Safari, too. */
+const FIXES: [says: RegExp, fix: string][] = [
+  // All browsers there are Safari within.
+  [/iPhone|iPad|iPod/, 'On iOS and iPadOS: update to version 26, where WebGPU is on from the start, in every browser.'],
+  [/Android.*Firefox\/|Firefox\/.*Android/, `Firefox on Android has no WebGPU yet: use ${ANDROID}.`],
+  [/SamsungBrowser\//, `In Samsung Internet: update it; if it still has no WebGPU, use ${ANDROID}.`],
+  [
+    /Android.*Chrome\//,
+    `On Android: WebGPU needs ${ANDROID}; update both. If it is still missing, open chrome://flags, enable “Unsafe WebGPU Support” and restart.`,
+  ],
+  [
+    /Firefox\//,
+    'In Firefox: update it (WebGPU is on from version 141 on Windows, and 145 on Macs with Apple’s own processors); elsewhere open about:config, set dom.webgpu.enabled to true and restart the browser.',
+  ],
+  [
+    /CrOS/,
+    'On a Chromebook: update ChromeOS; if WebGPU is still missing, open chrome://flags, enable “Unsafe WebGPU Support” and restart.',
+  ],
+  [/Linux.*Edg\//, 'In Edge on Linux: open edge://flags, enable “Unsafe WebGPU Support” and “Vulkan”, and restart the browser.'],
+  [/Edg\//, acceleration('Edge', 'edge')],
+  [/Linux.*Chrome\//, 'In Chrome on Linux: open chrome://flags, enable “Unsafe WebGPU Support” and “Vulkan”, and restart the browser.'],
+  [/Chrome\//, acceleration('Chrome', 'chrome')],
+  [/Safari\//, 'In Safari: update to macOS 26 (or iPadOS 26), where WebGPU is on from the start.'],
+];
+
 /** The one thing to try in the browser at hand. */
-export function webgpuFix(userAgent: string): string {
-  const linux = /Linux/.test(userAgent) && !/Android/.test(userAgent);
-  if (/Firefox\//.test(userAgent)) return 'In Firefox: open about:config, set dom.webgpu.enabled to true and restart the browser.';
-  if (/Chrome\//.test(userAgent) && linux) {
-    return 'In Chrome on Linux: open chrome://flags, enable “Unsafe WebGPU Support” and “Vulkan”, and restart the browser.';
-  }
-  if (/Chrome\//.test(userAgent)) {
-    return 'In Chrome or Edge: open chrome://settings/system, switch “Use graphics acceleration” on and restart; chrome://gpu then lists WebGPU as available.';
-  }
-  if (/Safari\//.test(userAgent)) return 'In Safari: update to macOS or iOS 26, where WebGPU is on from the start.';
-  return 'Use a current Chrome, Edge, Firefox or Safari.';
-}
+export const webgpuFix = (userAgent: string): string =>
+  FIXES.find(([says]) => says.test(userAgent))?.[1] ?? 'Use a current Chrome, Edge, Firefox or Safari.';

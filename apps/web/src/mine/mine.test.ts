@@ -158,12 +158,44 @@ test('an adapter is named by the most telling words there are', () => {
   expect(adapterName(none)).toBe('a GPU the browser does not name');
 });
 
-test('the fix for missing WebGPU names the browser at hand', () => {
-  const chrome = 'AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36';
-  expect(webgpuFix(`Mozilla/5.0 (X11; Linux x86_64) ${chrome}`)).toContain('Chrome on Linux');
-  expect(webgpuFix(`Mozilla/5.0 (Windows NT 10.0) ${chrome}`)).toContain('graphics acceleration');
-  expect(webgpuFix('Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0')).toContain('about:config');
-  expect(webgpuFix('Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 Version/18.0 Safari/605.1.15')).toContain('Safari');
+const CHROME = 'AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0';
+const WEBKIT = 'AppleWebKit/605.1.15 (KHTML, like Gecko)';
+test.each([
+  ['Chrome, Windows', `(Windows NT 10.0; Win64; x64) ${CHROME} Safari/537.36`, 'chrome://settings/system', /Linux|edge|flags/],
+  ['Chrome, Mac', `(Macintosh; Intel Mac OS X 10_15_7) ${CHROME} Safari/537.36`, 'chrome://settings/system', /Linux|edge|flags/],
+  ['Edge, Windows', `(Windows NT 10.0; Win64; x64) ${CHROME} Safari/537.36 Edg/140.0.0.0`, 'edge://settings/system', /chrome:/],
+  ['Chrome, Linux', `(X11; Linux x86_64) ${CHROME} Safari/537.36`, 'chrome://flags', /settings/],
+  ['Edge, Linux', `(X11; Linux x86_64) ${CHROME} Safari/537.36 Edg/140.0.0.0`, 'edge://flags', /chrome:/],
+  ['Chrome, ChromeOS', `(X11; CrOS x86_64 14541.0.0) ${CHROME} Safari/537.36`, 'ChromeOS', /settings|Vulkan/],
+  ['Chrome, Android', `(Linux; Android 10; K) ${CHROME} Mobile Safari/537.36`, 'Android 12', /settings|Vulkan/],
+  ['Edge, Android', `(Linux; Android 10; K) ${CHROME} Mobile Safari/537.36 EdgA/140.0.0.0`, 'Android 12', /settings|edge:/],
+  [
+    'Samsung Internet',
+    `(Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile`,
+    'Samsung',
+    /:\/\//,
+  ],
+  ['Firefox, Windows', '(Windows NT 10.0; Win64; x64; rv:141.0) Gecko/20100101 Firefox/141.0', 'about:config', /chrome:|Android/],
+  ['Firefox, Linux', '(X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0', 'about:config', /chrome:|Android/],
+  ['Firefox, Android', '(Android 14; Mobile; rv:141.0) Gecko/141.0 Firefox/141.0', 'Chrome 121', /about:|:\/\//],
+  [
+    'Safari, iPhone',
+    `(iPhone; CPU iPhone OS 18_6 like Mac OS X) ${WEBKIT} Version/18.6 Mobile/15E148 Safari/604.1`,
+    'version 26',
+    /chrome:/,
+  ],
+  [
+    'Chrome, iPhone',
+    `(iPhone; CPU iPhone OS 18_6 like Mac OS X) ${WEBKIT} CriOS/140.0 Mobile/15E148 Safari/604.1`,
+    'version 26',
+    /chrome:/,
+  ],
+  ['Safari, Mac', `(Macintosh; Intel Mac OS X 10_15_7) ${WEBKIT} Version/18.6 Safari/605.1.15`, 'macOS 26', /chrome:/],
+  ['an unknown one', 'Lynx/2.9', 'current Chrome', /:\/\//],
+])('the fix for missing WebGPU is one that %s has', (_, userAgent, says, never) => {
+  const fix = webgpuFix(`Mozilla/5.0 ${userAgent}`);
+  expect(fix).toContain(says);
+  expect(fix).not.toMatch(never);
 });
 
 /** Locks that others hold already; all else is granted at once. */
@@ -245,7 +277,7 @@ test('a check ends with what was found, with why nothing was, or when it is stop
   const check = () => {
     const worker = { onmessage: null, onerror: null, postMessage: vi.fn(), terminate: vi.fn() } as unknown as Worker;
     const stop = new AbortController();
-    return { worker, stop, answer: ask(worker, { url: 'http://x', backend: 'auto' }, stop.signal) };
+    return { worker, stop, answer: ask(worker, { url: 'http://x', backend: 'auto', memory: 0 }, stop.signal) };
   };
   const found = check();
   found.worker.onmessage!({ data: { checked: CHECKED } } as MessageEvent<CheckAnswer>);

@@ -2,11 +2,8 @@ import type { ReactNode } from 'react';
 import { bytes } from '../format.ts';
 import { useWholeDevice, watchWholeDevice } from './conditions.ts';
 import { clockOf, minutesOf } from './policy.ts';
-import { LEAST_INTENSITY } from './settings.ts';
+import { LEAST_INTENSITY, MEMORY_CAPS } from './settings.ts';
 import { changeSettings, useSettings } from './use-settings.ts';
-
-/** MiB. */
-const CAPS = [256, 512, 1_024, 2_048, 4_096];
 
 /** When and how much this device may work. All but the memory cap holds at once, and everything over reloads. */
 export function SettingsPanel() {
@@ -45,7 +42,7 @@ export function SettingsPanel() {
             title="A stage that needs more is refused."
           >
             <option value={0}>no cap</option>
-            {CAPS.map((cap) => (
+            {MEMORY_CAPS.map((cap) => (
               <option key={cap} value={cap}>
                 {bytes(cap * 2 ** 20)}
               </option>

@@ -17,6 +17,8 @@ export interface Settings extends Rules {
 }
 
 export const MAX_NAME = 40;
+/** MiB on the device that can be chosen, ascending. */
+export const MEMORY_CAPS = [256, 512, 1_024, 2_048, 4_096] as const;
 export const LEAST_INTENSITY = 0.1;
 const CHOICES: BackendChoice[] = ['auto', 'webgpu', 'wasm'];
 const KEY = (name: string) => `starling.${name}`;
