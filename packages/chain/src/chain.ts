@@ -14,8 +14,11 @@ const vector = v.pipe(v.array(u16), v.maxLength(4_096));
 
 /** Everything that can be asked of a chain. Coldkeys sign for money, hotkeys for weights. */
 export const Call = v.variant('type', [
-  /** Signed by the coldkey, which pays the burn price, if that is not above `limit`. */
-  v.object({ type: v.literal('register'), hotkey: address, limit: v.nullable(amount) }),
+  /**
+   * Signed by the coldkey, which pays the burn price, if that is not above `limit`. `coldkey`: whose the hotkey becomes when it is
+   * nobody's yet, instead of the signer's; on embedded chains only.
+   */
+  v.object({ type: v.literal('register'), hotkey: address, limit: v.nullable(amount), coldkey: v.exactOptional(address) }),
   v.object({ type: v.literal('addStake'), hotkey: address, amount }),
   v.object({ type: v.literal('removeStake'), hotkey: address, amount }),
   v.object({ type: v.literal('transfer'), to: address, amount }),

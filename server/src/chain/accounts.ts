@@ -1,7 +1,7 @@
 /**
  * Who works for whom: devices, and the hotkeys that wallets let them mine for. A device has one link, kept as it was signed, so that
  * anybody can check it, until it is over, ended, or another takes its place. A guest's account is its device's key itself; linking it
- * later moves all it has earned, since the device is the same.
+ * later moves all its credit, since the device is the same.
  */
 import { createHash } from 'node:crypto';
 import {

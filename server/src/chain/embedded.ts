@@ -81,13 +81,16 @@ async function stakeOn(chain: Chain, hotkey: string, amount: bigint, coldkey: Si
   if (neuron?.stake === 0n) await chain.submit({ type: 'addStake', hotkey, amount }, coldkey);
 }
 
-/** Registers those who are not yet, for the bank's money; where all places are taken by the immune, the rest wait. */
+/**
+ * Registers those who are not yet, for the bank's money and each in its own name: what it earns is its own key's to move. Where all
+ * places are taken by the immune, the rest wait.
+ */
 export async function registerAll(chain: Chain, hotkeys: readonly string[], bank: Signer): Promise<void> {
   const known = new Set((await chain.metagraph()).neurons.map(({ hotkey }) => hotkey));
   const calls = hotkeys
     .filter((hotkey) => !known.has(hotkey))
     .map((hotkey) =>
-      chain.submit({ type: 'register', hotkey, limit: null }, bank).catch((error: unknown) => {
+      chain.submit({ type: 'register', hotkey, limit: null, coldkey: hotkey }, bank).catch((error: unknown) => {
         if (error instanceof ChainRefusal && WAITS.has(error.reason)) return;
         throw error;
       }),

@@ -6,6 +6,7 @@ import { type RoundWork, SwarmError, toHex } from '@starling/protocol';
 import { SqliteStore } from '@starling/store';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Accounts } from './accounts.ts';
+import { registerAll } from './embedded.ts';
 import { ChainLine } from './line.ts';
 import { Paymaster, type PaymasterParts } from './paymaster.ts';
 
@@ -126,6 +127,44 @@ describe('a guest', () => {
     expect(await account(device)).toMatchObject({ address: second.address, work: 8e9 });
     now += DAY;
     expect(await account(device)).toMatchObject({ address: encodeAddress(fromHex(device)!), delegation: null, work: 8e9, score: 5e9 });
+  });
+
+  it('has what it was paid for its own, to be moved by its own key, and so has who is linked later', async () => {
+    await submit(owner, { type: 'addStake', hotkey: validator.address, amount: 10n ** 12n });
+    const prepare: PaymasterParts['prepare'] = (on, scores) => registerAll(on, [...scores.keys()], owner);
+    const { link, closed } = bound(await open({ prepare }));
+    closed(round(1, { [device]: 6e9 }));
+    await blocks(10);
+    const guest: Signer = { address: encodeAddress(key.publicKey), publicKey: key.publicKey, sign: (message) => key.sign(message) };
+    const neuronOf = async (address: string) => (await chain.metagraph()).neurons.find(({ hotkey }) => hotkey === address);
+    const { stake, coldkey } = (await neuronOf(guest.address))!;
+    expect([stake > 0n, coldkey]).toEqual([true, guest.address]);
+    // Another hotkey earns from now on; what was paid stays the device's.
+    await link(await delegation(Sr25519Key.development('second')));
+    closed(round(2, { [device]: 6e9 }));
+    await blocks(10);
+    const second = Sr25519Key.development('second');
+    expect(await neuronOf(second.address)).toMatchObject({ coldkey: second.address });
+    expect((await neuronOf(second.address))!.stake).toBeGreaterThan(0n);
+    expect((await neuronOf(guest.address))!.stake).toBeGreaterThanOrEqual(stake);
+    const unstake = (amount: bigint) => ({ type: 'removeStake' as const, hotkey: guest.address, amount });
+    const settled = async (sent: Promise<unknown>) => {
+      let end: string | null = null;
+      void sent.then(
+        () => (end = 'done'),
+        ({ reason }) => (end = reason),
+      );
+      // Web Crypto signs elsewhere, and is through when it is: blocks are made until then.
+      while (end === null) {
+        await new Promise((resolve) => setImmediate(resolve));
+        await blocks(1);
+      }
+      return end;
+    };
+    expect(await settled(chain.submit(unstake(stake), owner)), 'nobody else’s').toBe('NotEnoughStakeToWithdraw');
+    expect(await settled(chain.submit(unstake(stake), guest))).toBe('done');
+    expect(await settled(chain.submit({ type: 'transfer', to: second.address, amount: stake }, guest))).toBe('done');
+    expect(await chain.balance(second.address)).toBe(stake);
   });
 
   it('sees what is held until audits are over, and when that is, but nothing that was forfeited', async () => {

@@ -81,7 +81,9 @@ function Standing({
       </dl>
       <p className="muted">
         Nothing to claim: at the end of each epoch the chain itself pays emission,{' '}
-        {delegation ? 'to this hotkey.' : 'to this key; once a wallet is linked, to its hotkey.'}
+        {delegation
+          ? 'to this hotkey. What it paid before the link stays with this device’s own key.'
+          : 'to this key, with which that stays; once a wallet is linked, to its hotkey.'}
       </p>
     </>
   );

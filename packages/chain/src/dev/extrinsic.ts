@@ -1,5 +1,5 @@
 /** A call on its way into a block: signed, numbered, and good on one chain only. */
-
+import { createPublicKey, verify } from 'node:crypto';
 import { SwarmError, toHex } from '@starling/protocol';
 import * as v from 'valibot';
 import { Call } from '../chain.ts';
@@ -11,7 +11,7 @@ export interface Extrinsic {
   signer: string;
   nonce: number;
   call: Call;
-  /** sr25519, 128 hex digits. */
+  /** sr25519, or ed25519 as devices sign; 128 hex digits. */
   signature: string;
 }
 
@@ -35,14 +35,21 @@ const payload = (network: string, nonce: number, call: Call) => utf8(JSON.string
 export async function signed(network: string, nonce: number, call: Call, signer: Signer): Promise<Extrinsic> {
   const parsed = v.safeParse(Call, call);
   if (!parsed.success) throw new SwarmError('BAD_MESSAGE', `This is no call: ${v.summarize(parsed.issues)}`);
-  if ('hotkey' in parsed.output) decodeAddress(parsed.output.hotkey);
-  if ('to' in parsed.output) decodeAddress(parsed.output.to);
+  const { hotkey, to, coldkey } = parsed.output as Partial<Record<'hotkey' | 'to' | 'coldkey', string>>;
+  for (const account of [hotkey, to, coldkey]) if (account !== undefined) decodeAddress(account);
   const signature = toHex(await signer.sign(payload(network, nonce, parsed.output)));
   return { signer: signer.address, nonce, call: parsed.output, signature };
 }
 
 /** Throws `ChainRefusal` `BadProof`. */
 export function assertSigned(network: string, { signer, nonce, call, signature }: Extrinsic): void {
-  if (!isSr25519(payload(network, nonce, call), fromHex(signature) ?? new Uint8Array(), decodeAddress(signer)))
+  const [text, bytes, key] = [payload(network, nonce, call), fromHex(signature) ?? new Uint8Array(), decodeAddress(signer)];
+  if (!isSr25519(text, bytes, key) && !isEd25519(text, bytes, key))
     throw new ChainRefusal('BadProof', `The signature is not that of ${signer}.`);
+}
+
+/** At once, as a block is made; Web Crypto would have it wait. */
+function isEd25519(text: Uint8Array, signature: Uint8Array, key: Uint8Array): boolean {
+  const x = Buffer.from(key).toString('base64url');
+  return verify(null, text, createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' }), signature);
 }

@@ -83,7 +83,7 @@ export class DevMachine {
     account.nonce += 1;
     switch (call.type) {
       case 'register':
-        register(state, signer, call.hotkey, call.limit);
+        register(state, signer, call.hotkey, call.limit, call.coldkey);
         break;
       case 'addStake':
         addStake(state, signer, call.hotkey, call.amount);

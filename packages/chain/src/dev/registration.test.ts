@@ -119,6 +119,20 @@ describe('a registration', () => {
     unchanged(state, () => register(state, cold, c, null), 'NoNeuronIdAvailable');
   });
 
+  it('makes the hotkey whose it is to be, whoever pays, and once for all', () => {
+    const state = newState({ maxUids: 2, immunityPeriod: 0, minNonImmune: 0 });
+    register(state, cold, a, null, a);
+    expect([state.hotkeys[a]!.coldkey, accountOf(state, cold).free]).toEqual([a, 999n * TAO]);
+    register(state, cold, b, null, b); // in its place
+    unchanged(state, () => register(state, cold, a, null, c), 'NonAssociatedColdKey');
+    register(state, cold, a, null, a);
+    expect(state.hotkeys[a]!.coldkey).toBe(a);
+    // One of an earlier release's bank stays the bank's.
+    state.hotkeys[c] = { coldkey: cold, stake: {} };
+    register(state, cold, c, null, c);
+    expect(state.hotkeys[c].coldkey).toBe(cold);
+  });
+
   it('on a full subnet takes the place of another, who keeps the stake; weights on the place are void', () => {
     const state = newState({ maxUids: 3, immunityPeriod: 0, minNonImmune: 0 });
     register(state, cold, a, null);

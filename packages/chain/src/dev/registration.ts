@@ -4,23 +4,20 @@ import { raised } from './burn.ts';
 import { hotkeyOf, pay } from './staking.ts';
 import { accountOf, type DevNeuron, type DevState, newNeuron, uidOf } from './state.ts';
 
-/** Nothing is changed when it is refused. */
-export function register(state: DevState, coldkey: string, hotkey: string, limit: bigint | null): void {
+/** `payer` burns the price; a hotkey that is nobody's yet becomes `coldkey`'s. Nothing is changed when it is refused. */
+export function register(state: DevState, payer: string, hotkey: string, limit: bigint | null, coldkey = payer): void {
   const { burn, config } = state;
   if (limit !== null && burn > limit)
     throw new ChainRefusal('RegistrationPriceLimitExceeded', `A registration costs ${burn} rao, more than ${limit}.`);
   if (uidOf(state, hotkey) >= 0) throw new ChainRefusal('HotKeyAlreadyRegisteredInSubNet', `${hotkey} is registered.`);
-  if (accountOf(state, coldkey).free < burn)
-    throw new ChainRefusal(
-      'NotEnoughBalanceToStake',
-      `A registration costs ${burn} rao; ${coldkey} has ${accountOf(state, coldkey).free}.`,
-    );
+  if (accountOf(state, payer).free < burn)
+    throw new ChainRefusal('NotEnoughBalanceToStake', `A registration costs ${burn} rao; ${payer} has ${accountOf(state, payer).free}.`);
   const owner = state.hotkeys[hotkey]?.coldkey ?? coldkey;
-  if (owner !== coldkey) throw new ChainRefusal('NonAssociatedColdKey', `${hotkey} belongs to ${owner}.`);
+  if (owner !== coldkey && owner !== payer) throw new ChainRefusal('NonAssociatedColdKey', `${hotkey} belongs to ${owner}.`);
   const uid = state.neurons.length < config.maxUids ? state.neurons.length : toPrune(state);
   if (uid === null) throw new ChainRefusal('NoNeuronIdAvailable', `All ${config.maxUids} places are taken.`);
 
-  pay(state, coldkey, burn);
+  pay(state, payer, burn);
   state.burned += burn;
   hotkeyOf(state, hotkey, coldkey);
   if (uid < state.neurons.length) forget(state, uid);

@@ -29,6 +29,8 @@ export function runtimeCall(runtime: Runtime, netuid: number, call: Call): Runti
   const of = (name: string, args: Record<string, unknown>) => runtime.call(PALLET, name, args);
   switch (call.type) {
     case 'register':
+      if (call.coldkey !== undefined)
+        throw new SwarmError('BAD_MESSAGE', 'On subtensor a hotkey becomes the signer’s, and no other coldkey’s.');
       // Older runtimes take no limit: there the price may rise on the way.
       return call.limit !== null && runtime.hasCall(PALLET, 'registerLimit')
         ? of('registerLimit', { netuid, hotkey: call.hotkey, limitPrice: call.limit })

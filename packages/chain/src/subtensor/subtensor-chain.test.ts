@@ -88,6 +88,11 @@ describe.skipIf(!metadata)('subtensor', () => {
       expect(runtime!.hasCall('subtensorModule', 'registerLimit')).toBe(false);
     });
 
+    it('of a registration in another’s name is refused', () => {
+      const call: Call = { type: 'register', hotkey, limit: null, coldkey: hotkey };
+      expect(() => runtimeCall(runtime!, NETUID, call)).toThrow(expect.objectContaining({ code: 'BAD_MESSAGE' }));
+    });
+
     it('of a storage key is the one that the live chain has', () => {
       // twox128("SubtensorModule") ++ twox128("Burn") ++ netuid
       expect(runtime!.key('subtensorModule', 'burn', 9)).toBe('0x658faa385070e074c85bf6b568cf055501be1755d08418802946bca51b6863250900');
