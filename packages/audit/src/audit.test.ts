@@ -1,8 +1,11 @@
 /** Honest work passes whoever computes it again, exact things are exact, and false things fail by name. */
+
+import type { Vector } from '@starling/codecs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { audit } from './audit.ts';
-import type { Evidence, StageWork } from './evidence.ts';
+import type { Evidence, GivenLease, StageWork } from './evidence.ts';
 import { LIMITS, RUN, rehearsalOf, replayerOn } from './for-tests.ts';
+import { judge } from './judge.ts';
 import type { Replayed, Replayer } from './replay.ts';
 import { evidenceOf } from './zoo/index.ts';
 
@@ -110,6 +113,78 @@ describe('an audit', () => {
     const sent = structuredClone(done[1]!);
     sent.outcomes[0]!.output = new Float32Array(3);
     expect((await verdictOf(await evidenceOf(works[1]!, sent))).outcome).toBe('failed');
+  });
+});
+
+describe('on inputs that another miner chose', () => {
+  /** Of a work of the last stage. */
+  const withInput = (work: StageWork, input: Vector): StageWork => ({ ...work, leases: [{ ...work.leases[0]!, input }] });
+
+  /** Rows of one length on which the gradient of the input all but cancels in the first norm: a few steps down that gradient. */
+  async function cancelling(replayer: Replayer, work: StageWork): Promise<StageWork> {
+    const { width } = RUN.model;
+    const rows = (x: Vector) => Array.from({ length: x.length / width }, (_, row) => x.subarray(row * width, (row + 1) * width));
+    const lengthOf = (row: Vector) => Math.sqrt(row.reduce((sum, value) => sum + value * value, 0));
+    const normed = (x: Vector) => Float32Array.from(rows(x).flatMap((row) => [...row.map((value) => value / lengthOf(row))]));
+    let at = normed(work.leases[0]!.input as Vector);
+    let first: number[] | null = null;
+    for (let i = 0; i < 7; i++) {
+      const { outcomes } = await replayer.replay(
+        withInput(
+          work,
+          at.map((value) => 1_000 * value),
+        ),
+      );
+      const gradient = outcomes[0]!.output as Vector;
+      first ??= rows(gradient).map(lengthOf);
+      at = normed(at.map((value, k) => value - gradient[k]! / first![Math.floor(k / width)]!));
+    }
+    return withInput(
+      work,
+      at.map((value) => 1_000 * value),
+    );
+  }
+
+  it('condemns nobody where honest results differ by their whole length, and finds lies beside it', async () => {
+    const wasm = await replayerOn('wasm');
+    const rehearsal = rehearsalOf((_, work) => wasm.replay(work));
+    await rehearsal.step();
+    const [, , last] = await rehearsal.step();
+    const { leases } = await cancelling(wasm, last!);
+    const work = { ...last!, leases: [...leases, ...last!.leases.slice(1)] };
+    const cpu = await replayerOn('cpu');
+    const honest = await cpu.replay(work);
+    const replayer = await replayerOn('wasm');
+    const evidence = await evidenceOf(work, honest);
+    const bare = judge(RUN, evidence, await replayer.replay(work), LIMITS);
+    expect(bare.outcome, 'its length alone would condemn it').toBe('failed');
+    expect(bare.checks[0]!.relativeL2).toBeGreaterThan(0.01);
+    const finding = expect.stringContaining('ill-conditioned');
+    expect(await audit(replayer, RUN, evidence, LIMITS)).toMatchObject({ outcome: 'void', finding });
+    for (const falsify of [
+      (sent: Replayed) => (sent.outcomes[0]!.output as Vector).fill(0),
+      (sent: Replayed) => (sent.outcomes[1]!.output as Vector).fill(0.5, 7, 8),
+      (sent: Replayed) => Object.assign(sent.outcomes[0]!, { lossSum: sent.outcomes[0]!.lossSum! * 1.01 }),
+      (sent: Replayed) => sent.gradient!.fill(9, 3, 4),
+    ]) {
+      const sent = structuredClone(honest);
+      falsify(sent);
+      expect((await audit(replayer, RUN, await evidenceOf(work, sent), LIMITS)).outcome).toBe('failed');
+    }
+  });
+
+  it('fails who answers with numbers where there can be none, and all that is false beside it', async () => {
+    const replayer = await replayerOn('wasm');
+    const [first] = await rehearsalOf((_, work) => replayer.replay(work)).step();
+    const clean = await replayer.replay(first!);
+    const leases = first!.leases.map((lease) =>
+      lease.kind === 'backward' ? { ...lease, upstream: lease.upstream!.map(() => 3e38) } : lease,
+    );
+    const poisoned = { ...first!, leases: leases as GivenLease[] };
+    expect((await replayer.replay(poisoned)).gradient!.every(Number.isFinite), 'it overflows').toBe(false);
+    expect(await audit(replayer, RUN, await evidenceOf(poisoned, clean), LIMITS)).toMatchObject({
+      ...{ outcome: 'failed', finding: expect.stringContaining('1 of 5 comparisons failed: against the replay, the gradient sum has') },
+    });
   });
 });
 

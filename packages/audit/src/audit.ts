@@ -3,7 +3,10 @@ import { type AuditVerdict, SwarmError } from '@starling/protocol';
 import type { AuditedRun, Evidence } from './evidence.ts';
 import { doubtOf, judge } from './judge.ts';
 import type { Limits } from './limits.ts';
-import type { Replayer } from './replay.ts';
+import type { Replayed, Replayer } from './replay.ts';
+
+/** Seeds: one alone may move a loss by nothing, by chance. */
+const MOVES = [1, 2];
 
 /** What is wrong with the evidence is no fault of the miner's: the verdict is `void`. Device losses and the like are thrown. */
 export async function audit(replayer: Replayer, run: AuditedRun, evidence: Evidence, limits: Limits): Promise<AuditVerdict> {
@@ -19,7 +22,13 @@ export async function audit(replayer: Replayer, run: AuditedRun, evidence: Evide
   if (doubt) return none(doubt);
   try {
     const replayed = await replayer.replay(evidence);
-    const judgement = judge(run, evidence, replayed, limits);
+    let judgement = judge(run, evidence, replayed, limits);
+    if (judgement.outcome === 'failed') {
+      // Who sent the inputs may have chosen them so that all honest results differ.
+      const moved: Replayed[] = [];
+      for (const seed of MOVES) moved.push(await replayer.replay(evidence, seed));
+      judgement = judge(run, evidence, replayed, limits, moved);
+    }
     return { ...judgement, computeMs: performance.now() - started };
   } catch (error) {
     if (error instanceof SwarmError && ['TENSOR_SHAPE', 'TENSOR_NOT_FINITE'].includes(error.code)) return none(error.message);

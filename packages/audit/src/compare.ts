@@ -1,4 +1,4 @@
-/** How far two tensors are apart. Plain double arithmetic over the elements in order. */
+/** How far two tensors, or two losses, are apart. Plain double arithmetic over the elements in order. */
 import type { Distance } from '@starling/protocol';
 
 /** Of what has nothing in common. */
@@ -30,10 +30,4 @@ export function distanceOf(claim: ArrayLike<number>, replay: ArrayLike<number>):
     apart += d * d;
   }
   return { cosineDistance: apart / 2, relativeL2: Math.sqrt(difference) / lengths[1] };
-}
-
-/** Of two losses. */
-export function lossDistance(claim: number, replay: number): Distance {
-  const error = Math.abs(claim - replay) / Math.abs(replay);
-  return Number.isFinite(error) ? { cosineDistance: 0, relativeL2: error } : FARTHEST;
 }

@@ -1,10 +1,10 @@
 export { type Attribution, LossAttribution, type Sample } from './attribution.ts';
 export { audit } from './audit.ts';
 export { type Commit, challengeSeed, chanceOf, commitHash, drawAudits, secretHash } from './challenge.ts';
-export { distanceOf, lossDistance } from './compare.ts';
+export { distanceOf } from './compare.ts';
 export type { AnsweredLease, AuditedRun, Evidence, GivenLease, StageWork } from './evidence.ts';
 export { decodeEvidence, encodeEvidence, type PortableEvidence } from './evidence-blob.ts';
-export { compareAll, type Judgement, judge } from './judge.ts';
+export { type Comparison, compareAll, type Judgement, judge } from './judge.ts';
 export { GRADIENT_CODECS, isComparable, type Limits, limitsFor, type Measured, type Thresholds } from './limits.ts';
 export { AUDITS, auditRate, rateAtStake, type Standing } from './rates.ts';
 export { type Outcome, type Replayed, Replayer } from './replay.ts';

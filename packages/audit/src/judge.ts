@@ -9,12 +9,12 @@ import {
   type AuditVerdict,
   broughtBy,
   type Distance,
+  isFiniteTensor,
   SwarmError,
   sha256Hex,
-  type TensorData,
 } from '@starling/protocol';
 import { CODECS } from '@starling/reduce';
-import { distanceOf, FARTHEST, lossDistance } from './compare.ts';
+import { distanceOf, FARTHEST } from './compare.ts';
 import type { AnsweredLease, AuditedRun, Evidence } from './evidence.ts';
 import { isComparable, type Limits } from './limits.ts';
 import type { Outcome, Replayed } from './replay.ts';
@@ -23,6 +23,12 @@ export type Judgement = Omit<AuditVerdict, 'computeMs'>;
 
 /** Of the failed checks, so many are told. */
 const TOLD = 16;
+/**
+ * Where a result moves by m of its length when its inputs move by their last digit, honest ones of two backends differ by less than so
+ * many m: by up to 4.5 m on text (`f32`, where m is about 1e-7, so that the limit is reached first), by up to 3 m where m was driven
+ * to 1e-6 … 1; times ten as the limits are.
+ */
+const MOVEMENTS = 50;
 
 /**
  * Null when the evidence is what was signed; else what is wrong with it, which is not the miner's doing. The hash of an output where
@@ -39,43 +45,69 @@ export async function doubtOf(run: AuditedRun, { stage, parameters, parameterHas
   return null;
 }
 
-/** All comparisons that evidence and replay allow. `run` is the sizes of both. */
-export function compareAll(
-  run: AuditedRun,
-  evidence: Evidence,
-  replayed: Replayed,
-): { quantity: AuditQuantity; microbatch: number | null; distance: Distance }[] {
-  const crossing = crossingOf(run);
-  const found = evidence.leases.flatMap((lease, i) => compareLease(crossing, lease, replayed.outcomes[i]!));
-  if (evidence.gradient === null) return found;
-  // Nothing counted, and yet there is a gradient: it is compared with zero.
-  const sum: Vector = written(run.gradient, replayed.gradient ?? new Float32Array(evidence.gradient.length));
-  return [...found, { quantity: 'gradient', microbatch: null, distance: distanceOf(evidence.gradient, sum) }];
+export interface Comparison {
+  quantity: AuditQuantity;
+  /** Null for a gradient sum. */
+  microbatch: number | null;
+  distance: Distance;
+  /** Relative L2 by which the replay moved when its inputs did by their last digit; 0 where that was not looked at. */
+  movement: number;
 }
 
-/** As it is written when it is handed in, so that what the writing rounds away is rounded away in both. */
-const written = (codec: AuditedRun['gradient'], vector: Vector): Vector =>
-  CODECS[codec].decode(CODECS[codec].encode(vector), vector.length);
+type Numbers = ArrayLike<number>;
 
-function compareLease(crossing: Crossing, { kind, microbatch, output, said }: AnsweredLease, replay: Outcome) {
-  const found: { quantity: AuditQuantity; microbatch: number; distance: Distance }[] = [];
+/** All comparisons that evidence and replay allow. `run` is the sizes of both; `moved`: replays on moved inputs. */
+export function compareAll(run: AuditedRun, evidence: Evidence, replayed: Replayed, moved: readonly Replayed[] = []): Comparison[] {
+  const crossing = crossingOf(run);
+  const found = evidence.leases.flatMap((lease, i) => {
+    const [again, others] = [replayed.outcomes[i]!, moved.map(({ outcomes }) => outcomes[i]!)];
+    return compareLease(crossing, lease, again, others);
+  });
+  const { gradient } = evidence;
+  if (gradient === null) return found;
+  // Nothing counted, and yet there is a gradient: it is compared with zero.
+  const sumOf = (replay: Replayed) => written(run.gradient, replay.gradient ?? new Float32Array(gradient.length));
+  return [...found, { quantity: 'gradient', microbatch: null, ...measured(gradient, sumOf(replayed), moved.map(sumOf)) }];
+}
+
+function compareLease(
+  crossing: Crossing,
+  { kind, microbatch, output, said }: AnsweredLease,
+  replay: Outcome,
+  moved: readonly Outcome[],
+): Comparison[] {
+  const found: Comparison[] = [];
   if (output !== null || said.outputHash !== null || replay.output !== null) {
     const quantity = kind === 'backward' ? 'inputGradient' : 'activations';
-    found.push({ quantity, microbatch, distance: crossed(crossing, output, replay.output) });
+    const crossed = (of: Pick<Outcome, 'output'>) => (of.output === null ? null : readable(() => crossing.unpack(of.output!)));
+    found.push({ quantity, microbatch, ...measured(crossed({ output }), crossed(replay), moved.map(crossed)) });
   }
   if (said.lossSum !== null || replay.lossSum !== null) {
-    found.push({ quantity: 'loss', microbatch, distance: lossDistance(said.lossSum ?? Number.NaN, replay.lossSum ?? Number.NaN) });
+    const loss = ({ lossSum }: Pick<Outcome, 'lossSum'>) => (lossSum !== null && Number.isFinite(lossSum) ? [lossSum] : null);
+    found.push({ quantity: 'loss', microbatch, ...measured(loss(said), loss(replay), moved.map(loss)) });
   }
   return found;
 }
 
-/** Both as they were written for the wire, so that what the writing rounds away is rounded away in both. */
-function crossed(crossing: Crossing, claim: TensorData | null, replay: TensorData | null): Distance {
-  if (claim === null || replay === null) return FARTHEST;
+/** Tensors as they were written for the wire, so that what the writing rounds away is rounded away in all; null: like nothing. */
+function measured(claim: Numbers | null, replay: Numbers | null, moved: readonly (Numbers | null)[]) {
+  const apart = (from: Numbers | null) => (from && replay ? distanceOf(from, replay) : FARTHEST);
+  // What is no number wherever its inputs are has not moved.
+  const movements = moved.map((other) => (other === null && replay === null ? 0 : apart(other).relativeL2));
+  return { distance: apart(claim), movement: Math.max(0, ...movements) };
+}
+
+/** As it is written when it is handed in. */
+const written = (codec: AuditedRun['gradient'], vector: Vector) =>
+  readable(() => CODECS[codec].decode(CODECS[codec].encode(vector), vector.length));
+
+/** Null for what is misshapen or not finite. */
+function readable(read: () => Vector): Vector | null {
   try {
-    return distanceOf(crossing.unpack(claim), crossing.unpack(replay));
+    const vector = read();
+    return isFiniteTensor(vector) ? vector : null;
   } catch (error) {
-    if (error instanceof SwarmError) return FARTHEST; // misshapen or not finite: like nothing
+    if (error instanceof SwarmError) return null;
     throw error;
   }
 }
@@ -84,21 +116,24 @@ const within = ({ cosineDistance, relativeL2 }: Distance, limit: Distance) =>
   cosineDistance <= limit.cosineDistance && relativeL2 <= limit.relativeL2;
 
 /**
- * The evidence itself is beyond doubt. `void`: nothing in it is false, and yet it shows nothing, since there was nothing to compare, or
- * no gradient for the backwards (which then are in no merge, and unpaid).
+ * The evidence itself is beyond doubt. `void`: nothing in it is false, and yet it shows nothing, since there was nothing to compare, no
+ * gradient for the backwards (which then are in no merge, and unpaid), or inputs on which honest results differ, too: `moved` tells.
  */
-export function judge(run: AuditedRun, evidence: Evidence, replayed: Replayed, limits: Limits): Judgement {
-  const checks = compareAll(run, evidence, replayed).map(({ quantity, microbatch, distance }): AuditCheck => {
+export function judge(run: AuditedRun, evidence: Evidence, replayed: Replayed, limits: Limits, moved: readonly Replayed[] = []): Judgement {
+  const failed: AuditCheck[] = [];
+  const unsure: AuditCheck[] = [];
+  const checks = compareAll(run, evidence, replayed, moved).map(({ quantity, microbatch, distance, movement }): AuditCheck => {
     const limit = limits[quantity];
-    return { quantity, microbatch, ...distance, limit, passed: within(distance, limit) };
+    const check = { quantity, microbatch, ...distance, limit, passed: within(distance, limit) };
+    if (!check.passed) (distance.relativeL2 <= MOVEMENTS * movement ? unsure : failed).push(check);
+    return check;
   });
-  const failed = checks.filter(({ passed }) => !passed);
   const summed = evidence.gradient !== null || !isComparable(run.gradient) || evidence.leases.every(({ kind }) => kind !== 'backward');
-  const shown = checks.length > 0 && summed;
+  const shown = checks.length > 0 && summed && unsure.length === 0;
   return {
     outcome: failed.length > 0 ? 'failed' : shown ? 'passed' : 'void',
-    finding: failed.length > 0 || shown ? sentence(checks, failed) : 'There is no gradient to hold the backwards against.',
-    checks: [...failed.slice(0, TOLD), ...nearest(checks.filter(({ passed }) => passed))],
+    finding: sentence(checks, failed, unsure, summed),
+    checks: [...[...failed, ...unsure].slice(0, TOLD), ...nearest(checks.filter(({ passed }) => passed))],
     compared: checks.length,
   };
 }
@@ -121,13 +156,21 @@ const NAMES: Record<AuditQuantity, string> = {
   gradient: 'gradient sum',
 };
 
-function sentence(checks: readonly AuditCheck[], failed: readonly AuditCheck[]): string {
+function sentence(checks: readonly AuditCheck[], failed: readonly AuditCheck[], unsure: readonly AuditCheck[], summed: boolean): string {
   const [first] = failed;
-  if (!first) return `${checks.length} comparisons, all within the limits.`;
-  const where = first.microbatch === null ? '' : ` of microbatch ${first.microbatch}`;
-  const { relativeL2, limit } = first;
-  const far = Number.isFinite(relativeL2)
+  if (first) return `${failed.length} of ${checks.length} comparisons failed: against the replay, the ${nameOf(first)} ${farOf(first)}.`;
+  const [other] = unsure;
+  if (other) {
+    const why = 'what other miners sent is so ill-conditioned that honest results differ as much';
+    return `${unsure.length} of ${checks.length} comparisons show nothing: the ${nameOf(other)} ${farOf(other)}, but ${why}.`;
+  }
+  if (checks.length === 0 || !summed) return 'There is no gradient to hold the backwards against.';
+  return `${checks.length} comparisons, all within the limits.`;
+}
+
+const nameOf = ({ quantity, microbatch }: AuditCheck) => `${NAMES[quantity]}${microbatch === null ? '' : ` of microbatch ${microbatch}`}`;
+
+const farOf = ({ relativeL2, limit }: AuditCheck) =>
+  Number.isFinite(relativeL2)
     ? `is off by ${relativeL2.toExponential(1)} of its length, ${limit.relativeL2.toExponential(1)} is allowed`
     : 'has nothing in common with it';
-  return `${failed.length} of ${checks.length} comparisons failed: against the replay, the ${NAMES[first.quantity]}${where} ${far}.`;
-}

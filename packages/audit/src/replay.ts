@@ -1,7 +1,7 @@
 /** Computes leases again, as a miner would: on the real stage, from the parameters of the version and the stored inputs. */
 import { type Crossing, crossingOf, type Vector } from '@starling/codecs';
 import type { Kernels } from '@starling/kernels';
-import { Stage } from '@starling/model';
+import { Stage, splitMix32 } from '@starling/model';
 import { type StageSpec, SwarmError, type TensorData } from '@starling/protocol';
 import type { AuditedRun, GivenLease, StageWork } from './evidence.ts';
 
@@ -18,6 +18,9 @@ export interface Replayed {
   /** Sum over the leases that are in it `[n]`; null when there are none. */
   gradient: Vector | null;
 }
+
+/** Relative: a unit in the last place of a float32, or two. */
+const LAST_DIGIT = 2 ** -23;
 
 /** The one place where audits make a stage. */
 const makeStage = async (kernels: Kernels, run: AuditedRun, spec: StageSpec): Promise<Stage> =>
@@ -42,14 +45,19 @@ export class Replayer {
     this.crossing = crossingOf(run);
   }
 
-  /** Throws `TENSOR_SHAPE` for work that does not fit the run. One at a time. */
-  async replay(work: StageWork): Promise<Replayed> {
+  /**
+   * With a `seed`, what other miners sent is moved by its last digit, up or down as the seed has it: how much the results move then
+   * tells how much honest ones may differ. Throws `TENSOR_SHAPE` for work that does not fit the run. One at a time.
+   */
+  async replay(work: StageWork, seed?: number): Promise<Replayed> {
+    const next = seed === undefined ? null : splitMix32(seed);
+    const given = (x: Vector): Vector => (next ? x.map((value) => value * (next() & 1 ? 1 + LAST_DIGIT : 1 - LAST_DIGIT)) : x);
     const stage = await this.load(work);
     const outcomes: Outcome[] = [];
     let summed = false;
     stage.resetGradient();
     for (const lease of work.leases) {
-      const { gradient, ...outcome } = await this.compute(stage, this.run.stages[work.stage]!, lease);
+      const { gradient, ...outcome } = await this.compute(stage, this.run.stages[work.stage]!, lease, given);
       if (gradient && lease.inSum) {
         stage.accumulate(gradient);
         summed = true;
@@ -78,14 +86,19 @@ export class Replayer {
     return this.loaded.stage;
   }
 
-  private async compute(stage: Stage, { isFirst, isLast }: StageSpec, { kind, input, tokens, upstream }: GivenLease) {
+  private async compute(
+    stage: Stage,
+    { isFirst, isLast }: StageSpec,
+    { kind, input, tokens, upstream }: GivenLease,
+    given: (x: Vector) => Vector,
+  ) {
     const { crossing } = this;
-    const values = isFirst ? tokensOf(input)! : crossing.unpack(input);
+    const values = isFirst ? tokensOf(input)! : given(crossing.unpack(input));
     const known = tokensOf(tokens);
     const pack = (x: Vector | null) => x && crossing.pack(x);
     if (kind === 'backward') {
       if (!upstream) throw new SwarmError('TENSOR_SHAPE', 'A backward needs the gradient of its output, or targets.');
-      const result = await stage.backward(values, isLast ? tokensOf(upstream)! : crossing.unpack(upstream), known);
+      const result = await stage.backward(values, isLast ? tokensOf(upstream)! : given(crossing.unpack(upstream)), known);
       return { output: pack(result.inputGradient), lossSum: result.lossSum, gradient: result.gradient };
     }
     if (!isLast) return { output: pack(await stage.forward(values, known)), lossSum: null, gradient: null };
