@@ -20,10 +20,13 @@ it.each(['f32', 'f16', 'int8'])(
   async (boundary) => {
     const sizes = { preset: 'pico', stages: 3, sequences: 1, microbatchesPerStep: 6, minMicrobatches: 6, steps: STEPS, validateEvery: 100 };
     const server = await startServer({ ...sizes, port: 0, dataDir: join(folder, boundary), boundary, log: () => {} });
+    const miners: ReturnType<typeof startNodeMiner>[] = [];
     // One a stage, and then another each: the third has the last stage.
-    const miners = ['a', 'b', 'cheat', 'd', 'e', 'f'].map((name) =>
-      startNodeMiner({ url: server.url, name, backend: 'wasm', ...(name === 'cheat' && { tampering: 'poison' }) }),
-    );
+    for (const name of ['a', 'b', 'cheat', 'd', 'e', 'f']) {
+      miners.push(startNodeMiner({ url: server.url, name, backend: 'wasm', ...(name === 'cheat' && { tampering: 'poison' }) }));
+      const here = () => server.snapshot().stages.reduce((sum, stage) => sum + stage.miners.length, 0);
+      await expect.poll(here, { timeout: 30_000 }).toBe(miners.length);
+    }
     await server.completed;
     expect(server.points().map(({ step }) => step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
     expect(server.snapshot().counters.rejected, 'some of it was refused').toBeGreaterThan(0);

@@ -82,7 +82,9 @@ function stages(state: State): string | null {
       return `stage ${stage.index} reduces and collects`;
     if (state.config.overlap && ![stage.version, stage.version - 1].includes(stage.merge.version))
       return `stage ${stage.index} merges step ${stage.merge.version} at version ${stage.version}`;
-    if (!state.config.overlap && (stage.merge.butterfly !== null) !== (stage.phase === 'merging' && stage.merge.collecting.size === 0))
+    // With nothing to add up it has its sum at once.
+    const reduces = stage.merge.butterfly !== null || stage.merge.summed?.tokens === 0;
+    if (!state.config.overlap && reduces !== (stage.phase === 'merging' && stage.merge.collecting.size === 0))
       return `stage ${stage.index} is ${stage.phase} with ${stage.merge.collecting.size} gradients to come, and ${stage.merge.butterfly ? 'reduces' : 'does not reduce'}`;
     if (!state.config.overlap && stage.merge.summed && (stage.phase !== 'merging' || stage.merge.collecting.size > 0))
       return `stage ${stage.index} has a sum, and is ${stage.phase}`;

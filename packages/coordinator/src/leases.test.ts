@@ -202,20 +202,24 @@ describe('a useless result', () => {
     expect(of(swarm.log, 'closed')).toMatchObject([{ tokens: 16 }]);
   });
 
-  it('of what another miner sent is left out whatever the step needs, as long as one microbatch is left', () => {
-    const swarm = Swarm.ready(['a', 'b'], { stages: 2, microbatchesPerStep: 3, minMicrobatches: 3 });
-    // At the first stage no gradient can be computed from what the second sends.
-    const isPoisoned = ({ stage, kind, microbatch }: GrantedLease) => stage === 0 && kind === 'backward' && microbatch > 0;
-    for (let i = 0; i < 6; i++) {
-      swarm.compute((_, lease) => !isPoisoned(lease));
-      swarm.forfeit('a', swarm.leasesOf('a').find(isPoisoned)!.id);
-      swarm.pass(20_000);
-    }
-    expect(swarm.counters.abandoned).toBe(2);
-    swarm.compute();
-    swarm.contributeAll();
-    expect(swarm.reductions.get(0)).toMatchObject({ tokens: 8 });
-  });
+  it.each(['stage', 'global'] as const)(
+    'of what another miner sent is left out whatever the step needs, all of it if need be (%s)',
+    (clip) => {
+      const swarm = Swarm.ready(['a', 'b'], { stages: 2, microbatchesPerStep: 2, minMicrobatches: 2, clip });
+      // At the first stage no gradient can be computed from what the second sends.
+      const isPoisoned = ({ stage, version, kind }: GrantedLease) => stage === 0 && version === 0 && kind === 'backward';
+      for (let i = 0; i < 6; i++) {
+        swarm.compute((_, lease) => !isPoisoned(lease));
+        swarm.forfeit('a', swarm.leasesOf('a').find(isPoisoned)!.id);
+        swarm.pass(20_000);
+      }
+      expect(swarm.counters.abandoned).toBe(2);
+      expect(codes(swarm.log)).toContain('MERGE_EMPTY');
+      swarm.reach(2);
+      expect(of(swarm.log, 'closed')).toMatchObject([{ tokens: 16 }, { tokens: 16 }]);
+      expect(of(swarm.log, 'apply').map(({ stage, version, summed }) => [stage, version, summed.tokens])).toContainEqual([0, 0, 0]);
+    },
+  );
 
   it('of a held-out microbatch leaves that out, whatever the step needs', () => {
     const swarm = Swarm.ready(['a'], { stages: 1, microbatchesPerStep: 1, validationMicrobatches: 2 });

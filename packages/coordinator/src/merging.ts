@@ -4,7 +4,7 @@ import { shardCount } from '@starling/reduce';
 import { LIMITS } from './constants.ts';
 import { type Flow, newFlows } from './flow.ts';
 import { emitApplying, mergeWhenComplete, turnOver } from './overlap.ts';
-import { beginReduction, endReduction, include, repeatReduction, shardsOf } from './reducing.ts';
+import { beginReduction, endReduction, giveUp, include, repeatReduction, shardsOf } from './reducing.ts';
 import { assign, distribute, dropWork, emitCollect, move, uncontributed } from './roster.ts';
 import { type Claim, enterStagePhase, mergeOf, noMerge, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
@@ -144,7 +144,14 @@ export function isExpected(state: State, minerId: string, index: number, version
 
 function reduceWhenComplete(state: State, stage: StageRecord): void {
   if (state.config.overlap) mergeWhenComplete(state, stage);
-  else if (stage.merge.collecting.size === 0 && stage.phase === 'merging') beginReduction(state, stage);
+  else if (stage.merge.collecting.size === 0 && stage.phase === 'merging') {
+    if (stage.merge.contributions.length > 0) beginReduction(state, stage);
+    else {
+      // All of the step was left out here.
+      giveUp(state, stage);
+      emitApplies(state, stage);
+    }
+  }
 }
 
 export function summed(state: State, { stage: index, version, type: _, ...sum }: Of<'summed'>): void {
@@ -157,7 +164,11 @@ export function summed(state: State, { stage: index, version, type: _, ...sum }:
     for (const minerId of state.crews[index]!.members.keys()) state.emit({ type: 'prefetch', minerId, stage: index, shards: sum.shards });
     return;
   }
-  // By the norm of the whole model: when this was the last of the sums, all of them can be applied.
+  emitApplies(state, stage);
+}
+
+/** This stage's sum is known. By the norm of the whole model: when it was the last, all of them can be applied. */
+function emitApplies(state: State, stage: StageRecord): void {
   for (const other of state.config.clip === 'stage' ? [stage] : state.stages) emitApply(state, other);
 }
 

@@ -221,7 +221,7 @@ function finish(state: State, stage: StageRecord, { hashes, contributors, tokens
   state.emit({ type: 'sum', stage: stage.index, version: stage.merge.version, shards: hashes, tokens });
 }
 
-/** With overlap: too little is left of the step's gradients. */
+/** Too little is left of the step's gradients, or, without overlap, nothing. */
 export function giveUp(state: State, stage: StageRecord): void {
   const { index, merge } = stage;
   merge.summed = NOTHING;

@@ -256,9 +256,8 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
   if (task.forfeits >= LIMITS.forfeitsPerTask) {
     const { flow } = lease;
     const others = state.steps.get(flow.step)!.flows.filter((other) => other.purpose === 'train' && !other.abandoned).length;
-    // On another miner's tensors, somebody could make useless whatever they touch: a run that waits for it would stand still for good.
-    const least = takesFromOthers(state, lease) ? 1 : state.config.minMicrobatches;
-    if (flow.purpose === 'train' && others <= least) {
+    // What another miner sent may make it useless for good, and all that this miner touched: no run waits for that.
+    if (flow.purpose === 'train' && !takesFromOthers(state, lease) && others <= state.config.minMicrobatches) {
       const message = `Microbatch ${flow.microbatch} gives useless results at stage ${lease.stage}, and no more may be left out of step ${flow.step}.`;
       state.inform('MICROBATCH_USELESS', message, 'warning');
       return;

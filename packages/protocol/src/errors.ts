@@ -55,7 +55,7 @@ export const ERROR_HINTS = {
     'What was held of this miner’s pay is lost, and it gets no leases for a while. If its work was honest, its GPU computes wrongly: choose the wasm backend.',
   REDUCTION_FALSE:
     'The reported sum is not what the uploads give. Reload the page; the arithmetic is the same in every browser, so a changed client is the likely cause.',
-  MERGE_EMPTY: 'No gradient came through. The microbatches of this step are computed again.',
+  MERGE_EMPTY: 'No gradient came through. The parameters stay as they are, and the next step goes on from them.',
   // Validators
   VALIDATOR_REFUSED:
     'Register the hotkey and stake on it until it holds a validator permit and the stake asked for (on a server’s own chain: `npm start -- --validator HOTKEY=TAO`); it is tried again by itself.',
