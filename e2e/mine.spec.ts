@@ -246,6 +246,22 @@ test('rules hold at once and over a reload', async ({ browser }) => {
   await page.context().close();
 });
 
+test('what is set in one tab is set in the other', async ({ browser }) => {
+  const page = await open(browser, '/');
+  const other = await page.context().newPage();
+  await other.goto(`${server.url}/`);
+  for (const one of [page, other]) await one.getByText('Settings', { exact: true }).click();
+  await page.getByLabel('Only on mains power').check();
+  await expect(other.getByLabel('Only on mains power')).toBeChecked();
+  await other.getByRole('slider', { name: 'Intensity' }).fill('0.5');
+  await expect(page.getByText('50 % of the time')).toBeVisible();
+  await page.reload();
+  await page.getByText('Settings', { exact: true }).click();
+  await expect(page.getByLabel('Only on mains power')).toBeChecked();
+  await expect(page.getByText('50 % of the time')).toBeVisible();
+  await page.context().close();
+});
+
 test('a page whose server is away counts down to the next try, and goes on as the same miner', async ({ browser }) => {
   const page = await open(browser, '/?name=offline&backend=wasm&autostart=1');
   await works(page);

@@ -16,7 +16,7 @@ import { headline, inShort, isInHeadline, SHORT_WAIT_MS, situation, times } from
 import { ask, findingsOf, stillTrue } from './check.ts';
 import { adapterName, webgpuFix } from './device.ts';
 import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
-import { isLean, settingsFrom, wantedWallet, wantsAutostart } from './settings.ts';
+import { chosenElsewhere, isLean, saveSettings, settingsFrom, wantedWallet, wantsAutostart } from './settings.ts';
 import { claimTab, minersOf, rememberMiner } from './tab.ts';
 
 const state = (part: Partial<MinerState>) =>
@@ -142,6 +142,24 @@ test('the address wins over memory, and nonsense over neither', () => {
   expect(settingsFrom(new URLSearchParams('?intensity=0.5'), recalled).intensity).toBe(0.5);
   expect(settingsFrom(new URLSearchParams('?intensity=7'), () => 'x')).toMatchObject({ intensity: 1, memoryCap: null, hours: null });
   expect([isLean(new URLSearchParams('?lean=1')), isLean(new URLSearchParams(''))]).toEqual([true, false]);
+});
+
+test('what two tabs choose is kept together: each writes only what it changed, and takes what the other did', () => {
+  const none = new URLSearchParams('');
+  const storage = new Map<string, string>();
+  const recalled = (key: string) => storage.get(key) ?? null;
+  const save = (part: Parameters<typeof saveSettings>[0]) => saveSettings(part, (key, value) => storage.set(key, value));
+  save({ tone: true });
+  save({ memoryCap: 512, hours: { from: 60, until: 90 } });
+  expect([...storage.keys()].sort()).toEqual(['starling.hours', 'starling.memory', 'starling.tone']);
+  expect(settingsFrom(none, recalled)).toMatchObject({ tone: true, memoryCap: 512, hours: { from: 60, until: 90 } });
+  save({ memoryCap: null, hours: null });
+  expect(settingsFrom(none, recalled)).toMatchObject({ tone: true, memoryCap: null, hours: null });
+
+  expect(chosenElsewhere('starling.intensity', '0.5', none)).toEqual({ intensity: 0.5 });
+  expect(chosenElsewhere('starling.name', 'heron', none)).toEqual({ name: 'heron' });
+  expect(chosenElsewhere('starling.name', 'heron', new URLSearchParams('?name=lab')), 'the address wins').toEqual({});
+  expect([chosenElsewhere('starling.miners', '[]', none), chosenElsewhere(null, null, none)]).toEqual([{}, {}]);
 });
 
 test('a link starts nothing and opens no wallet: only a program that drives the browser may', () => {

@@ -40,20 +40,50 @@ function asHours(text: string | null): Rules['hours'] {
   return typeof from === 'number' && typeof until === 'number' ? { from, until } : null;
 }
 
+/** How one of them is remembered. `read`: of nothing, and of nonsense, the default. */
+interface Field<T> {
+  key: string;
+  read(text: string | null): T;
+  write(value: T): string;
+}
+
+const flag = (key: string, usual: boolean): Field<boolean> => ({
+  key,
+  read: (text) => (usual ? text !== '0' : text === '1'),
+  write: (on) => (on ? '1' : '0'),
+});
+
+const FIELDS: { [K in keyof Settings]: Field<Settings[K]> } = {
+  name: { key: 'name', read: (text) => (text ?? '').trim().slice(0, MAX_NAME), write: (name) => name },
+  backend: { key: 'backend', read: (text) => asChoice(text) ?? 'auto', write: (backend) => backend },
+  awake: flag('awake', true),
+  tone: flag('tone', false),
+  intensity: { key: 'intensity', read: (text) => asShare(text) ?? 1, write: String },
+  memoryCap: { key: 'memory', read: asMemory, write: (cap) => String(cap ?? 0) },
+  onlyOnMains: flag('mains', false),
+  onlyWhenIdle: flag('idle', false),
+  hours: { key: 'hours', read: asHours, write: (hours) => (hours ? `${clockOf(hours.from)}-${clockOf(hours.until)}` : '') },
+};
+const NAMES = Object.keys(FIELDS) as (keyof Settings)[];
+
+const read = (name: keyof Settings, text: string | null): Partial<Settings> => ({ [name]: FIELDS[name].read(text) });
+
 /** `?backend=auto|webgpu|wasm&name=…&intensity=…` win over what this browser remembers. */
 export function settingsFrom(query: URLSearchParams, recalled: (key: string) => string | null = recall): Settings {
-  const kept = (name: string) => recalled(KEY(name));
+  const kept = Object.assign({}, ...NAMES.map((name) => read(name, recalled(KEY(FIELDS[name].key))))) as Settings;
+  const name = query.get('name');
   return {
-    name: (query.get('name') ?? kept('name') ?? '').trim().slice(0, MAX_NAME),
-    backend: asChoice(query.get('backend')) ?? asChoice(kept('backend')) ?? 'auto',
-    awake: kept('awake') !== '0',
-    tone: kept('tone') === '1',
-    intensity: asShare(query.get('intensity')) ?? asShare(kept('intensity')) ?? 1,
-    memoryCap: asMemory(kept('memory')),
-    onlyOnMains: kept('mains') === '1',
-    onlyWhenIdle: kept('idle') === '1',
-    hours: asHours(kept('hours')),
+    ...kept,
+    ...(name !== null && read('name', name)),
+    backend: asChoice(query.get('backend')) ?? kept.backend,
+    intensity: asShare(query.get('intensity')) ?? kept.intensity,
   };
+}
+
+/** What another tab has just written under this key; nothing where it is no setting, or this tab's address says it. */
+export function chosenElsewhere(key: string | null, text: string | null, query: URLSearchParams): Partial<Settings> {
+  const name = NAMES.find((one) => KEY(FIELDS[one].key) === key);
+  return name === undefined || query.has(name) ? {} : read(name, text);
 }
 
 /**
@@ -68,11 +98,11 @@ export const isLean = (query: URLSearchParams): boolean => query.get('lean') ===
 /** `?wallet=NAME`: the wallet whose first account is mined for, without a click. For programs only, too. */
 export const wantedWallet = (query: URLSearchParams, webdriver: boolean): string | null => (webdriver ? query.get('wallet') : null);
 
-export function saveSettings({ name, backend, awake, tone, intensity, memoryCap, onlyOnMains, onlyWhenIdle, hours }: Settings): void {
-  const flag = (on: boolean) => (on ? '1' : '0');
-  const values = {
-    ...{ name, backend, awake: flag(awake), tone: flag(tone), intensity: String(intensity), memory: String(memoryCap ?? 0) },
-    ...{ mains: flag(onlyOnMains), idle: flag(onlyWhenIdle), hours: hours ? `${clockOf(hours.from)}-${clockOf(hours.until)}` : '' },
-  };
-  for (const [key, value] of Object.entries(values)) remember(KEY(key), value);
+/** Only what was changed: another tab may have changed the rest. */
+export function saveSettings(part: Partial<Settings>, write: (key: string, value: string) => void = remember): void {
+  const save = <K extends keyof Settings>(name: K, value: Settings[K]) => write(KEY(FIELDS[name].key), FIELDS[name].write(value));
+  for (const name of NAMES) {
+    const value = part[name];
+    if (value !== undefined) save(name, value);
+  }
 }

@@ -1,17 +1,24 @@
-/** The settings of this tab, shared by the pages. */
+/** The settings of this tab, shared by the pages, and with the other tabs of the browser. */
 import { useSyncExternalStore } from 'react';
-import { type Settings, saveSettings, settingsFrom } from './settings.ts';
+import { chosenElsewhere, type Settings, saveSettings, settingsFrom } from './settings.ts';
 
 const listeners = new Set<() => void>();
-let settings = settingsFrom(new URLSearchParams(location.search));
+const query = new URLSearchParams(location.search);
+let settings = settingsFrom(query);
 
 export const currentSettings = (): Settings => settings;
 
 export function changeSettings(part: Partial<Settings>): void {
+  saveSettings(part);
+  take(part);
+}
+
+function take(part: Partial<Settings>): void {
   settings = { ...settings, ...part };
-  saveSettings(settings);
   for (const listener of listeners) listener();
 }
+
+addEventListener('storage', ({ key, newValue }) => take(chosenElsewhere(key, newValue, query)));
 
 /** Calls back at every change. */
 export function onSettings(changed: (settings: Settings) => void): void {
