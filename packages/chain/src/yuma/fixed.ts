@@ -16,15 +16,24 @@ export const U16_MAX = 65_535;
 const HALF_WORD = 2 ** 16;
 /** Factors up to 4.0: their halves' products stay below 2^53. */
 const MUL_LIMIT = 2 ** 34;
+/** Factors up to 1024.0: the products of both's halves, and so their own, stay below 2^53. */
+const QUARTERS_LIMIT = 2 ** 42;
 /** Operands of a quotient below 32.0: shifted by 16 bits they stay below 2^53. */
 const DIV_LIMIT = 2 ** 37;
 
 /** a·b, rounded down. */
 export function mul(a: Fixed, b: Fixed): Fixed {
-  if (a > MUL_LIMIT || b > MUL_LIMIT || a < -MUL_LIMIT || b < -MUL_LIMIT) return Number((BigInt(a) * BigInt(b)) >> 32n);
+  if (a > MUL_LIMIT || b > MUL_LIMIT || a < -MUL_LIMIT || b < -MUL_LIMIT) return mulLarge(a, b);
   const high = Math.floor(a / HALF_WORD);
   const low = a - high * HALF_WORD;
   return Math.floor((high * b + Math.floor((low * b) / HALF_WORD)) / HALF_WORD);
+}
+
+function mulLarge(a: Fixed, b: Fixed): Fixed {
+  if (Math.max(Math.abs(a), Math.abs(b)) > QUARTERS_LIMIT) return Number((BigInt(a) * BigInt(b)) >> 32n);
+  const [aHigh, bHigh] = [Math.floor(a / HALF_WORD), Math.floor(b / HALF_WORD)];
+  const [aLow, bLow] = [a - aHigh * HALF_WORD, b - bHigh * HALF_WORD];
+  return aHigh * bHigh + Math.floor((aHigh * bLow + aLow * bHigh + Math.floor((aLow * bLow) / HALF_WORD)) / HALF_WORD);
 }
 
 /**

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { averageRow } from './bonds.ts';
 import { div, type Fixed, mul, normalise, ONE, sum, toU16 } from './fixed.ts';
 import { fromNumber } from './for-tests.ts';
-import { expBits, sigmoid } from './liquid-alpha.ts';
+import { exp, expBits, sigmoid } from './liquid-alpha.ts';
 import { consensusOf, weightedMedian } from './median.ts';
 import { type SparseMatrix, sparseRow } from './sparse.ts';
 import { activityCutoff, permits } from './stake.ts';
@@ -113,6 +113,28 @@ describe('weighted_median (weighted_median.rs)', () => {
   it('is 0 everywhere without stake', () => {
     expect(consensusOf([0, 0], matrix([0, 0, 0, 0], 2), 2, fixed(0.5))).toEqual([0, 0]);
   });
+});
+
+/** Integers below 2^32, the same in every run (Numerical Recipes' generator). */
+let state = 1;
+const next = () => {
+  state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+  return state;
+};
+
+it('e^x in doubles has the bits of the same series in integers', () => {
+  const edges = [0, 1, ONE - 1, ONE, ONE + 1, 8 * ONE - 1, 8 * ONE, 8 * ONE + 1, 20 * ONE, 30 * ONE];
+  const random = Array.from({ length: 20_000 }, () => Math.floor((next() / 2 ** 32) * 9 * ONE));
+  for (const x of [...edges, ...random].flatMap((size) => [size, -size])) expect(exp(x), `${x}`).toBe(Number(expBits(BigInt(x))));
+});
+
+it('large products are exact', () => {
+  const factor = () => Math.floor((next() / 2 ** 31 - 1) * 2 ** (33 + ((next() >>> 16) % 12)));
+  for (let i = 0; i < 20_000; i++) {
+    const [a, b] = [factor(), factor()];
+    const exact = (BigInt(a) * BigInt(b)) >> 32n;
+    if (exact < 2n ** 53n && exact > -(2n ** 53n)) expect(mul(a, b), `${a} · ${b}`).toBe(Number(exact));
+  }
 });
 
 describe('exp_safe and sigmoid_safe (vector_ops.rs)', () => {
