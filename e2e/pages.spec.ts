@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { AxeBuilder } from '@axe-core/playwright';
 import { type Browser, expect, type Locator, type Page, test } from '@playwright/test';
 import { type NodeMiner, startNodeMiner } from '@starling/miner/node';
-import type { Moment, MomentRange, RunSnapshot, StepPoint } from '@starling/protocol';
+import type { ChainView, Moment, MomentRange, RunSnapshot, StepPoint } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 
 test.describe.configure({ mode: 'serial', timeout: 180_000 });
@@ -102,7 +102,7 @@ for (const [path, name] of PAGES) {
   });
 }
 
-test('the dashboard needs little JavaScript at first, and nothing jumps while it loads', async ({ browser }) => {
+test('size limit: the dashboard needs little JavaScript at first, and nothing jumps while it loads', async ({ browser }) => {
   const context = await browser.newContext({ viewport: DESKTOP });
   const page = await context.newPage();
   const scripts: Promise<number>[] = [];
@@ -130,33 +130,75 @@ test('the dashboard needs little JavaScript at first, and nothing jumps while it
   await context.close();
 });
 
-test('from the network to a miner and a stage, by name and by click', async ({ browser }) => {
+/** A page is used at desktop size, and then made a telephone's. */
+async function asPhone(page: Page): Promise<void> {
+  await page.setViewportSize(PHONE);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 'no sideways scroll').toBeLessThanOrEqual(0);
+}
+
+test('from the network to a miner and a stage, by name, hotkey, UID and click; on a telephone, too', async ({ browser }) => {
+  const { pay } = await ask<ChainView>('/v1/chain');
+  const { address } = pay.find(({ names }) => names.includes('kestrel'))!;
   const page = await open(browser, '/dashboard', DESKTOP, 'light');
   const network = page.getByRole('region', { name: 'The network' });
-  await network.getByRole('searchbox').fill('kestr');
-  await expect(network.getByText('1 found')).toBeVisible();
-  await network.getByRole('searchbox').press('Enter');
-  await expect(page).toHaveURL(/\/miner\/m-/);
-  await expect(page.getByText('kestrel').first()).toBeVisible();
-  await page.goBack();
+  for (const query of ['kestr', address.slice(0, 16)]) {
+    await network.getByRole('searchbox').fill(query);
+    await expect(network.getByText('1 found')).toBeVisible();
+    await network.getByRole('searchbox').press('Enter');
+    await expect(page).toHaveURL(/\/miner\/m-/);
+    await expect(page.getByText('kestrel').first()).toBeVisible();
+    await page.goBack();
+    await asPhone(page);
+  }
   const canvas = network.locator('canvas');
-  const box = (await canvas.boundingBox())!;
-  await canvas.click({ position: { x: box.width * 0.75, y: 12 } });
-  await expect(page).toHaveURL(/\/stage\/1$/);
-  await page.getByRole('link', { name: 'stage 0' }).click();
-  await expect(page.getByRole('heading', { name: /^Stage 0/ })).toBeVisible();
+  for (const viewport of [PHONE, DESKTOP]) {
+    await page.setViewportSize(viewport);
+    const box = (await canvas.boundingBox())!;
+    await canvas.click({ position: { x: box.width * 0.75, y: 12 } });
+    await expect(page).toHaveURL(/\/stage\/1$/);
+    await page.getByRole('link', { name: 'stage 0' }).click();
+    await expect(page.getByRole('heading', { name: /^Stage 0/ })).toBeVisible();
+    await page.goto(`${server.url}/dashboard`);
+  }
+  await expect(page.getByRole('img', { name: 'Step 7: complete, 100 % of its microbatches are done' })).toBeVisible();
   await page.context().close();
 });
 
-test('the leaderboard is sorted, filtered and taken home', async ({ browser }) => {
+test('the chain page tells the way from receipts to emission, and finds a neuron', async ({ browser }) => {
+  const paid = async () => (await ask<ChainView>('/v1/chain')).pay.filter(({ uid, emission }) => uid !== null && Number(emission) > 0);
+  await expect.poll(async () => (await paid()).length, SLOW).toBeGreaterThan(0);
+  const [{ address }] = (await paid()) as [ChainView['pay'][number]];
+  const page = await open(browser, '/chain', DESKTOP, 'light');
+  await expect(page.getByRole('region', { name: 'Accounts' }).getByRole('row')).toHaveCount(4);
+  await expect(page.getByRole('listitem').filter({ hasText: /^Receipts/ })).toContainText(/round \d+, step 6/);
+  await expect(page.getByRole('listitem').filter({ hasText: /^Weights/ })).toContainText(/round \d+, block [\d,]+/);
+  const rows = page
+    .getByRole('region', { name: 'Metagraph' })
+    .getByRole('row')
+    .filter({ has: page.getByRole('rowheader') });
+  for (const query of [address, address.slice(8, 24)]) {
+    await page.getByRole('searchbox').fill(query);
+    await expect(rows).toHaveCount(1);
+    await expect(rows.locator('code')).toHaveAttribute('title', new RegExp(`^${address}`));
+    await asPhone(page);
+  }
+  await page.context().close();
+});
+
+test('the leaderboard is sorted, filtered and taken home, on a telephone, too', async ({ browser }) => {
   const page = await open(browser, '/miners', DESKTOP, 'light');
   const rows = page.getByRole('row').filter({ has: page.getByRole('rowheader') });
   await expect(rows).toHaveCount(3);
   // Each signs its receipts with a key of its own, and is an account for itself.
   await expect(rows.locator('small[title]:not([title=""])')).toHaveCount(3);
-  await page.getByRole('button', { name: 'Miner', exact: true }).click();
-  expect((await rows.allInnerTexts()).map((text) => /kestrel|osprey|wren/.exec(text)?.[0])).toEqual(['kestrel', 'osprey', 'wren']);
+  const order = async () => (await rows.allInnerTexts()).map((text) => /kestrel|osprey|wren/.exec(text)?.[0]);
+  const byName = page.getByRole('button', { name: 'Miner', exact: true });
+  await byName.click();
+  expect(await order()).toEqual(['kestrel', 'osprey', 'wren']);
   await expect(page.getByRole('columnheader', { name: 'Miner' })).toHaveAttribute('aria-sort', 'ascending');
+  await asPhone(page);
+  await byName.click();
+  expect(await order()).toEqual(['wren', 'osprey', 'kestrel']);
   await page.getByRole('searchbox').fill('wren');
   await expect(rows).toHaveCount(1);
   const download = page.waitForEvent('download');
@@ -174,6 +216,7 @@ test('curves go to a spreadsheet and into a picture', async ({ browser }) => {
     const download = page.waitForEvent('download');
     await page.getByRole('button', { name: `Save Loss, nats per token as ${kind}` }).click();
     expect((await download).suggestedFilename()).toBe(file);
+    await asPhone(page);
   }
   await page.context().close();
 });
@@ -215,6 +258,10 @@ test('a range is set by fields and by dragging, and is that of all curves', asyn
   await shows(3, 6);
   await large.locator('.u-over').dblclick();
   await shows(1, 6);
+  await asPhone(page);
+  await from.fill('2');
+  await to.fill('5');
+  await shows(2, 5);
   await page.context().close();
 });
 
@@ -284,6 +331,7 @@ test('the run is scrubbed, and a moment is shared by its address', async ({ brow
   const same = async () => (await other.getByText(/· entry/).textContent())?.replace(/ of [\d,]+ /, ' of ');
   await expect.poll(same, SLOW).toBe(text);
   // Before anybody was there.
+  await asPhone(page);
   await bar.getByRole('slider').fill('0');
   await expect(bar.getByText(/entry 1 of/)).toBeVisible(SLOW);
   await expect(page.getByRole('region', { name: 'The network' }).getByText('0 miners')).toBeVisible();
