@@ -2,13 +2,14 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, type BrowserContextOptions, devices, expect, type Page, test } from '@playwright/test';
+import { type Browser, type BrowserContext, type BrowserContextOptions, devices, expect, type Page, test } from '@playwright/test';
 import type { RunSnapshot } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 
 test.describe.configure({ mode: 'serial', timeout: 120_000 });
 
 const SLOW = { timeout: 45_000 };
+const PHONE = { width: 360, height: 780 };
 let server: ServerProcess;
 const OPTIONS = [
   ...['--data', mkdtempSync(join(tmpdir(), 'starling-mine-')), '--stages', '1', '--sequences', '1', '--microbatches', '6'],
@@ -21,8 +22,9 @@ test.afterAll(() => server.kill());
 
 const run = async () => (await (await fetch(`${server.url}/v1/run`)).json()) as RunSnapshot;
 const errors: string[] = [];
-async function open(browser: Browser, path: string, options: BrowserContextOptions = {}): Promise<Page> {
-  const page = await (await browser.newContext(options)).newPage();
+/** In a context of its own, or in the one given. */
+async function open(where: Browser | BrowserContext, path: string, options: BrowserContextOptions = {}): Promise<Page> {
+  const page = await ('newContext' in where ? await where.newContext(options) : where).newPage();
   page.on('pageerror', ({ message }) => errors.push(message));
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
   await page.goto(`${server.url}${path}`);
@@ -153,7 +155,7 @@ test('a link starts nothing: without a program that drives the browser, ?autosta
   await context.close();
 });
 
-test('the screen stays on while it mines, and may sleep while it is paused', async ({ browser }) => {
+test('on WebGPU, the screen stays on while it mines, and may sleep while it is paused; and it finishes', async ({ browser }) => {
   const context = await browser.newContext();
   // The browser's own lock, written down: a page cannot ask whether it holds one.
   await context.addInitScript(() => {
@@ -165,8 +167,7 @@ test('the screen stays on while it mines, and may sleep while it is paused', asy
       return lock;
     };
   });
-  const page = await context.newPage();
-  await page.goto(`${server.url}/?name=awake&backend=wasm&autostart=1`);
+  const page = await open(context, '/?name=awake&backend=webgpu&autostart=1');
   const awake = () => page.evaluate(() => document.documentElement.dataset.awake ?? '0');
   await works(page);
   await expect.poll(awake).toBe('1');
@@ -177,6 +178,41 @@ test('the screen stays on while it mines, and may sleep while it is paused', asy
   await mining(page).getByText('Settings', { exact: true }).click();
   await page.getByLabel('Keep the screen awake').uncheck();
   await expect.poll(awake).toBe('0');
+  expect(await page.evaluate(() => document.documentElement.dataset.minerBackend)).toBe('webgpu');
+  const { handedOver } = (await run()).counters;
+  await button(page, 'Finish').click();
+  await expect(mining(page).getByText('Stopped', { exact: true })).toBeVisible(SLOW);
+  expect((await run()).counters.handedOver, 'nobody has to compute anything again').toBe(handedOver);
+  await context.close();
+});
+
+test('a spectator with a telephone sees the step under way, merges and audits', async ({ browser }) => {
+  const context = await browser.newContext({ viewport: PHONE });
+  // A merge is a stroke of three pixels around its stage, an audit a square around its miner; nothing else in the picture is drawn so.
+  await context.addInitScript(() => {
+    const { stroke, strokeRect } = CanvasRenderingContext2D.prototype;
+    const seen = (picture: CanvasRenderingContext2D, name: string) => {
+      if (picture.canvas.closest('.network-box')) document.documentElement.dataset[name] = '1';
+    };
+    Object.assign(CanvasRenderingContext2D.prototype, {
+      stroke(this: CanvasRenderingContext2D, ...path: Path2D[]) {
+        if (this.lineWidth === 3) seen(this, 'merges');
+        Reflect.apply(stroke, this, path);
+      },
+      strokeRect(this: CanvasRenderingContext2D, ...place: number[]) {
+        seen(this, 'audits');
+        Reflect.apply(strokeRect, this, place);
+      },
+    });
+  });
+  const spectator = await open(context, '/dashboard');
+  const miner = await open(browser, '/?name=watched&backend=wasm&autostart=1');
+  await expect(
+    spectator.getByRole('img', { name: /^Step \d+: (computing|merging), [1-9]\d? % of its microbatches are done$/ }),
+  ).toBeVisible(SLOW);
+  for (const mark of ['merges', 'audits'])
+    await expect.poll(() => spectator.evaluate((name) => document.documentElement.dataset[name], mark), SLOW).toBe('1');
+  await miner.context().close();
   await context.close();
 });
 
@@ -218,10 +254,30 @@ test('only while nobody uses the device: the whole device is watched, over a rel
   await page.context().close();
 });
 
-test('rules hold at once and over a reload', async ({ browser }) => {
-  const page = await open(browser, '/?name=ruled&backend=wasm&autostart=1');
+test('rules hold at once and over a reload, on a telephone-sized screen, too', async ({ browser }) => {
+  const context = await browser.newContext();
+  // The machine of a test has no battery.
+  await context.addInitScript(() => {
+    const battery = Object.assign(new EventTarget(), { charging: true });
+    const plug = (charging: boolean) => {
+      battery.charging = charging;
+      battery.dispatchEvent(new Event('chargingchange'));
+    };
+    Object.assign(navigator, { getBattery: async () => battery });
+    Object.assign(window, { plug });
+  });
+  const page = await open(context, '/?name=ruled&backend=wasm&autostart=1');
+  const plug = (charging: boolean) => page.evaluate((to) => (window as unknown as { plug(to: boolean): void }).plug(to), charging);
   await works(page);
   await page.getByText('Settings', { exact: true }).click();
+  const cap = page.getByRole('combobox', { name: 'Memory on the device' });
+  await cap.selectOption('256');
+  await plug(false);
+  await page.getByLabel('Only on mains power').check();
+  await expect(mining(page).getByText('This device runs on battery, and is to mine on mains power only.').first()).toBeVisible(SLOW);
+  await plug(true);
+  await works(page);
+  await page.setViewportSize(PHONE);
   await page.getByRole('slider', { name: 'Intensity' }).fill('0.5');
   await expect(page.getByText('50 % of the time')).toBeVisible();
   await page.getByLabel('Only at these hours').check();
@@ -236,9 +292,11 @@ test('rules hold at once and over a reload', async ({ browser }) => {
       .first(),
   ).toBeVisible();
   await expect(mining(page).getByText(/ left$/), 'with the time until it goes on').toBeVisible();
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
   await page.reload();
   await expect(mining(page).getByText('POLICY', { exact: true })).toBeVisible(SLOW);
   await page.getByText('Settings', { exact: true }).click();
+  await expect(cap).toHaveValue('256');
   await page.getByLabel('Only at these hours').uncheck();
   await works(page);
   await button(page, 'Stop').click();
