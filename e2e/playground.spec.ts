@@ -61,6 +61,16 @@ test('a spectator writes with the model, compares two versions and takes one hom
   await page.getByLabel('Seed').fill('7');
   expect(await write()).not.toBe(first);
 
+  await page.setViewportSize({ width: 360, height: 780 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 'scrolls sideways at 360 px').toBeLessThanOrEqual(0);
+  // Always the likeliest byte, by either: chance has no say.
+  await page.getByLabel('Temperature').fill('0');
+  const likeliest = await write();
+  expect(likeliest).not.toBe(first);
+  await page.getByLabel('Temperature').fill('0.3');
+  await page.getByLabel('Top-p').fill('0.05');
+  expect(await write()).toBe(likeliest);
+
   const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: /^Download step/ }).click()]);
   expect(download.suggestedFilename()).toMatch(/^starling-nano-step-\d+\.zip$/);
   expect(Number(/step-(\d+)/.exec(download.suggestedFilename())![1])).toBeLessThanOrEqual(step);
@@ -69,7 +79,5 @@ test('a spectator writes with the model, compares two versions and takes one hom
   expect(archive.length).toBeGreaterThan(4 * parameters);
   for (const name of ['model.safetensors', 'config.json', 'tokenizer.json']) expect(archive.includes(name)).toBe(true);
 
-  await page.setViewportSize({ width: 360, height: 780 });
-  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 'scrolls sideways at 360 px').toBeLessThanOrEqual(0);
   expect(problems).toEqual([]);
 });
