@@ -45,3 +45,9 @@ export async function drawAudits(seed: string, commits: readonly Commit[], rateO
   const chances = await Promise.all(commits.map(({ minerId }) => chanceOf(seed, minerId)));
   return commits.filter(({ minerId }, i) => chances[i]! < rateOf(minerId)).map(({ minerId }) => minerId);
 }
+
+/** These in an order that follows from the seed, and from nothing that they do. */
+export async function inDrawnOrder(seed: string, minerIds: readonly string[]): Promise<string[]> {
+  const drawn = await Promise.all(minerIds.map(async (minerId) => ({ minerId, at: await chanceOf(`${seed} order`, minerId) })));
+  return drawn.sort((a, b) => a.at - b.at).map(({ minerId }) => minerId);
+}

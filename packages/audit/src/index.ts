@@ -1,6 +1,6 @@
 export { type Attribution, LossAttribution, type Sample } from './attribution.ts';
 export { audit } from './audit.ts';
-export { type Commit, challengeSeed, chanceOf, commitHash, drawAudits, secretHash } from './challenge.ts';
+export { type Commit, challengeSeed, chanceOf, commitHash, drawAudits, inDrawnOrder, secretHash } from './challenge.ts';
 export { distanceOf } from './compare.ts';
 export type { AnsweredLease, AuditedRun, Evidence, GivenLease, StageWork } from './evidence.ts';
 export { decodeEvidence, encodeEvidence, type PortableEvidence } from './evidence-blob.ts';

@@ -2,7 +2,7 @@
 import { splitMix32 } from '@starling/model';
 import { describe, expect, it } from 'vitest';
 import { LossAttribution } from './attribution.ts';
-import { challengeSeed, chanceOf, commitHash, drawAudits } from './challenge.ts';
+import { challengeSeed, chanceOf, commitHash, drawAudits, inDrawnOrder } from './challenge.ts';
 import { distanceOf } from './compare.ts';
 import { AUDITS, auditRate } from './rates.ts';
 
@@ -65,6 +65,14 @@ describe('the challenge', () => {
     expect(await drawAudits(seed, commits, () => 0)).toEqual([]);
     expect((await drawAudits(seed, commits, () => 1)).length).toBe(2_000);
     expect(await chanceOf(seed, 'm1')).toBe(await chanceOf(seed, 'm1'));
+  });
+
+  it('puts them in an order that is the secret’s own, whoever came first', async () => {
+    const ids = commits.slice(0, 20).map(({ minerId }) => minerId);
+    const order = await inDrawnOrder('s', ids);
+    expect(await inDrawnOrder('s', ids.toReversed())).toEqual(order);
+    expect(order.toSorted()).toEqual(ids.toSorted());
+    for (const other of [ids, await inDrawnOrder('t', ids)]) expect(order).not.toEqual(other);
   });
 });
 

@@ -3,7 +3,7 @@
  * draws by its own secret, so that nobody knows who is audited but who audits. The server's own always draws at the full rate; what
  * others draw comes on top. So no other validator can have a miner looked at less often, or punished.
  */
-import { type AuditedRun, challengeSeed, drawAudits, type Evidence, secretHash } from '@starling/audit';
+import { type AuditedRun, challengeSeed, drawAudits, type Evidence, inDrawnOrder, secretHash } from '@starling/audit';
 import {
   type AuditVerdict,
   type DrawRequest,
@@ -133,7 +133,9 @@ export class Panel {
     const asking = present.filter((one) => one.epochs.has(epoch) && one.lateUntil <= this.ports.now());
     const share = rates.map((rate) => rate / asking.length);
     const picks = await Promise.all(asking.map((one) => this.drawBy(one, { ...asked, rates: share })));
-    const own = await drawnBy(this.house.secretOf(epoch), asked);
+    const secret = this.house.secretOf(epoch);
+    // Should there be more than can be waited for, the last are left out: that must not be who is the last to deliver.
+    const own = await inDrawnOrder(secret, await drawnBy(secret, asked));
     const byMiner = new Map<string, Picked>();
     // Whom both drew the server's own audits: its draw must be worth the same whatever others say.
     for (const pick of [...own.map((minerId) => ({ minerId, validator: null })), ...picks.flat()])
