@@ -173,6 +173,21 @@ describe('the panel', () => {
     expect(told).toEqual([]);
   });
 
+  it.each([
+    ['passed', 'void'],
+    ['void', 'passed'],
+    ['void', 'failed'],
+  ] as const)(
+    'disputes nobody who found %s what is %s to itself: honest validators differ on ill-conditioned inputs',
+    async (said, honest) => {
+      const { panel, told } = panelOf({ honest, random: 0.1 });
+      panel.join(jurorOf('other', { audit: async () => ({ verdict: verdict(said) }) }).juror, 0);
+      const judged = await panel.judge({ minerId: 'm-1', validator: 'other' }, RUN, 0, EVIDENCE);
+      expect(judged).toMatchObject({ verdict: { outcome: honest }, validator: null });
+      expect(told).toEqual([]);
+    },
+  );
+
   it('holds draws against the secret that is told afterwards', async () => {
     const { panel, told, request } = panelOf();
     panel.join(jurorOf('fair').juror, 0);

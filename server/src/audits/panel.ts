@@ -179,6 +179,8 @@ export class Panel {
     if (verdict.outcome === 'passed' && this.ports.random() >= PASSED_CHECKED) return { verdict, validator: one.hotkey };
     const second = await own();
     if (second.verdict.outcome === verdict.outcome) return { verdict, validator: one.hotkey };
+    // On ill-conditioned inputs honest results differ, and who computes as the miner did sees nothing of it: nobody is in the wrong.
+    if (second.verdict.outcome === 'void' || verdict.outcome === 'void') return second;
     const said = `${one.hotkey} found step ${version} of miner ${pick.minerId} ${verdict.outcome}`;
     this.dispute(one, 'VALIDATOR_DISPUTED', `${said}; computed once more, it is ${second.verdict.outcome}: ${second.verdict.finding}`);
     return second;
