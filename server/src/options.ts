@@ -148,7 +148,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --boundary NAME          how hidden states cross between stages: ${BOUNDARY_NAMES} (${DEFAULT_OPTIONS.boundary})
   --gradient NAME          how miners write gradients: ${GRADIENTS.join(', ')} (${DEFAULT_OPTIONS.gradient})
   --merged NAME            how merged gradients are written: f32 or bf16 (${DEFAULT_OPTIONS.merged})
-  --median-clip X          clip a miner's gradient to X times the median norm of its step; off for none (off)
+  --median-clip X          clip a miner's gradient to X times the median norm of its step; 1 where strangers mine; off for none (off)
   --inner-steps N          steps miners take by themselves between merges; a step is then N batches (${DEFAULT_OPTIONS.innerSteps}: none)
   --inner-microbatches N   microbatches of such a step (${DEFAULT_OPTIONS.innerMicrobatches})
   --outer NAME             what follows them: sparseloco's plain step, or diloco's with momentum (${DEFAULT_OPTIONS.outer})

@@ -11,6 +11,7 @@ export const TAMPERINGS = [
   'lazy backward',
   'sign-flipped gradient',
   'scaled gradient',
+  'gradient × −10⁶',
   'poison',
 ] as const;
 export type Tampering = (typeof TAMPERINGS)[number];
@@ -51,6 +52,8 @@ function changesOf(tampering: Tampering): Changes {
       return { output: same, inputGradient: same, gradient: scaledBy(-1) };
     case 'scaled gradient':
       return { output: same, inputGradient: same, gradient: scaledBy(3) };
+    case 'gradient × −10⁶':
+      return { output: same, inputGradient: same, gradient: scaledBy(-1e6) };
     case 'poison':
       return { output: same, inputGradient: poison(), gradient: same };
   }
