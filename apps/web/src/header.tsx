@@ -1,10 +1,18 @@
+import { useEffect, useRef } from 'react';
 import { useLive } from './live.ts';
 import { Mark, ThemeIcon } from './marks.tsx';
 import { useInShort } from './mine/use-headline.ts';
-import { Link } from './router.tsx';
+import { Link, usePage } from './router.tsx';
 import { nextTheme, useTheme } from './theme.ts';
 
 export function Header() {
+  const nav = useRef<HTMLElement>(null);
+  const page = usePage();
+  // On a narrow screen the pages scroll, and the one that is open may be out of sight. The page itself stays where it is.
+  useEffect(() => {
+    const current = nav.current!.querySelector<HTMLElement>('[aria-current]');
+    if (current) nav.current!.scrollLeft = current.offsetLeft - (nav.current!.clientWidth - current.offsetWidth) / 2;
+  }, [page.name]);
   return (
     <header className="header">
       <div className="header-inner">
@@ -12,7 +20,7 @@ export function Header() {
           <Mark />
           <span>Starling</span>
         </Link>
-        <nav aria-label="Pages">
+        <nav aria-label="Pages" ref={nav}>
           <Link to="/">Mine</Link>
           <Link to="/dashboard">Dashboard</Link>
           <Link to="/miners">Miners</Link>
@@ -33,9 +41,9 @@ function MiningPill() {
   const short = useInShort();
   if (!short) return null;
   return (
-    <Link to="/" className={`pill mining ${short.tone}`}>
+    <Link to="/" className={`pill mining ${short.tone}`} title={short.text}>
       <span className="visually-hidden">This tab’s miner: </span>
-      {short.text}
+      <span className="pill-text">{short.text}</span>
     </Link>
   );
 }

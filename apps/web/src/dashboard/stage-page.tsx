@@ -46,7 +46,7 @@ export default function StagePage({ index }: { index: number }) {
   const pace = useMemo(() => stageColumns(points, 'step', startedAt, [index], 'stageTokensPerSecond'), [points, startedAt, index]);
   const queue = useMemo(() => stageColumns(points, 'step', startedAt, [index], 'queue'), [points, startedAt, index]);
   const compute = useMemo(() => stageColumns(points, 'step', startedAt, [index], 'computeMs'), [points, startedAt, index]);
-  if (!run) return <p className="empty">Asking for the run…</p>;
+  if (!run) return <p className="empty page-loading">Asking for the run…</p>;
   if (!stage)
     return (
       <Notice tone="wait" title={`There is no stage ${index}.`}>
@@ -72,15 +72,14 @@ export default function StagePage({ index }: { index: number }) {
           <Progress done={stage.done} total={stage.total} label="Microbatches of this step" />
           <p className="muted">
             {stage.done} of {stage.total} microbatches of step {count(stage.version + 1)} are done here
-            {run.stages.length > 1 && (
-              <>
-                {' '}
-                · {index > 0 && <Link to={stagePath(index - 1)}>stage {index - 1}</Link>}{' '}
-                {index < run.stages.length - 1 && <Link to={stagePath(index + 1)}>stage {index + 1}</Link>}
-              </>
-            )}
           </p>
-          {stage.reason && <Wait wait={stage.reason} />}
+          {run.stages.length > 1 && (
+            <p>
+              {index > 0 && <Link to={stagePath(index - 1)}>stage {index - 1}</Link>}{' '}
+              {index < run.stages.length - 1 && <Link to={stagePath(index + 1)}>stage {index + 1}</Link>}
+            </p>
+          )}
+          <div className="stage-wait">{stage.reason && <Wait wait={stage.reason} />}</div>
         </div>
         <dl className="stats">
           <Stat label="Miners" value={count(connected.length)} note={`${count(stage.miners.length - connected.length)} disconnected`} />

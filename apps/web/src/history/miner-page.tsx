@@ -27,36 +27,35 @@ export function MinerPage({ id }: { id: string }) {
           <Trouble error={error} />
         </Notice>
       )}
-      {value?.miner ? <Standing miner={value.miner} /> : <Unknown id={id} asked={value !== null} />}
-      <section className="panel history" aria-labelledby="receipts">
-        <div className="panel-head">
-          <h2 id="receipts">Receipts</h2>
-          <p className="muted">Everything this miner sent, and what became of it.</p>
-        </div>
-        <History key={id} id={id} empty="No receipts. The first ones come when a miner has work; they are kept when it leaves." />
-      </section>
+      {value ? value.miner ? <Standing miner={value.miner} /> : <Unknown id={id} /> : !error && <Asking />}
+      {/* Below what may still come: nothing moves when it does. */}
+      {(value || error) && (
+        <section className="panel history" aria-labelledby="receipts">
+          <div className="panel-head">
+            <h2 id="receipts">Receipts</h2>
+            <p className="muted">Everything this miner sent, and what became of it.</p>
+          </div>
+          <History key={id} id={id} empty="No receipts. The first ones come when a miner has work; they are kept when it leaves." />
+        </section>
+      )}
     </div>
   );
 }
 
-function Unknown({ id, asked }: { id: string; asked: boolean }) {
+const Asking = () => <p className="empty page-loading">Asking for the miner…</p>;
+
+function Unknown({ id }: { id: string }) {
   return (
     <section className="panel standing idle" aria-label="The miner now">
       <div className="unknown">
-        {asked ? (
-          <>
-            <h2 className="state-title">No such miner now</h2>
-            <p>
-              The server knows no miner {id}: the address may be mistyped, or the miner left before the server was started anew. Receipts
-              outlast both: if it ever had one, it stands below.
-            </p>
-            <p className="hint">
-              The <Link to="/dashboard">dashboard</Link> lists the miners of the run. <code className="code">NOT_FOUND</code>
-            </p>
-          </>
-        ) : (
-          <p className="muted">Asking for the miner…</p>
-        )}
+        <h2 className="state-title">No such miner now</h2>
+        <p>
+          The server knows no miner {id}: the address may be mistyped, or the miner left before the server was started anew. Receipts
+          outlast both: if it ever had one, it stands below.
+        </p>
+        <p className="hint">
+          The <Link to="/dashboard">dashboard</Link> lists the miners of the run. <code className="code">NOT_FOUND</code>
+        </p>
       </div>
     </section>
   );

@@ -27,8 +27,9 @@ export function Receipts({ receipts, now, label }: { receipts: readonly ReceiptE
           <th scope="col">Outcome</th>
         </tr>
       </thead>
-      {receipts.map((receipt) => (
-        <tbody key={receipt.id}>
+      {receipts.map((receipt, place) => (
+        // By place, not by id: when new ones come, texts change and nothing moves.
+        <tbody key={place}>
           <Receipt receipt={receipt} now={now} />
         </tbody>
       ))}

@@ -22,9 +22,9 @@ const MARGIN = 8;
 const COLUMNS: { key: Key | null; head: string; number?: boolean }[] = [
   { key: 'rank', head: '#', number: true },
   { key: 'name', head: 'Miner' },
+  { key: 'tokensPerSecond', head: 'Tokens/s', number: true },
   { key: 'stage', head: 'Stage', number: true },
   { key: null, head: 'Does' },
-  { key: 'tokensPerSecond', head: 'Tokens/s', number: true },
   { key: 'microbatches', head: 'Counted', number: true },
   { key: 'tokens', head: 'Tokens', number: true },
   { key: 'rejected', head: 'Refused', number: true },
@@ -35,7 +35,7 @@ const COLUMNS: { key: Key | null; head: string; number?: boolean }[] = [
 /** All miners of the run, in any order, however many there are. */
 export default function LeaderboardPage() {
   const { run } = useLive();
-  const { value: chain } = usePolled(load, REFRESH_MS);
+  const { value: chain, error } = usePolled(load, REFRESH_MS);
   const [order, setOrder] = useState<Order>({ key: 'rank', descending: false });
   const [query, setQuery] = useState('');
   const all = useMemo(() => (run ? ranked(run, chain?.pay ?? []) : []), [run, chain]);
@@ -68,7 +68,9 @@ export default function LeaderboardPage() {
         <p className="muted" role="status">
           {query.trim() ? `${count(lines.length)} of ${plural(all.length, 'miner')}` : plural(all.length, 'miner')} in the run
         </p>
-        {all.length === 0 ? (
+        {!chain && !error ? (
+          <p className="empty page-loading">Asking for the scores…</p> // The order is by them.
+        ) : all.length === 0 ? (
           <p className="empty">Nobody mines yet. Open the first page in a tab, and you are the first.</p>
         ) : (
           <Lines lines={lines} order={order} onSort={sort} />
@@ -128,9 +130,9 @@ function Lines({ lines, order, onSort }: { lines: readonly Ranked[]; order: Orde
                   {account ? `${account.uid === null ? '' : `UID ${account.uid} · `}${brief(account.address)}` : ''}
                 </small>
               </th>
+              <td className="number">{compact(miner.tokensPerSecond)}</td>
               <td className="number">{miner.stage === null ? '–' : <Link to={stagePath(miner.stage)}>{miner.stage}</Link>}</td>
               <td>{situation(miner, now).title}</td>
-              <td className="number">{compact(miner.tokensPerSecond)}</td>
               <td className="number">{count(miner.microbatches)}</td>
               <td className="number">{compact(miner.tokens)}</td>
               <td className="number">{count(miner.rejected)}</td>

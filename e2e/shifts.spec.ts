@@ -1,0 +1,78 @@
+/** Nothing jumps: every page is opened while the run goes on, and stays where it is while its numbers change. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Browser, expect, test } from '@playwright/test';
+import { type NodeMiner, startNodeMiner } from '@starling/miner/node';
+import type { RunSnapshot } from '@starling/protocol';
+import { type ServerProcess, startServerProcess } from '@starling/server/process';
+
+/** Cumulative layout shift; Web Vitals call less than 0.1 good. */
+const MOST = 0.02;
+/** Rows of the leaderboard change places as scores do, and those of the first audits make room for new ones. */
+const MOST_OF: Record<string, number> = { '/miners': 0.1, '/audits': 0.1 };
+const PATHS = ['/', '/dashboard', '/miners', '/miner/:id', '/stage/1', '/audits', '/chain', '/playground', '/replay'];
+
+let server: ServerProcess;
+let miners: NodeMiner[];
+test.beforeAll(async () => {
+  const data = mkdtempSync(join(tmpdir(), 'starling-shifts-'));
+  server = await startServerProcess(
+    `--port 0 --data ${data} --block-ms 200 --tempo 5 --round-steps 1 --stages 2 --sequences 1 --microbatches 4 --steps 0`.split(' '),
+  );
+  miners = ['kestrel', 'wren', 'osprey'].map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));
+  await expect.poll(async () => (await run()).step, { timeout: 120_000 }).toBeGreaterThan(0);
+});
+test.afterAll(async () => {
+  await Promise.all(miners.map((miner) => miner.stop()));
+  await server.kill();
+});
+
+const run = async () => (await fetch(`${server.url}/v1/run`)).json() as Promise<RunSnapshot>;
+
+interface Shifts {
+  sum: number;
+  /** What did, to tell people. */
+  moved: string[];
+}
+type LayoutShift = PerformanceEntry & {
+  value: number;
+  hadRecentInput: boolean;
+  sources: { node: Node | null; previousRect: DOMRect; currentRect: DOMRect }[];
+};
+
+async function open(browser: Browser, path: string, width: number) {
+  const page = await (await browser.newContext({ viewport: { width, height: 800 } })).newPage();
+  await page.addInitScript(() => {
+    const shifts: Shifts = { sum: 0, moved: [] };
+    Object.assign(window, { shifts });
+    new PerformanceObserver((list) => {
+      for (const { value, hadRecentInput, sources } of list.getEntries() as LayoutShift[]) {
+        if (hadRecentInput) continue;
+        shifts.sum += value;
+        for (const { node, previousRect, currentRect } of sources)
+          shifts.moved.push(
+            `${node?.nodeName}.${(node as Element | null)?.className}: ${previousRect.y} → ${currentRect.y}, ${value.toFixed(3)}`,
+          );
+      }
+    }).observe({ type: 'layout-shift', buffered: true });
+  });
+  await page.goto(`${server.url}${path}`);
+  await expect(page.getByRole('heading').first()).toBeVisible({ timeout: 45_000 });
+  return page;
+}
+
+for (const width of [360, 1280]) {
+  test(`pages ${width} px wide stay where they are while the run goes on`, async ({ browser }) => {
+    const before = await run();
+    const id = before.stages[0]!.miners[0]!.id;
+    const pages = await Promise.all(PATHS.map((path) => open(browser, path.replace(':id', id), width)));
+    const { step } = await run();
+    await expect.poll(async () => (await run()).step, { timeout: 60_000 }).toBeGreaterThan(step);
+    for (const [i, path] of PATHS.entries()) {
+      const { sum, moved } = await pages[i]!.evaluate(() => (window as unknown as { shifts: Shifts }).shifts);
+      expect.soft(sum, `${path} at ${width} px: ${moved.join('; ')}`).toBeLessThan(MOST_OF[path] ?? MOST);
+      await pages[i]!.context().close();
+    }
+  });
+}
