@@ -5,6 +5,7 @@ import { ALL, type Columns, logTicks, type Range, rowsOf, shownOf, valueAt, type
 import { csvOf } from '../csv.ts';
 import { compact, count, elapsed } from '../format.ts';
 import { save } from '../save.ts';
+import { textScale } from '../text-scale.ts';
 import { onTheme } from '../theme.ts';
 
 export interface Line {
@@ -171,9 +172,10 @@ function options(
   onCursor: (index: number | null) => void,
 ): Omit<uPlot.Options, 'width' | 'height'> {
   const color = (name: string) => () => resolve(element, name);
+  const scale = textScale();
   const look = {
     stroke: color('var(--ink-3)'),
-    font: '11px system-ui, sans-serif',
+    font: `${11 * scale}px system-ui, sans-serif`,
     grid: { stroke: color('var(--grid)'), width: 1 },
     ticks: { show: false },
   };
@@ -193,15 +195,15 @@ function options(
     axes: [
       {
         ...look,
-        size: 26,
-        space: 52,
+        size: 26 * scale,
+        space: 52 * scale,
         values: (_u, splits) => splits.map(X_FORMATS[axis].short),
         ...(axis === 'time' ? { incrs: TIME_STEPS } : { incrs: WHOLE_STEPS }),
       },
       {
         ...look,
-        size: 52,
-        space: 28,
+        size: 52 * scale,
+        space: 28 * scale,
         values: (_u, splits) => splits.map((y) => trimmed(format(y))),
         ...(log && {
           splits: (_u: uPlot, _axis: number, low: number, high: number) => logTicks(low, high),

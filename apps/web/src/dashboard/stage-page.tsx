@@ -79,7 +79,7 @@ export default function StagePage({ index }: { index: number }) {
               {index < run.stages.length - 1 && <Link to={stagePath(index + 1)}>stage {index + 1}</Link>}
             </p>
           )}
-          <div className="stage-wait">{stage.reason && <Wait wait={stage.reason} />}</div>
+          <div className="stage-wait">{stage.reason && <Wait key={stage.reason.message} wait={stage.reason} />}</div>
         </div>
         <dl className="stats">
           <Stat label="Miners" value={count(connected.length)} note={`${count(stage.miners.length - connected.length)} disconnected`} />

@@ -6,6 +6,7 @@ import { onMoves } from '../live.ts';
 import { ACTIVITY_WORDS } from '../mine/activity.ts';
 import { minerPath, stagePath } from '../paths.ts';
 import { navigate } from '../router.tsx';
+import { textScale } from '../text-scale.ts';
 import { onTheme } from '../theme.ts';
 import { type Column, layOut, under } from './layout.ts';
 import { type Palette, Scene } from './scene.ts';
@@ -38,16 +39,16 @@ export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
     const element = canvas.current;
     const context = element?.getContext('2d');
     if (!element || !context) return;
-    const { clientWidth: width, clientHeight: height } = element;
-    const scale = devicePixelRatio;
-    if (element.width !== Math.round(width * scale) || element.height !== Math.round(height * scale)) {
-      element.width = Math.round(width * scale);
-      element.height = Math.round(height * scale);
-    }
+    const { clientWidth, clientHeight } = element;
+    const width = Math.round(clientWidth * devicePixelRatio);
+    const height = Math.round(clientHeight * devicePixelRatio);
+    if (element.width !== width || element.height !== height) Object.assign(element, { width, height });
+    const zoom = textScale();
+    const scale = devicePixelRatio * zoom;
     context.setTransform(scale, 0, 0, scale, 0, 0);
     current.palette ??= paletteOf(element);
     const now = performance.now();
-    current.scene.draw(context, width, height, current.palette, new Set(found.map(({ id }) => id)), now);
+    current.scene.draw(context, clientWidth / zoom, clientHeight / zoom, current.palette, new Set(found.map(({ id }) => id)), now);
     if (current.scene.isMoving(now)) schedule();
   });
   const schedule = useEffectEvent(() => {
@@ -59,7 +60,8 @@ export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
     // Told of a last change of size when it is not on the page any more.
     if (!box.current) return;
     const { clientWidth, clientHeight } = box.current;
-    current.columns = layOut(run, clientWidth, clientHeight, Date.now());
+    const zoom = textScale();
+    current.columns = layOut(run, clientWidth / zoom, clientHeight / zoom, Date.now());
     current.scene.show(current.columns);
     schedule();
   });
@@ -88,7 +90,8 @@ export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
     });
   }, [live]);
 
-  const at = ({ nativeEvent }: PointerEvent | React.MouseEvent) => under(picture.current.columns, nativeEvent.offsetX, nativeEvent.offsetY);
+  const at = ({ nativeEvent: { offsetX, offsetY } }: PointerEvent | React.MouseEvent) =>
+    under(picture.current.columns, offsetX / textScale(), offsetY / textScale());
   const point = (event: PointerEvent) => {
     const what = at(event);
     setHover(what && 'dot' in what ? { x: what.dot.x, y: what.dot.y, id: what.dot.id } : null);
@@ -134,7 +137,7 @@ export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
           onClick={open}
         />
         {hover && shown && (
-          <div className="network-tip" style={{ left: hover.x, top: hover.y }}>
+          <div className="network-tip" style={{ left: hover.x * textScale(), top: hover.y * textScale() }}>
             <b>{shown.name || shown.id}</b>
             <span>
               {shown.connected ? ACTIVITY_WORDS[shown.activity] : 'disconnected'} · {count(shown.tokensPerSecond)} tok/s
