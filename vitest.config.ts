@@ -8,6 +8,8 @@ export default defineConfig({
   test: {
     include: ['{packages,server,apps,bench,scripts}/**/*.test.{ts,tsx}'],
     pool: 'forks',
+    // By default one core is left idle: half of a machine of two, where many of these tests wait for processes and sockets.
+    maxWorkers: '100%',
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },
