@@ -175,22 +175,59 @@ async function workerHeap(session: CDPSession): Promise<number> {
   return usedSize!;
 }
 
+interface GpuBuffers {
+  count: number;
+  bytes: number;
+}
+
+/**
+ * Runs in the mining worker before it has a device, and counts every buffer that is made and not destroyed, those of reading
+ * back too, which the kernels' own count leaves out.
+ */
+function countBuffers(): void {
+  const live: GpuBuffers = { count: 0, bytes: 0 };
+  Object.assign(globalThis, { gpuBuffers: live });
+  if (typeof GPUDevice === 'undefined') return;
+  const { createBuffer } = GPUDevice.prototype;
+  const { destroy } = GPUBuffer.prototype;
+  const alive = new WeakSet<GPUBuffer>();
+  GPUDevice.prototype.createBuffer = function (descriptor) {
+    const buffer = createBuffer.call(this, descriptor);
+    alive.add(buffer);
+    live.count += 1;
+    live.bytes += buffer.size;
+    return buffer;
+  };
+  GPUBuffer.prototype.destroy = function () {
+    if (alive.delete(this)) {
+      live.count -= 1;
+      live.bytes -= this.size;
+    }
+    return destroy.call(this);
+  };
+}
+
+const gpuBuffers = (page: Page): Promise<GpuBuffers> =>
+  page.workers()[0]!.evaluate(() => (globalThis as unknown as { gpuBuffers: GpuBuffers }).gpuBuffers);
+
 const counted = (page: Page) => page.evaluate(() => Number(document.documentElement.dataset.minerMicrobatches ?? 0));
 
 async function soak(browser: Browser, backend: 'webgpu' | 'wasm'): Promise<Row[]> {
   return withServer(['--stages', '1', '--sequences', '1', '--no-audits'], async ({ url }) => {
     const page = await browser.newPage();
+    page.on('worker', (worker) => void worker.evaluate(countBuffers));
     await page.goto(`${url}/?autostart=1&backend=${backend}&name=soak`);
     const session = await browser.newBrowserCDPSession();
     const rows: Row[] = [];
-    let first: { heap: number; bytes: number } | null = null;
+    let first: { heap: number; bytes: number; buffers: GpuBuffers } | null = null;
     for (const goal of SOAKED) {
       while ((await counted(page)) < goal) await page.waitForTimeout(200);
       const heap = await workerHeap(session);
       const memory = await page.evaluate(
         () => (window as unknown as { starling: { state: { memory: { tensors: number; bytes: number } } } }).starling.state.memory,
       );
-      first ??= { heap, bytes: memory.bytes };
+      const buffers = await gpuBuffers(page);
+      first ??= { heap, bytes: memory.bytes, buffers };
       const name = `${backend}, after ${goal} microbatches`;
       rows.push(
         { metric: `${name}: JavaScript heap`, value: heap / 2 ** 20, unit: 'MiB', against: `after ${SOAKED[0]}`, ratio: heap / first.heap },
@@ -201,6 +238,23 @@ async function soak(browser: Browser, backend: 'webgpu' | 'wasm'): Promise<Row[]
           unit: 'MiB',
           against: `after ${SOAKED[0]}`,
           ratio: memory.bytes / first.bytes,
+        },
+      );
+      if (backend === 'wasm') continue;
+      rows.push(
+        {
+          metric: `${name}: GPU buffers`,
+          value: buffers.count,
+          unit: '',
+          against: `after ${SOAKED[0]}`,
+          ratio: buffers.count / first.buffers.count,
+        },
+        {
+          metric: `${name}: their bytes, with what is read back through`,
+          value: buffers.bytes / 2 ** 20,
+          unit: 'MiB',
+          against: `after ${SOAKED[0]}`,
+          ratio: buffers.bytes / first.buffers.bytes,
         },
       );
     }
