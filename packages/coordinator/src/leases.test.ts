@@ -215,6 +215,7 @@ describe('a useless result', () => {
       }
       expect(swarm.counters.abandoned).toBe(2);
       expect(codes(swarm.log)).toContain('MERGE_EMPTY');
+      expect(swarm.counters.bans, 'whoever computes on it is not at fault').toBe(0);
       swarm.reach(2);
       expect(of(swarm.log, 'closed')).toMatchObject([{ tokens: 16 }, { tokens: 16 }]);
       expect(of(swarm.log, 'apply').map(({ stage, version, summed }) => [stage, version, summed.tokens])).toContainEqual([0, 0, 0]);

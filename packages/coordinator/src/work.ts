@@ -248,9 +248,10 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
   state.refuse(minerId, code, message, leaseId);
   if (lease.state !== 'open') return;
   const task = state.taskOf(lease);
-  // When it was useless so often, the miner is not at fault.
+  // On what another miner sent, or when it was useless so often, the miner is not at fault: poison would have all honest ones banned.
   const wrong = { code: 'BANNED_WRONG', message: 'its results were not usable' } as const;
-  handOver(state, lease, miner, message, task.forfeits < LIMITS.forfeitsPerTask ? wrong : null);
+  const blamed = !takesFromOthers(state, lease) && task.forfeits < LIMITS.forfeitsPerTask;
+  handOver(state, lease, miner, message, blamed ? wrong : null);
   lease.state = 'forfeited';
   task.forfeits += 1;
   if (task.forfeits >= LIMITS.forfeitsPerTask) {
