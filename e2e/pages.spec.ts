@@ -285,6 +285,42 @@ test('throughput and queue are curves by stage, and progress is counted in token
   await page.context().close();
 });
 
+test('an audit opens to every number that was compared, and older ones are a page away', async ({ browser }) => {
+  const limit = { cosineDistance: 3e-5, relativeL2: 2e-3 };
+  const checks = [
+    { quantity: 'activations', microbatch: 7, cosineDistance: 1e-5, relativeL2: 1e-3, limit, passed: true },
+    { quantity: 'gradient', microbatch: null, cosineDistance: null, relativeL2: null, limit, passed: false },
+  ];
+  const verdict = { outcome: 'failed', finding: 'The gradient sum has nothing in common with it.', checks, compared: 2, computeMs: 9 };
+  const audits = Array.from({ length: 23 }, (_, i) => ({
+    id: 23 - i,
+    time: 1e12,
+    minerId: `m${23 - i}`,
+    stage: 0,
+    version: 3,
+    verdict,
+    validator: null,
+  }));
+  const page = await (await browser.newContext({ viewport: PHONE })).newPage();
+  await page.route('**/v1/audits?*', (route) => {
+    const query = new URL(route.request().url()).searchParams;
+    const before = Number(query.get('before') ?? Infinity);
+    return route.fulfill({ json: { audits: audits.filter(({ id }) => id < before).slice(0, Number(query.get('limit'))), validators: [] } });
+  });
+  await page.goto(`${server.url}/audits`);
+  const feed = page.getByRole('region', { name: 'Newest audits' });
+  const openers = feed.getByRole('button', { name: /What was compared/ });
+  await expect(openers).toHaveCount(20);
+  await openers.first().focus();
+  await page.keyboard.press('Enter');
+  await expect(feed.getByText(verdict.finding)).toBeVisible();
+  await expect(feed.getByRole('row', { name: 'output of microbatch 7 1.00e-5 of 3.00e-5 1.00e-3 of 2.00e-3 passed' })).toBeVisible();
+  await expect(feed.getByRole('row', { name: 'gradient sum unlike of 3.00e-5 unlike of 2.00e-3 failed' })).toBeVisible();
+  await feed.getByRole('button', { name: 'Older' }).click();
+  await expect(openers).toHaveCount(3);
+  await page.context().close();
+});
+
 test('the log tells of every merge, is filtered by keyboard, and leads to the run as it was', async ({ browser }) => {
   const page = await open(browser, '/dashboard', DESKTOP, 'light');
   const log = page.getByRole('region', { name: 'Run log' });

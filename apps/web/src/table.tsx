@@ -13,6 +13,7 @@ export function TablePanel({
   columns,
   empty,
   className,
+  after,
   children,
 }: {
   id: string;
@@ -24,6 +25,8 @@ export function TablePanel({
   /** Said instead of a table without rows. */
   empty: string;
   className?: string;
+  /** Below the table. */
+  after?: ReactNode;
   children: readonly ReactNode[];
 }) {
   return (
@@ -57,6 +60,7 @@ export function TablePanel({
           </table>
         </ScrollBox>
       )}
+      {after}
     </section>
   );
 }

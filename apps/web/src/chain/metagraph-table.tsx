@@ -7,16 +7,41 @@ import { brief, coins, share } from './amounts.ts';
 /** Rows shown before somebody asks for all 256. */
 const FIRST = 32;
 
-/** All neurons, the owner's first, as the chain keeps them. */
+type Key = 'uid' | 'hotkey' | 'stake' | 'incentive' | 'dividends' | 'validatorTrust' | 'weight' | 'emission' | 'lastUpdate';
+const COLUMNS: { key: Key; head: string }[] = [
+  { key: 'uid', head: 'UID' },
+  { key: 'hotkey', head: 'Hotkey' },
+  { key: 'stake', head: 'Stake' },
+  { key: 'incentive', head: 'Incentive' },
+  { key: 'dividends', head: 'Dividends' },
+  { key: 'validatorTrust', head: 'Validator trust' },
+  { key: 'weight', head: 'Weight set' },
+  { key: 'emission', head: 'Emission' },
+  { key: 'lastUpdate', head: 'Updated' },
+];
+
+/** All neurons, at first in the order of the chain; a column's head orders them by it. */
 export function MetagraphTable({ neurons, weights }: { neurons: readonly NeuronView[]; weights: ChainView['weights'] }) {
   const [all, setAll] = useState(false);
   const [wanted, setWanted] = useState('');
+  const [order, setOrder] = useState<{ key: Key; descending: boolean }>({ key: 'uid', descending: false });
+  const sort = (key: Key) =>
+    setOrder((before) => ({ key, descending: before.key === key ? !before.descending : key !== 'uid' && key !== 'hotkey' }));
   const weightOf = new Map(weights?.weights.map(({ uid, weight }) => [uid, weight]));
   const found = neurons.filter(({ uid, hotkey, coldkey }) => {
     const text = wanted.trim();
     return text === '' || String(uid) === text || hotkey.includes(text) || coldkey.includes(text);
   });
-  const shown = all ? found : found.slice(0, FIRST);
+  const sortedBy = (neuron: NeuronView): number | string => {
+    if (order.key === 'weight') return weightOf.get(neuron.uid) ?? -1;
+    // Amounts in rao are strings of digits.
+    return order.key === 'hotkey' ? neuron.hotkey : Number(neuron[order.key]);
+  };
+  const ordered = found.toSorted((a, b) => {
+    const [x, y] = [sortedBy(a), sortedBy(b)];
+    return (x < y ? -1 : x > y ? 1 : a.uid - b.uid) * (order.descending ? -1 : 1);
+  });
+  const shown = all ? ordered : ordered.slice(0, FIRST);
   return (
     <section className="panel" aria-labelledby="metagraph">
       <div className="panel-head">
@@ -34,31 +59,19 @@ export function MetagraphTable({ neurons, weights }: { neurons: readonly NeuronV
             <caption className="visually-hidden">Neurons of the subnet</caption>
             <thead>
               <tr>
-                <th scope="col" className="number">
-                  UID
-                </th>
-                <th scope="col">Hotkey</th>
-                <th scope="col" className="number">
-                  Stake
-                </th>
-                <th scope="col" className="number">
-                  Incentive
-                </th>
-                <th scope="col" className="number">
-                  Dividends
-                </th>
-                <th scope="col" className="number">
-                  Trust
-                </th>
-                <th scope="col" className="number">
-                  Weight set
-                </th>
-                <th scope="col" className="number">
-                  Emission
-                </th>
-                <th scope="col" className="number">
-                  Updated
-                </th>
+                {COLUMNS.map(({ key, head }) => (
+                  <th
+                    key={key}
+                    scope="col"
+                    className={key === 'hotkey' ? '' : 'number'}
+                    aria-sort={key === order.key ? (order.descending ? 'descending' : 'ascending') : undefined}
+                  >
+                    <button type="button" className="sort" onClick={() => sort(key)}>
+                      {head}
+                      <span aria-hidden="true">{key === order.key ? (order.descending ? ' ↓' : ' ↑') : ''}</span>
+                    </button>
+                  </th>
+                ))}
               </tr>
             </thead>
             <tbody>

@@ -5,7 +5,8 @@ import { clock, count } from '../format.ts';
 import { useNow } from '../now.ts';
 import { ErrorText } from '../parts.tsx';
 import { onThisClock } from '../server-clock.ts';
-import { ASKED_FOR, NEWEST, newer, older, type Page, type Place, pageOf } from './paging.ts';
+import { Pager } from './pager.tsx';
+import { ASKED_FOR, NEWEST, type Page, type Place, pageOf } from './paging.ts';
 import { Receipts } from './receipts.tsx';
 
 /** What became of everything a miner sent, page by page. Give it the id as its `key`. */
@@ -13,7 +14,7 @@ export function History({ id, empty }: { id: string; empty: string }) {
   const [place, setPlace] = useState<Place>(NEWEST);
   const now = useNow();
   const load = useCallback(
-    async (signal: AbortSignal): Promise<Page> => {
+    async (signal: AbortSignal): Promise<Page<ReceiptEntry>> => {
       const before = place.length > 0 ? `&before=${place.at(-1)}` : '';
       const path = `/v1/miners/${encodeURIComponent(id)}/receipts?limit=${ASKED_FOR}${before}`;
       return pageOf((await getJson<{ receipts: ReceiptEntry[] }>(path, signal)).receipts);
@@ -23,7 +24,7 @@ export function History({ id, empty }: { id: string; empty: string }) {
   // Older pages never change.
   const { value: page, error, pending } = usePolled(load, place === NEWEST ? REFRESH_MS : null);
   if (!page) return error ? <Trouble error={error} /> : <p className="empty history-empty">Asking for the receipts…</p>;
-  const { receipts } = page;
+  const { entries: receipts } = page;
   const onNewest = place.length === 0;
   return (
     <>
@@ -36,14 +37,14 @@ export function History({ id, empty }: { id: string; empty: string }) {
         </div>
       )}
       {(receipts.length > 0 || !onNewest) && (
-        <nav className="pager" aria-label="Pages of the history">
-          <p role="status">
-            {pending ? 'Asking…' : error ? OLD : onNewest ? 'The newest, refreshed every few seconds.' : span(place, receipts)}
-          </p>
-          <PagerButton label="Newest" possible={place.length > 1} onClick={() => setPlace(NEWEST)} />
-          <PagerButton label="Newer" possible={!onNewest} onClick={() => setPlace(newer(place))} />
-          <PagerButton label="Older" possible={page.next !== null} onClick={() => !pending && setPlace(older(place, page))} />
-        </nav>
+        <Pager
+          label="Pages of the history"
+          status={pending ? 'Asking…' : error ? OLD : onNewest ? 'The newest, refreshed every few seconds.' : span(place, receipts)}
+          place={place}
+          page={page}
+          pending={pending}
+          onPlace={setPlace}
+        />
       )}
     </>
   );
@@ -55,15 +56,6 @@ const OLD = 'Not up to date: the server cannot be reached. This page tries again
 function span(place: Place, receipts: ReceiptEntry[]): string {
   const times = receipts.map(({ time }) => clock(onThisClock(time)));
   return `Page ${count(place.length + 1)}: from ${times[0]} back to ${times.at(-1)}.`;
-}
-
-/** Stays where it is, and keeps the focus, when there is nothing in its direction. */
-function PagerButton({ label, possible, onClick }: { label: string; possible: boolean; onClick: () => void }) {
-  return (
-    <button type="button" className="quiet" aria-disabled={!possible} onClick={possible ? onClick : undefined}>
-      {label}
-    </button>
-  );
 }
 
 /** What is shown is old, or nothing is. */

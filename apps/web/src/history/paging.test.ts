@@ -1,13 +1,12 @@
-import type { ReceiptEntry } from '@starling/protocol';
 import { expect, test } from 'vitest';
 import { ASKED_FOR, NEWEST, newer, older, PAGE_SIZE, type Place, pageOf } from './paging.ts';
 
 /** What the server answers: the newest entries with an id below `before`. */
 const ask = (newest: number, place: Place) => {
   const first = (place.at(-1) ?? newest + 1) - 1;
-  return Array.from({ length: Math.max(0, Math.min(ASKED_FOR, first)) }, (_, i) => ({ id: first - i }) as ReceiptEntry);
+  return Array.from({ length: Math.max(0, Math.min(ASKED_FOR, first)) }, (_, i) => ({ id: first - i }));
 };
-const ids = (newest: number, place: Place) => pageOf(ask(newest, place)).receipts.map(({ id }) => id);
+const ids = (newest: number, place: Place) => pageOf(ask(newest, place)).entries.map(({ id }) => id);
 
 test('older and older visits every entry once, and newer leads back the same way', () => {
   let place = NEWEST;
@@ -15,7 +14,7 @@ test('older and older visits every entry once, and newer leads back the same way
   const places = [place];
   for (;;) {
     const page = pageOf(ask(2 * PAGE_SIZE + 3, place));
-    seen.push(...page.receipts.map(({ id }) => id));
+    seen.push(...page.entries.map(({ id }) => id));
     if (page.next === null) break;
     place = older(place, page);
     places.push(place);
@@ -33,8 +32,8 @@ test('an older page stays as it is while newer entries come', () => {
 
 test('a page that is just full has no older one, and older then changes nothing', () => {
   const page = pageOf(ask(PAGE_SIZE, NEWEST));
-  expect(page.receipts).toHaveLength(PAGE_SIZE);
+  expect(page.entries).toHaveLength(PAGE_SIZE);
   expect(page.next).toBeNull();
   expect(older(NEWEST, page)).toBe(NEWEST);
-  expect(pageOf([])).toEqual({ receipts: [], next: null });
+  expect(pageOf([])).toEqual({ entries: [], next: null });
 });

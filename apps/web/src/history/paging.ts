@@ -2,7 +2,6 @@
  * Where one is in a history that grows at its newest end. One page is shown at a time; every page but the newest is of
  * entries older than a fixed one, so that nothing moves under the reader and nothing piles up.
  */
-import type { ReceiptEntry } from '@starling/protocol';
 
 export const PAGE_SIZE = 20;
 /** One more than is shown: whether there is an older page. */
@@ -13,18 +12,18 @@ export type Place = readonly number[];
 
 export const NEWEST: Place = [];
 
-export interface Page {
+export interface Page<T> {
   /** The newest first. */
-  receipts: ReceiptEntry[];
+  entries: T[];
   /** Where the older page begins; null on the oldest. */
   next: number | null;
 }
 
-export function pageOf(answer: readonly ReceiptEntry[]): Page {
-  const receipts = answer.slice(0, PAGE_SIZE);
-  return { receipts, next: answer.length > PAGE_SIZE ? receipts.at(-1)!.id : null };
+export function pageOf<T extends { id: number }>(answer: readonly T[]): Page<T> {
+  const entries = answer.slice(0, PAGE_SIZE);
+  return { entries, next: answer.length > PAGE_SIZE ? entries.at(-1)!.id : null };
 }
 
-export const older = (place: Place, { next }: Page): Place => (next === null ? place : [...place, next]);
+export const older = (place: Place, { next }: Pick<Page<unknown>, 'next'>): Place => (next === null ? place : [...place, next]);
 
 export const newer = (place: Place): Place => (place.length > 1 ? place.slice(0, -1) : NEWEST);

@@ -1,0 +1,129 @@
+import type { AuditCheck, AuditEntry } from '@starling/protocol';
+import { useId, useState } from 'react';
+import { count, moment, small, took } from '../format.ts';
+import { minerPath } from '../paths.ts';
+import { Link } from '../router.tsx';
+import { onThisClock } from '../server-clock.ts';
+import { shortHotkey } from './validators.tsx';
+
+export const COLUMNS = [
+  'Miner',
+  'When',
+  { number: 'Stage' },
+  { number: 'Step' },
+  'Outcome',
+  'By',
+  { number: 'Compared' },
+  { number: 'Nearest the limit' },
+  { number: 'Took' },
+];
+
+const WORDS: Record<string, string> = { activations: 'output', inputGradient: 'input gradient', loss: 'loss', gradient: 'gradient sum' };
+const nameOf = ({ quantity }: AuditCheck) => WORDS[quantity] ?? quantity;
+/** JSON has null for what is infinitely far. */
+const distance = (value: number | null) => (value === null ? 'unlike' : small(value));
+
+/** The check that is nearest its limit, or farthest beyond it. */
+function closest(checks: readonly AuditCheck[]): AuditCheck | undefined {
+  const share = ({ relativeL2, limit }: AuditCheck) =>
+    (relativeL2 as number | null) === null ? Number.POSITIVE_INFINITY : relativeL2 / limit.relativeL2;
+  return checks.toSorted((a, b) => share(b) - share(a))[0];
+}
+
+/** One audit; opened, all that was compared, with both limits. */
+export function AuditRow({ audit, name }: { audit: AuditEntry; name: string }) {
+  const { minerId, time, stage, version, verdict, validator } = audit;
+  const [open, setOpen] = useState(false);
+  const details = useId();
+  const worst = closest(verdict.checks);
+  return (
+    <>
+      <tr>
+        <th scope="row">
+          <button
+            type="button"
+            className="opener"
+            aria-expanded={open}
+            aria-controls={open ? details : undefined}
+            aria-label={`What was compared of ${name}, step ${version}`}
+            onClick={() => setOpen(!open)}
+          >
+            {open ? '▾' : '▸'}
+          </button>
+          <Link to={minerPath(minerId)}>{name}</Link>
+        </th>
+        <td>{moment(onThisClock(time), Date.now())}</td>
+        <td className="number">{stage}</td>
+        <td className="number">{count(version)}</td>
+        <td>
+          <span className={`outcome ${verdict.outcome}`}>{verdict.outcome}</span>
+        </td>
+        <td>{shortHotkey(validator)}</td>
+        <td className="number">{count(verdict.compared)}</td>
+        <td className="number">
+          {worst ? (
+            <>
+              {nameOf(worst)} <Off value={worst.relativeL2} limit={worst.limit.relativeL2} />
+            </>
+          ) : (
+            '–'
+          )}
+        </td>
+        <td className="number">{took(verdict.computeMs)}</td>
+      </tr>
+      {open && (
+        <tr id={details} className="audit-details">
+          <td colSpan={COLUMNS.length}>
+            <Details audit={audit} />
+          </td>
+        </tr>
+      )}
+    </>
+  );
+}
+
+const Off = ({ value, limit }: { value: number; limit: number }) => (
+  <>
+    {distance(value)} <small>of {small(limit)}</small>
+  </>
+);
+
+function Details({ audit: { verdict } }: { audit: AuditEntry }) {
+  return (
+    <div>
+      <p>{verdict.finding}</p>
+      {verdict.checks.length > 0 && (
+        <table>
+          <caption>Of each kind the one nearest its limit, and all that failed</caption>
+          <thead>
+            <tr>
+              <th scope="col">Compared</th>
+              <th scope="col">1 − cosine, of its limit</th>
+              <th scope="col">Relative L2, of its limit</th>
+              <th scope="col">Result</th>
+            </tr>
+          </thead>
+          <tbody>
+            {verdict.checks.map((check, i) => (
+              <tr key={i}>
+                <th scope="row">
+                  {nameOf(check)}
+                  {check.microbatch !== null && ` of microbatch ${count(check.microbatch)}`}
+                </th>
+                <td>
+                  <Off value={check.cosineDistance} limit={check.limit.cosineDistance} />
+                </td>
+                <td>
+                  <Off value={check.relativeL2} limit={check.limit.relativeL2} />
+                </td>
+                <td>
+                  <span className={`outcome ${check.passed ? 'passed' : 'failed'}`}>{check.passed ? 'passed' : 'failed'}</span>
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </div>
+  );
+}
