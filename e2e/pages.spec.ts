@@ -218,6 +218,19 @@ test('curves go to a spreadsheet and into a picture', async ({ browser }) => {
     expect((await download).suggestedFilename()).toBe(file);
     await asPhone(page);
   }
+  // Values without a pointer.
+  const chart = page.getByRole('figure').filter({ has: page.getByRole('heading', { name: 'Loss, nats per token' }) });
+  await chart.getByRole('img').focus();
+  for (const [key, text] of [
+    ['ArrowLeft', 'step 6'],
+    ['ArrowLeft', 'step 5'],
+    ['Home', 'step 1'],
+    ['ArrowRight', 'step 2'],
+    ['Escape', ''],
+  ] as const) {
+    await page.keyboard.press(key);
+    await expect(chart.locator('.chart-x')).toHaveText(text);
+  }
   await page.context().close();
 });
 

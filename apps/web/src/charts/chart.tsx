@@ -1,5 +1,5 @@
 import 'uplot/dist/uPlot.min.css';
-import { useEffect, useEffectEvent, useRef, useState } from 'react';
+import { type KeyboardEvent, useEffect, useEffectEvent, useRef, useState } from 'react';
 import uPlot from 'uplot';
 import { ALL, type Columns, logTicks, type Range, rowsOf, shownOf, valueAt, type XAxis } from '../chart-data.ts';
 import { csvOf } from '../csv.ts';
@@ -74,6 +74,22 @@ export function Chart({ title, data, lines, axis, range, onRange, log = false, f
 
   useEffect(show, [data, range]);
 
+  /** What the pointer does, by keyboard: from point to point, to the first and the last one that is shown, and away. */
+  const onKeyDown = (event: KeyboardEvent) => {
+    const u = plot.current!;
+    const { min = 0, max = 0 } = u.scales.x!;
+    const first = data[0].findIndex((x) => x >= min!);
+    const last = data[0].findLastIndex((x) => x <= max!);
+    const at = cursor ?? last + 1;
+    const target = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: first, End: last, Escape: null }[event.key];
+    if (target === undefined || first < 0 || last < first) return;
+    event.preventDefault();
+    if (target === null) return away();
+    const x = data[0][Math.min(last, Math.max(first, target))]!;
+    u.setCursor({ left: u.valToPos(x, 'x'), top: u.over.clientHeight / 2 });
+  };
+  const away = () => plot.current!.setCursor({ left: -10, top: -10 });
+
   const index = cursor ?? data[0].length - 1;
   const values = (line: number) => valueAt(data[line + 1], index);
   return (
@@ -115,7 +131,7 @@ export function Chart({ title, data, lines, axis, range, onRange, log = false, f
             title={`Save ${title} as PNG`}
             aria-label={`Save ${title} as PNG`}
             disabled={data[0].length === 0}
-            onClick={() => plot.current && savePicture(plot.current.ctx.canvas, box.current!, `${fileName(title)}.png`)}
+            onClick={() => plot.current && savePicture(plot.current.ctx.canvas, box.current!, title, lines)}
           >
             PNG
           </button>
@@ -125,7 +141,11 @@ export function Chart({ title, data, lines, axis, range, onRange, log = false, f
         className="chart-box"
         ref={box}
         role="img"
-        title="Drag to zoom, double-click to see all"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys go along its points.
+        tabIndex={0}
+        onKeyDown={onKeyDown}
+        onBlur={away}
+        title="Drag to zoom, double-click to see all; arrow keys go from point to point"
         aria-label={`${title}: ${lines.map((line, i) => `${line.label} ${format(values(i))}`).join(', ')}`}
       />
       {data[0].length === 0 && <p className="chart-empty empty">{empty}</p>}
@@ -139,16 +159,33 @@ const fileName = (title: string) =>
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-|-$/g, '');
 
-/** As it is seen: the canvas itself is transparent. */
-function savePicture(canvas: HTMLCanvasElement, element: HTMLElement, name: string): void {
+/** As it is seen, which the canvas is not: transparent, and without title and legend. */
+function savePicture(canvas: HTMLCanvasElement, element: HTMLElement, title: string, lines: readonly Line[]): void {
+  const unit = devicePixelRatio * textScale();
+  const [margin, line] = [10 * unit, 20 * unit];
   const picture = document.createElement('canvas');
-  picture.width = canvas.width;
-  picture.height = canvas.height;
+  picture.width = canvas.width + 2 * margin;
+  picture.height = canvas.height + 2 * line + 2 * margin;
   const context = picture.getContext('2d')!;
   context.fillStyle = getComputedStyle(element.closest('.panel') ?? element).backgroundColor;
   context.fillRect(0, 0, picture.width, picture.height);
-  context.drawImage(canvas, 0, 0);
-  picture.toBlob((blob) => blob && save(blob, name), 'image/png');
+  context.textBaseline = 'middle';
+  context.fillStyle = resolve(element, 'var(--ink)');
+  context.font = `600 ${13 * unit}px system-ui, sans-serif`;
+  context.fillText(title, margin, margin + line / 2);
+  context.font = `${12 * unit}px system-ui, sans-serif`;
+  let x = margin;
+  for (const { label, color, unlisted } of lines) {
+    if (unlisted) continue;
+    const y = margin + 1.5 * line;
+    context.fillStyle = resolve(element, color);
+    context.fillRect(x, y - 1.5 * unit, 12 * unit, 3 * unit);
+    context.fillStyle = resolve(element, 'var(--ink-2)');
+    context.fillText(label, x + 18 * unit, y);
+    x += context.measureText(label).width + 34 * unit;
+  }
+  context.drawImage(canvas, margin, margin + 2 * line);
+  picture.toBlob((blob) => blob && save(blob, `${fileName(title)}.png`), 'image/png');
 }
 
 const X_FORMATS: Record<XAxis, { short: (x: number) => string; full: (x: number) => string }> = {

@@ -97,8 +97,8 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
       </div>
       <div className="chart-row">
         <Chart title="Utilisation of the miners" data={use} lines={USE} {...common} format={percent} />
-        <Chart title="Bytes per token, through the server" data={traffic} lines={TRAFFIC} {...common} format={size} />
-        <Chart title="Computing a lease, by stage" data={compute} lines={stageLines} {...common} format={duration} />
+        <Chart title="Server bytes per token" data={traffic} lines={TRAFFIC} {...common} format={size} />
+        <Chart title="Lease time by stage" data={compute} lines={stageLines} {...common} format={duration} />
       </div>
       <div className="chart-row">
         <Chart title="Tokens per second, by stage" data={pace} lines={stageLines} {...common} format={compact} />

@@ -14,6 +14,7 @@ import { useFound } from './use-found.ts';
 
 const COLORS: Record<keyof Palette, string> = {
   ink: '--ink',
+  card: '--card',
   muted: '--ink-3',
   line: '--line',
   forward: '--violet',

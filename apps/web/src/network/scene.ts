@@ -4,6 +4,8 @@ import { type Column, type Dot, HEAD } from './layout.ts';
 
 export interface Palette {
   ink: string;
+  /** What is behind it all. */
+  card: string;
   muted: string;
   line: string;
   forward: string;
@@ -75,8 +77,9 @@ export class Scene {
     context.clearRect(0, 0, width, height);
     this.drawColumns(context, height, palette, now);
     this.drawParticles(context, palette, now);
-    for (const { dots, named } of this.columns)
-      for (const dot of dots) this.drawDot(context, dot, palette, { named, chosen: chosen.has(dot.id) }, now);
+    for (const { dots } of this.columns) for (const dot of dots) this.drawDot(context, dot, palette, chosen.has(dot.id), now);
+    // Last, so that nothing covers them.
+    for (const { dots, named } of this.columns) if (named) for (const dot of dots) this.drawName(context, dot, palette);
   }
 
   private drawColumns(context: CanvasRenderingContext2D, height: number, palette: Palette, now: number): void {
@@ -125,13 +128,7 @@ export class Scene {
     context.globalAlpha = 1;
   }
 
-  private drawDot(
-    context: CanvasRenderingContext2D,
-    dot: Dot,
-    palette: Palette,
-    { named, chosen }: { named: boolean; chosen: boolean },
-    now: number,
-  ): void {
+  private drawDot(context: CanvasRenderingContext2D, dot: Dot, palette: Palette, chosen: boolean, now: number): void {
     const { x, y, radius, connected, working, banned } = dot;
     context.beginPath();
     context.arc(x, y, radius, 0, 2 * Math.PI);
@@ -139,12 +136,6 @@ export class Scene {
     context.globalAlpha = connected ? 1 : 0.25;
     context.fill();
     context.globalAlpha = 1;
-    if (named && radius >= NAMED_FROM) {
-      context.font = '11px system-ui, sans-serif';
-      context.textAlign = 'left';
-      context.fillStyle = palette.muted;
-      context.fillText(dot.name.length > 14 ? `${dot.name.slice(0, 13)}…` : dot.name, x + radius + 6, y + 4);
-    }
     if (chosen) {
       context.lineWidth = 2.5;
       context.strokeStyle = palette.ink;
@@ -159,6 +150,20 @@ export class Scene {
     context.strokeStyle = mark.outcome === 'failed' ? palette.bad : palette.backward;
     context.strokeRect(x - radius - 4, y - radius - 4, 2 * radius + 8, 2 * radius + 8);
     context.globalAlpha = 1;
+  }
+
+  private drawName(context: CanvasRenderingContext2D, { name, x, y, radius }: Dot, palette: Palette): void {
+    if (radius < NAMED_FROM) return;
+    const text = name.length > 14 ? `${name.slice(0, 13)}…` : name;
+    context.font = '11px system-ui, sans-serif';
+    context.textAlign = 'left';
+    // What flies behind it does not blur it.
+    context.lineWidth = 4;
+    context.lineJoin = 'round';
+    context.strokeStyle = palette.card;
+    context.strokeText(text, x + radius + 8, y + 4);
+    context.fillStyle = palette.muted;
+    context.fillText(text, x + radius + 8, y + 4);
   }
 }
 
