@@ -258,9 +258,11 @@ test('rules hold at once and over a reload, on a telephone-sized screen, too', a
   const context = await browser.newContext();
   // The machine of a test has no battery.
   await context.addInitScript(() => {
-    const battery = Object.assign(new EventTarget(), { charging: true });
+    const battery = Object.assign(new EventTarget(), { charging: sessionStorage.getItem('unplugged') === null });
     const plug = (charging: boolean) => {
       battery.charging = charging;
+      if (charging) sessionStorage.removeItem('unplugged');
+      else sessionStorage.setItem('unplugged', '');
       battery.dispatchEvent(new Event('chargingchange'));
     };
     Object.assign(navigator, { getBattery: async () => battery });
@@ -274,7 +276,11 @@ test('rules hold at once and over a reload, on a telephone-sized screen, too', a
   await cap.selectOption('256');
   await plug(false);
   await page.getByLabel('Only on mains power').check();
-  await expect(mining(page).getByText('This device runs on battery, and is to mine on mains power only.').first()).toBeVisible(SLOW);
+  const onBattery = mining(page).getByText('This device runs on battery, and is to mine on mains power only.').first();
+  await expect(onBattery).toBeVisible(SLOW);
+  await page.reload();
+  await expect(onBattery, 'though the battery is heard of only after Start').toBeVisible(SLOW);
+  await page.getByText('Settings', { exact: true }).click();
   await plug(true);
   await works(page);
   await page.setViewportSize(PHONE);

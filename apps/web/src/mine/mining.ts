@@ -79,9 +79,11 @@ export async function start(): Promise<void> {
   };
   mine.onerror = (event) => fail('BACKEND_FAILED', event.message || 'The mining worker could not be loaded.');
   const cap = memoryCap === null ? null : memoryCap * 2 ** 20;
-  held = whyPaused();
-  const message = { url: location.origin, name, backend, intensity, memoryCap: cap, paused: held, tab: (await claim()).tab };
-  if (!ending) mine.postMessage({ type: 'start', ...message } satisfies ToWorker);
+  const { tab } = await claim();
+  if (worker !== mine || ending) return;
+  held = whyPaused(); // the battery may have been heard of meanwhile
+  const message = { url: location.origin, name, backend, intensity, memoryCap: cap, paused: held, tab };
+  mine.postMessage({ type: 'start', ...message } satisfies ToWorker);
 }
 
 export function stop(reason: string): void {
