@@ -298,6 +298,20 @@ test('throughput and queue are curves by stage, and progress is counted in token
   await page.context().close();
 });
 
+test('on a telephone the open page is seen among the pages, and the metagraph sorts', async ({ browser }) => {
+  const page = await open(browser, '/chain', PHONE, 'light');
+  await expect(page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Chain' })).toBeInViewport({ ratio: 1 });
+  const metagraph = page.getByRole('region', { name: 'Metagraph' });
+  const uids = async () => (await metagraph.getByRole('row').locator('td:first-child').allInnerTexts()).map(Number);
+  await expect(metagraph.getByRole('columnheader', { name: 'Validator trust' })).toBeVisible(SLOW);
+  const before = await uids();
+  expect(before).toEqual(before.toSorted((a, b) => a - b));
+  await metagraph.getByRole('button', { name: 'UID' }).click();
+  await expect(metagraph.getByRole('columnheader', { name: 'UID' })).toHaveAttribute('aria-sort', 'descending');
+  expect(await uids()).toEqual(before.toReversed());
+  await page.context().close();
+});
+
 test('an audit opens to every number that was compared, and older ones are a page away', async ({ browser }) => {
   const limit = { cosineDistance: 3e-5, relativeL2: 2e-3 };
   const checks = [
