@@ -25,6 +25,8 @@ it('trains the default model with a tab, ends by itself and writes what it measu
     '4',
     // Or it would not be paid: a new key's work counts after its first passed audit.
     '--no-audits',
+    '--held-steps',
+    '2',
     '--exit',
     '--port',
     '0',

@@ -143,6 +143,25 @@ export class Crew {
     return best;
   }
 
+  /**
+   * For a task whose result was useless in some hands: the one that is trusted most among all others, so that quick strangers cannot make it
+   * useless among themselves; null while that one has no lease free. `trust`: more is better. Who tried gets it again only when nobody else
+   * is fit.
+   */
+  pickTrusted(slot: Slot, now: number, tried: readonly string[], trust: (miner: MinerRecord) => number): MinerRecord | null {
+    const able: readonly Place[] = slot === 'backward' ? ['idle', 'half', 'full'] : ['idle', 'half'];
+    const isAble = (miner: MinerRecord) => able.includes(this.placeOf(miner));
+    const others = [...this.members.values()].filter(
+      (miner) => !tried.includes(miner.id) && (isAble(miner) || this.placeOf(miner) === 'taken'),
+    );
+    if (others.length === 0) return this.pick(slot, now, tried.at(-1));
+    const best = others.reduce((most, miner) => {
+      const more = trust(miner) - trust(most);
+      return more > 0 || (more === 0 && isAble(miner) && !isAble(most)) ? miner : most;
+    });
+    return isAble(best) ? best : null;
+  }
+
   /** Somebody with nothing to do but `except`. */
   pickIdle(except: MinerRecord): MinerRecord | null {
     return this.idle.first(except) ?? null;

@@ -16,8 +16,8 @@ export interface Task {
   minerId: string | null;
   /** Who was late with it: somebody else gets it next, while there is anybody else. */
   avoid: string | null;
-  /** How often its result was useless. */
-  forfeits: number;
+  /** Whose results of it were useless, in order. */
+  forfeits: string[];
 }
 
 export interface Cell {
@@ -46,7 +46,7 @@ export interface Flow {
   finished: boolean;
 }
 
-const blocked = (): Task => ({ state: 'blocked', open: [], minerId: null, avoid: null, forfeits: 0 });
+const blocked = (): Task => ({ state: 'blocked', open: [], minerId: null, avoid: null, forfeits: [] });
 
 export function newFlow(step: number, index: number, purpose: Flow['purpose'], microbatch: number, stages: number): Flow {
   const cells = Array.from({ length: stages }, (_, stage): Cell => {

@@ -5,7 +5,7 @@ import { LIMITS } from './constants.ts';
 import type { Coordinator } from './coordinator.ts';
 import type { Flow, Slot, Task } from './flow.ts';
 import type { State } from './state.ts';
-import { isHeldBack } from './work.ts';
+import { isHeldBack, pickFor } from './work.ts';
 
 const SLOTS = ['forward', 'backward'] as const;
 
@@ -158,7 +158,7 @@ function idleHands(state: State): string | null {
     for (const slot of SLOTS) {
       for (const flow of step.ready[stage.index]![slot]) {
         if (isHeldBack(state, step, stage, flow, slot)) break;
-        const miner = crew.pick(slot, state.now, flow.cells[stage.index]![slot]!.avoid);
+        const miner = pickFor(state, crew, flow, slot);
         if (miner) return `${miner.id} could do microbatch ${flow.microbatch} (${slot}) at stage ${stage.index}, and is not asked`;
       }
     }

@@ -222,6 +222,24 @@ describe('a useless result', () => {
     },
   );
 
+  it('of what another miner sent is the fault of who gave it as soon as one that is trusted makes something of it', () => {
+    const swarm = Swarm.ready(['a', 'b', 'c', 'd', 'e', 'f'], { stages: 2, microbatchesPerStep: 12 });
+    const { state } = swarm.coordinator;
+    const [liar, other, ...honest] = [...state.crews[1]!.members.keys()] as [string, string, ...string[]];
+    for (const id of honest) state.reputationOf(id).cleanSteps = 1;
+    // Two give back nothing that can be used, as quickly as they are asked.
+    for (let i = 0; i < 12; i++) {
+      for (const id of [liar, other]) for (const lease of swarm.leasesOf(id)) swarm.forfeit(id, lease.id);
+      swarm.compute((id) => ![liar, other].includes(id));
+    }
+    expect(swarm.counters.abandoned).toBe(0);
+    const faults = (ids: string[]) => ids.map((id) => state.miners.get(id)!.late > 0);
+    expect(faults([liar, other])).toEqual([true, true]);
+    expect(faults(honest)).toEqual([false]);
+    swarm.reach(1);
+    expect(of(swarm.log, 'closed')).toMatchObject([{ tokens: 12 * 8 }]);
+  });
+
   it('of a held-out microbatch leaves that out, whatever the step needs', () => {
     const swarm = Swarm.ready(['a'], { stages: 1, microbatchesPerStep: 1, validationMicrobatches: 2 });
     for (let i = 0; i < 3; i++) {
@@ -238,7 +256,7 @@ describe('a useless result', () => {
     const swarm = Swarm.ready(['a', 'b', 'c'], { stages: 1, microbatchesPerStep: 3, minMicrobatches: 1 });
     const { state } = swarm.coordinator;
     const task = state.steps.get(0)!.flows[0]!.cells[0]!.backward!;
-    task.forfeits = LIMITS.forfeitsPerTask - 1;
+    task.forfeits = ['d', 'e'];
     const [holder] = ['a', 'b', 'c'].filter((id) => swarm.leasesOf(id).some(({ microbatch }) => microbatch === 0));
     const lease = swarm.leasesOf(holder!).find(({ microbatch }) => microbatch === 0)!;
     swarm.disconnect(holder!);

@@ -7,14 +7,16 @@ import { type Cell, type Flow, flowAt, type Slot, type Task } from './flow.ts';
 import type { LeaseRecord, State } from './state.ts';
 
 /** Most of a large step is tasks as they were made (null) and tasks done by somebody, whose id stands for all of it. */
-type PackedTask = Task | string | null;
+type PackedTask = Task | Before | string | null;
+/** Of snapshots that do not tell whose results were useless. */
+type Before = Omit<Task, 'forfeits'> & { forfeits: number };
 /** Null: as it was made. */
 type PackedCell = [forward: PackedTask, backward: PackedTask, holder: string | null, contributed: 0 | 1] | null;
 /** `marks`: abandoned 1, started 2, finished 4. */
 export type PackedFlow = [index: number, lossSum: number | null, marks: number, cells: PackedCell[]];
 
 function packTask(task: Task | null): PackedTask {
-  if (!task || task.open.length > 0 || task.avoid !== null || task.forfeits > 0) return task;
+  if (!task || task.open.length > 0 || task.avoid !== null || task.forfeits.length > 0) return task;
   if (task.state === 'done' && task.minerId !== null) return task.minerId;
   return task.state === 'blocked' && task.minerId === null ? null : task;
 }
@@ -50,7 +52,8 @@ function unpackCell([forward, backward, holder, contributed]: NonNullable<Packed
   for (const slot of ['forward', 'backward'] as const) {
     const task = tasks[slot];
     if (task === null) continue;
-    Object.assign(cell[slot]!, typeof task === 'string' ? ({ state: 'done', minerId: task } satisfies Partial<Task>) : task);
+    if (typeof task === 'string') Object.assign(cell[slot]!, { state: 'done', minerId: task } satisfies Partial<Task>);
+    else Object.assign(cell[slot]!, task, Array.isArray(task.forfeits) ? {} : { forfeits: new Array(task.forfeits).fill('') });
   }
 }
 

@@ -44,10 +44,10 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
       ['forward', forward],
       ['backward', backward],
     ] as const) {
-      if (task && !isSettled(task) && task.forfeits >= LIMITS.forfeitsPerTask)
+      if (task && !isSettled(task) && task.forfeits.length >= LIMITS.forfeitsPerTask)
         return {
           code: 'USELESS',
-          message: `Microbatch ${flow.microbatch} was useless ${task.forfeits} times, and no more may be left out of step ${version}.`,
+          message: `Microbatch ${flow.microbatch} was useless ${task.forfeits.length} times, and no more may be left out of step ${version}.`,
         };
       if (task?.state === 'leased') return null;
       if (task?.state !== 'ready') continue;

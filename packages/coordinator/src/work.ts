@@ -2,7 +2,7 @@
 import { type LeaseKind, type Reason, SwarmError } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
-import { type Flow, isSettled, nextTask, type Slot } from './flow.ts';
+import { type Flow, isSettled, nextTask, type Slot, type Task } from './flow.ts';
 import { learnPace, type MinerRecord } from './miner.ts';
 import { couldStaff } from './policy.ts';
 import { endRest, remove, uncontributed } from './roster.ts';
@@ -65,14 +65,21 @@ export function dispatch(state: State, crew: Crew): void {
     const waiting = step.ready[stage.index]![slot];
     for (let i = 0; i < waiting.length; ) {
       const flow = waiting[i]!;
-      const { avoid } = flow.cells[stage.index]![slot]!;
+      const { avoid, forfeits } = flow.cells[stage.index]![slot]!;
       if (isHeldBack(state, step, stage, flow, slot)) break;
-      const miner = crew.pick(slot, state.now, avoid);
+      const miner = pickFor(state, crew, flow, slot);
       if (miner) grant(state, { stage, flow, slot, miner });
-      else if (avoid === null) break;
+      else if (avoid === null && forfeits.length === 0) break;
       else i++;
     }
   }
+}
+
+/** Who is to compute this task; null when nobody can take it now. */
+export function pickFor(state: State, crew: Crew, flow: Flow, slot: Slot): MinerRecord | null {
+  const { avoid, forfeits } = flow.cells[crew.stage.index]![slot]!;
+  if (forfeits.length === 0) return crew.pick(slot, state.now, avoid);
+  return crew.pickTrusted(slot, state.now, forfeits, ({ id }) => state.reputations.get(state.ownerOf(id))?.cleanSteps ?? 0);
 }
 
 /** It would be one microbatch more under way than the miners can keep the inputs of. */
@@ -101,8 +108,9 @@ export function passOn(state: State, crew: Crew): void {
     const idle = crew.pickIdle(miner);
     if (!idle) return;
     const task = state.taskOf(lease);
-    const { avoid } = task;
-    if (flow.cells[stage.index]!.holder === miner.id || task.open.length > 1 || avoid === idle.id) continue;
+    const { avoid, forfeits } = task;
+    const isChosen = flow.cells[stage.index]!.holder === miner.id || forfeits.length > 0;
+    if (isChosen || task.open.length > 1 || avoid === idle.id) continue;
     if (state.now + state.expectedMs(idle, slot) >= miner.queueEnd) continue;
     state.cancel(task);
     state.reopen(flow, stage.index, slot, avoid);
@@ -205,6 +213,7 @@ function settle(state: State, lease: LeaseRecord, miner: MinerRecord): void {
   const task = cell[slot]!;
   const own = task.open.indexOf(lease.id);
   if (own >= 0) task.open.splice(own, 1);
+  blameForfeits(state, lease, task);
   miner.leases.delete(lease.id);
   state.cancel(task);
   state.steps.get(flow.step)!.settle(flow, index, slot, 'done', miner.id, state.now);
@@ -248,13 +257,12 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
   state.refuse(minerId, code, message, leaseId);
   if (lease.state !== 'open') return;
   const task = state.taskOf(lease);
-  // On what another miner sent, or when it was useless so often, the miner is not at fault: poison would have all honest ones banned.
-  const wrong = { code: 'BANNED_WRONG', message: 'its results were not usable' } as const;
-  const blamed = !takesFromOthers(state, lease) && task.forfeits < LIMITS.forfeitsPerTask;
-  handOver(state, lease, miner, message, blamed ? wrong : null);
+  // On what another miner sent, or when it was useless so often, nobody is at fault, as far as is known: poison would have all honest ones banned.
+  const blamed = !takesFromOthers(state, lease) && task.forfeits.length < LIMITS.forfeitsPerTask;
+  handOver(state, lease, miner, message, blamed ? WRONG : null);
   lease.state = 'forfeited';
-  task.forfeits += 1;
-  if (task.forfeits >= LIMITS.forfeitsPerTask) {
+  task.forfeits.push(minerId);
+  if (task.forfeits.length >= LIMITS.forfeitsPerTask) {
     const { flow } = lease;
     const others = state.steps.get(flow.step)!.flows.filter((other) => other.purpose === 'train' && !other.abandoned).length;
     // What another miner sent may make it useless for good, and all that this miner touched: no run waits for that.
@@ -263,7 +271,18 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
       state.inform('MICROBATCH_USELESS', message, 'warning');
       return;
     }
-    abandon(state, flow, `its result was useless ${task.forfeits} times at stage ${lease.stage}`);
+    abandon(state, flow, `its result was useless ${task.forfeits.length} times at stage ${lease.stage}`);
+  }
+}
+
+const WRONG = { code: 'BANNED_WRONG', message: 'its results were not usable' } as const;
+
+/** Another miner made of the same tensors what these could not. */
+function blameForfeits(state: State, lease: LeaseRecord, task: Task): void {
+  if (!takesFromOthers(state, lease)) return; // they were blamed at once
+  for (const id of new Set(task.forfeits.splice(0))) {
+    const miner = state.miners.get(id);
+    if (miner && id !== lease.minerId) state.blame(miner, WRONG);
   }
 }
 
