@@ -18,7 +18,7 @@ const PHONE = { width: 390, height: 844 };
 const dataDir = await mkdtemp(join(tmpdir(), 'starling-screenshots-'));
 const server = await startServer({
   ...{ port: 0, dataDir, steps: STEPS + 200, stages: 3, sequences: 1, microbatchesPerStep: 6, validateEvery: 5 },
-  ...{ blockMs: 200, tempo: 10, roundSteps: 2, heldSteps: 2, log: () => {} },
+  ...{ blockMs: 200, tempo: 10, roundSteps: 2, heldSteps: 6, log: () => {} },
 });
 const miners = NAMES.map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));
 await new Promise<void>((resolve) => server.onStep(({ step }) => step >= STEPS && resolve()));
