@@ -5,8 +5,8 @@ import { doubtOf, judge } from './judge.ts';
 import type { Limits } from './limits.ts';
 import type { Replayed, Replayer } from './replay.ts';
 
-/** Seeds: one alone may move a loss by nothing, by chance. */
-const MOVES = [1, 2];
+/** Of a few: one alone may move a loss by nothing, by chance. */
+const MOVES = 3;
 
 /** What is wrong with the evidence is no fault of the miner's: the verdict is `void`. Device losses and the like are thrown. */
 export async function audit(replayer: Replayer, run: AuditedRun, evidence: Evidence, limits: Limits): Promise<AuditVerdict> {
@@ -24,9 +24,9 @@ export async function audit(replayer: Replayer, run: AuditedRun, evidence: Evide
     const replayed = await replayer.replay(evidence);
     let judgement = judge(run, evidence, replayed, limits);
     if (judgement.outcome === 'failed') {
-      // Who sent the inputs may have chosen them so that all honest results differ.
+      // Who sent the inputs may have chosen them so that all honest results differ; how they are moved was not known then.
       const moved: Replayed[] = [];
-      for (const seed of MOVES) moved.push(await replayer.replay(evidence, seed));
+      for (const seed of crypto.getRandomValues(new Uint32Array(MOVES))) moved.push(await replayer.replay(evidence, seed));
       judgement = judge(run, evidence, replayed, limits, moved);
     }
     return { ...judgement, computeMs: performance.now() - started };

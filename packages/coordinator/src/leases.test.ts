@@ -256,13 +256,13 @@ describe('a useless result', () => {
     const swarm = Swarm.ready(['a', 'b', 'c'], { stages: 1, microbatchesPerStep: 3, minMicrobatches: 1 });
     const { state } = swarm.coordinator;
     const task = state.steps.get(0)!.flows[0]!.cells[0]!.backward!;
-    task.forfeits = ['d', 'e'];
     const [holder] = ['a', 'b', 'c'].filter((id) => swarm.leasesOf(id).some(({ microbatch }) => microbatch === 0));
     const lease = swarm.leasesOf(holder!).find(({ microbatch }) => microbatch === 0)!;
     swarm.disconnect(holder!);
     swarm.compute((_, { microbatch }) => microbatch !== 0);
     const [hedge] = grants(swarm.tick());
     swarm.resume(holder!);
+    task.forfeits = ['d', 'e'];
     const effects = swarm.forfeit(holder!, lease.id);
     expect(of(effects, 'cancel')).toEqual([{ type: 'cancel', minerId: hedge!.minerId, leaseId: hedge!.lease.id }]);
     expect(of(swarm.receipt(hedge!.minerId, hedge!.lease.id), 'settled')).toMatchObject([{ outcome: 'surplus' }]);

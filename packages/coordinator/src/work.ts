@@ -79,8 +79,10 @@ export function dispatch(state: State, crew: Crew): void {
 export function pickFor(state: State, crew: Crew, flow: Flow, slot: Slot): MinerRecord | null {
   const { avoid, forfeits } = flow.cells[crew.stage.index]![slot]!;
   if (forfeits.length === 0) return crew.pick(slot, state.now, avoid);
-  return crew.pickTrusted(slot, state.now, forfeits, ({ id }) => state.reputations.get(state.ownerOf(id))?.cleanSteps ?? 0);
+  return crew.pickTrusted(slot, state.now, avoid === null ? forfeits : [...forfeits, avoid], ({ id }) => cleanStepsOf(state, id));
 }
+
+const cleanStepsOf = (state: State, minerId: string) => state.reputations.get(state.ownerOf(minerId))?.cleanSteps ?? 0;
 
 /** It would be one microbatch more under way than the miners can keep the inputs of. */
 export function isHeldBack(state: State, step: Step, stage: StageRecord, flow: Flow, slot: Slot): boolean {
@@ -133,7 +135,9 @@ export function hedge(state: State, crew: Crew): void {
   for (const miner of crew.members.values()) {
     for (const id of miner.leases) {
       const lease = state.leases.get(id)!;
-      if (state.taskOf(lease).open.length > 1) continue;
+      const { open, forfeits } = state.taskOf(lease);
+      // What was useless in some hands is in those of whom it was chosen for.
+      if (open.length > 1 || forfeits.length > 0) continue;
       if (!miner.connected || state.now - lease.grantedAt >= hedgeAfter(stage.times[lease.kind])) overdue.push(lease);
     }
   }
@@ -277,12 +281,12 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
 
 const WRONG = { code: 'BANNED_WRONG', message: 'its results were not usable' } as const;
 
-/** Another miner made of the same tensors what these could not. */
+/** One that is trusted more made of the same tensors what these could not. A stranger may have made up what it gave. */
 function blameForfeits(state: State, lease: LeaseRecord, task: Task): void {
   if (!takesFromOthers(state, lease)) return; // they were blamed at once
   for (const id of new Set(task.forfeits.splice(0))) {
     const miner = state.miners.get(id);
-    if (miner && id !== lease.minerId) state.blame(miner, WRONG);
+    if (miner && cleanStepsOf(state, id) < cleanStepsOf(state, lease.minerId)) state.blame(miner, WRONG);
   }
 }
 
