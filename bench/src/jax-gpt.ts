@@ -6,6 +6,7 @@
 
 import { type Device, defaultDevice, init, jit, nn, numpy as np, random, tree, valueAndGrad } from '@jax-js/jax';
 import type { ModelShape } from '@starling/protocol';
+import { plainShapes } from './plain-shapes.ts';
 
 const EPSILON = 1e-5;
 const BETA1 = 0.9;
@@ -54,31 +55,11 @@ export class JaxGpt {
   }
 }
 
-function initial({ width, heads, keyValueHeads, hidden, vocabulary, context, layers }: ModelShape, seed: number): Tensors {
-  const keys = (width / heads) * keyValueHeads;
-  const parameters: Tensors = {};
-  const matrix = (name: string, rows: number, columns: number) => {
-    parameters[name] = random.normal(random.key(seed + Object.keys(parameters).length), [rows, columns]).mul(0.02);
-  };
-  const gain = (name: string) => {
-    parameters[name] = np.ones([width]);
-  };
-  matrix('embedding', vocabulary, width);
-  matrix('positions', context, width);
-  for (let layer = 0; layer < layers; layer++) {
-    gain(`${layer}.attention`);
-    matrix(`${layer}.query`, width, width);
-    matrix(`${layer}.key`, width, keys);
-    matrix(`${layer}.value`, width, keys);
-    matrix(`${layer}.output`, width, width);
-    gain(`${layer}.feed`);
-    matrix(`${layer}.gate`, width, hidden);
-    matrix(`${layer}.up`, width, hidden);
-    matrix(`${layer}.down`, hidden, width);
-  }
-  gain('norm');
-  matrix('head', width, vocabulary);
-  return parameters;
+function initial(shape: ModelShape, seed: number): Tensors {
+  const parameters = plainShapes(shape).map(([name, sizes], i): [string, np.Array] => {
+    return [name, sizes.length === 1 ? np.ones(sizes) : random.normal(random.key(seed + i), sizes).mul(0.02)];
+  });
+  return Object.fromEntries(parameters);
 }
 
 function trainStep(shape: ModelShape, sequences: number, learningRate: number) {

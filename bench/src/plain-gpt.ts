@@ -5,6 +5,7 @@
 
 import { tf } from '@starling/kernels/reference';
 import type { ModelShape } from '@starling/protocol';
+import { plainShapes } from './plain-shapes.ts';
 
 const EPSILON = 1e-5;
 const MASKED = -1e9;
@@ -17,28 +18,11 @@ export class PlainGpt {
   private readonly adam: tf.Optimizer;
 
   constructor(shape: ModelShape, sequences: number, learningRate: number) {
-    const { width, heads, keyValueHeads, hidden, vocabulary, context, layers } = shape;
+    const { context } = shape;
     this.shape = shape;
     this.sequences = sequences;
-    const keys = (width / heads) * keyValueHeads;
-    const matrix = (name: string, rows: number, columns: number) =>
-      this.variables.set(name, tf.variable(tf.randomNormal([rows, columns], 0, 0.02)));
-    const gain = (name: string) => this.variables.set(name, tf.variable(tf.ones([width])));
-    matrix('embedding', vocabulary, width);
-    matrix('positions', context, width);
-    for (let layer = 0; layer < layers; layer++) {
-      gain(`${layer}.attention`);
-      matrix(`${layer}.query`, width, width);
-      matrix(`${layer}.key`, width, keys);
-      matrix(`${layer}.value`, width, keys);
-      matrix(`${layer}.output`, width, width);
-      gain(`${layer}.feed`);
-      matrix(`${layer}.gate`, width, hidden);
-      matrix(`${layer}.up`, width, hidden);
-      matrix(`${layer}.down`, hidden, width);
-    }
-    gain('norm');
-    matrix('head', width, vocabulary);
+    for (const [name, sizes] of plainShapes(shape))
+      this.variables.set(name, tf.variable(sizes.length === 1 ? tf.ones(sizes) : tf.randomNormal(sizes, 0, 0.02)));
     this.mask = tf.tidy(() => tf.mul(tf.sub(1, tf.linalg.bandPart(tf.ones([context, context]), -1, 0)), MASKED));
     this.adam = tf.train.adam(learningRate, 0.9, 0.99, 1e-8);
   }
