@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from './constants.ts';
 import { codes, grants, of, refusal, Swarm, whom } from './for-tests.ts';
+import { packFlows, unpackFlows } from './packed.ts';
 import type { GrantedLease } from './types.ts';
 
 /** Everything but the counts of refusals. */
@@ -238,6 +239,32 @@ describe('a useless result', () => {
     expect(faults(honest)).toEqual([false]);
     swarm.reach(1);
     expect(of(swarm.log, 'closed')).toMatchObject([{ tokens: 12 * 8 }]);
+  });
+
+  it('of what another miner sent is nobody’s fault when a stranger says that it can be used', () => {
+    const swarm = Swarm.ready(['a', 'b', 'c', 'd'], { stages: 2, microbatchesPerStep: 4 });
+    const { state } = swarm.coordinator;
+    const [honest, stranger] = [...state.crews[1]!.members.keys()] as [string, string];
+    for (let i = 0; i < 12; i++) {
+      for (const lease of swarm.leasesOf(honest)) swarm.forfeit(honest, lease.id);
+      swarm.compute((id) => id !== honest);
+    }
+    expect(of(swarm.log, 'settled').some(({ minerId, outcome }) => minerId === stranger && outcome === 'counted')).toBe(true);
+    expect(swarm.counters.handedOver).toBeGreaterThan(0);
+    expect(state.miners.get(honest)!.late).toBe(0);
+  });
+
+  it('in a snapshot that tells only how many there were is read', () => {
+    const { state } = Swarm.ready(['a'], { stages: 1, microbatchesPerStep: 2 }).coordinator;
+    const [flow] = state.steps.get(0)!.flows;
+    const task = flow!.cells[0]!.backward!;
+    task.forfeits = ['a', 'b'];
+    const [packed] = packFlows([flow!]);
+    const before = structuredClone(packed!);
+    (before[3][0]![1] as { forfeits: unknown }).forfeits = 2;
+    unpackFlows([before], [flow!]);
+    expect(task.forfeits).toHaveLength(2);
+    expect(task.forfeits).not.toContain('a');
   });
 
   it('of a held-out microbatch leaves that out, whatever the step needs', () => {
