@@ -7,7 +7,7 @@ import { REPLAY_BACKENDS, ReplayThread } from '@starling/audit/node';
 import { ATTACKS, evidenceOf, Rehearsal, ruledText, type Scene } from '@starling/audit/zoo';
 import { cutStages, presetOf, splitMix32 } from '@starling/model';
 import { collusion } from './collusion.ts';
-import { BURSTS, FOLDS, HONEST_ALWAYS, income, LIFE, POOLS, REJOINING, type Strategy, staying } from './income.ts';
+import { BURSTS, FOLDS, HONEST_ALWAYS, income, LIFE, POOLS, REJOINING, SHELTERED, type Strategy, staying } from './income.ts';
 import { environment, type Report, type Row } from './report.ts';
 
 const STAGES = 3;
@@ -186,9 +186,14 @@ export async function audit(): Promise<Report> {
   }
   for (const fold of FOLDS) {
     for (const keys of POOLS) {
-      const most = best(BURSTS, (strategy) => income({ ...strategy, fold }, { lives: LIVES / 10, detected: 1, keys }, next).paid);
-      const earns = `the best bursts of lies worth ${fold} × a step, ${keys} key${keys === 1 ? '' : 's'}, ${most.name}`;
-      rows.push(earned(earns, most.paid));
+      for (const [where, strategies] of [
+        ['', BURSTS],
+        [' beside confederates', SHELTERED],
+      ] as const) {
+        const most = best(strategies, (strategy) => income({ ...strategy, fold }, { lives: LIVES / 10, detected: 1, keys }, next).paid);
+        const earns = `the best bursts${where} of lies worth ${fold} × a step, ${keys} key${keys === 1 ? '' : 's'}, ${most.name}`;
+        rows.push(earned(earns, most.paid));
+      }
     }
   }
   const pair = await collusion();

@@ -2,7 +2,7 @@
 import { auditRate } from '@starling/audit';
 import { splitMix32 } from '@starling/model';
 import { expect, it } from 'vitest';
-import { BURSTS, FOLDS, HONEST_ALWAYS, income, LIFE, POOLS, REJOINING } from './income.ts';
+import { BURSTS, FOLDS, HONEST_ALWAYS, income, LIFE, POOLS, REJOINING, SHELTERED } from './income.ts';
 
 const CONDITIONS = { lives: 60, detected: 1 };
 const next = splitMix32(3);
@@ -16,10 +16,15 @@ it('pays the honest for all but their first and their last steps, and audits the
 it('a lie never pays', () => {
   for (const fold of FOLDS)
     for (const keys of POOLS)
-      for (const strategy of [...REJOINING, ...BURSTS]) {
+      for (const strategy of [...REJOINING, ...BURSTS, ...SHELTERED]) {
         const { paid } = income({ ...strategy, fold }, { ...CONDITIONS, keys }, next);
         expect(paid / honest.paid, `${strategy.name}, ${fold}-fold, ${keys} keys`).toBeLessThan(1);
       }
+});
+
+it('but it would where an audit takes no more than what it cannot verify', () => {
+  const paid = SHELTERED.map((strategy) => income({ ...strategy, fold: 20 }, { ...CONDITIONS, takes: () => 1 }, next).paid);
+  expect(Math.max(...paid)).toBeGreaterThan(2 * honest.paid);
 });
 
 it('but it did while how often a step is audited did not depend on its work', () => {

@@ -26,6 +26,8 @@ export interface Strategy {
   lies(device: Known, chance: () => number): boolean;
   /** Honest steps' pay that a lie is worth: lies take no time, and whoever is fast gets more to do. 1 unless it is said. */
   fold?: number;
+  /** Its lies are on inputs that confederates chose, on which honest results differ, too: an audit sees them and cannot condemn them. */
+  unverified?: boolean;
   /** Takes a new device after so many lies, and when it is found; null: keeps its own, and waits for the end of a ban. */
   leavesAfter: number | null;
 }
@@ -59,12 +61,19 @@ export const BURSTS: readonly Strategy[] = [AUDITS.newcomerSteps, 0].flatMap((pa
   })),
 );
 
+/** What patience is before: once it passed, it lies on inputs that confederates chose, in every step or in bursts. */
+export const SHELTERED: readonly Strategy[] = [{ name: 'always', lies: ({ passed }: Known) => passed, leavesAfter: null }, ...BURSTS].map(
+  (strategy) => ({ ...strategy, unverified: true }),
+);
+
 export interface Conditions {
   lives: number;
   /** Share of the audits of lies that find them. */
   detected: number;
   /** Of one machine: it computes honestly for one in each step, and lies with all that want to. */
   keys?: number;
+  /** So many times the pay of what it cannot verify an audit takes, which was drawn with that chance. */
+  takes?(chance: number): number;
   /** Of an audit. `held`: what the device loses with the step, in steps; null: nothing of its counts. */
   chanceOf?(standing: Parameters<typeof auditRate>[0], work: number, held: number | null): number;
   /** Steps that a first ban takes. */
@@ -89,10 +98,20 @@ const newDevice = (): Device => ({
   ...{ held: [], sum: 0, countsFrom: Infinity, bannedUntil: 0 },
 });
 
+/** The oldest first, as the ledger has it. */
+function takeFrom(device: Device, owed: number): void {
+  for (let i = 0; i < device.held.length && owed > 0; i++) {
+    const taken = Math.min(owed, device.held[i]!);
+    device.held[i]! -= taken;
+    device.sum -= taken;
+    owed -= taken;
+  }
+}
+
 /** Honest steps' pay in a life, and audits spent, on average. */
 export function income(
-  { lies, leavesAfter, fold = 1 }: Strategy,
-  { lives, detected, keys = 1, chanceOf = usualChance, ban = BAN_STEPS }: Conditions,
+  { lies, leavesAfter, fold = 1, unverified = false }: Strategy,
+  { lives, detected, keys = 1, chanceOf = usualChance, takes = (rate) => 1 / rate, ban = BAN_STEPS }: Conditions,
   next: () => number,
 ): { paid: number; audits: number } {
   const chance = () => next() / 2 ** 32;
@@ -115,9 +134,13 @@ export function income(
       paid += free;
     }
     if (!takesPart) return device;
-    if (chance() < chanceOf({ cleanSteps: device.clean, failures: device.failures, zScore: 0 }, work, lost)) {
+    const rate = Math.min(1, chanceOf({ cleanSteps: device.clean, failures: device.failures, zScore: 0 }, work, lost));
+    if (chance() < rate) {
       audits += 1;
-      if (cheats && chance() < detected) {
+      if (cheats && unverified) {
+        if (counts) takeFrom(device, takes(rate) * work);
+        device.clean = 0;
+      } else if (cheats && chance() < detected) {
         if (leavesAfter !== null) return newDevice();
         const { failures } = device;
         return { ...newDevice(), failures: failures + 1, bannedUntil: step + 1 + ban * 2 ** failures };

@@ -128,7 +128,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
       backend: options.auditBackend,
       // Of this run: another in the same data folder begins with secrets that nobody was told.
       secretOf: (epoch) => Buffer.from(identity.seed(`audits ${run.view.config.runId} ${epoch}`)).toString('hex'),
-      validate: (run, evidence) => validator.validate(run, evidence),
+      validate: (run, evidence, urgent) => validator.validate(run, evidence, urgent),
     },
     { now: Date.now, random: () => randomInt(2 ** 32) / 2 ** 32, tell: (code, message) => run.report('warning', code, message) },
   );

@@ -14,12 +14,14 @@ import {
 } from '@starling/protocol';
 import type { Handled, Row, Store, StoredRow } from '@starling/store';
 
-/** The lists; their owners are miners (`receipt`, `gradient`, `audit`), stages (`merge`), kinds of an event, or nobody. */
-export type RecordKind = 'receipt' | 'gradient' | 'point' | 'merge' | 'event' | 'round' | 'audit';
+/** The lists; their owners are miners (`receipt`, `gradient`, `audit`, `unverified`), stages (`merge`), kinds of an event, or nobody. */
+export type RecordKind = 'receipt' | 'gradient' | 'unverified' | 'point' | 'merge' | 'event' | 'round' | 'audit';
 
 export type Receipt = Omit<ReceiptEntry, 'id' | 'time'>;
 /** One that was merged. */
 export type Gradient = Pick<Extract<Effect, { type: 'included' }>, 'stage' | 'version' | 'microbatches'>;
+/** Work that is not paid. */
+export type Unverified = Pick<Extract<Effect, { type: 'unverified' }>, 'stage' | 'version' | 'leases' | 'times'>;
 
 export const pointRow = (point: StepPoint): Row => ({ kind: 'point', owner: '', at: point.time, body: JSON.stringify(point) });
 export const eventRow = (event: RunEvent): Row => ({
@@ -40,6 +42,9 @@ export function rowsOf({ input, effects, at, seq }: Handled<Input, Effect>): Row
     } else if (effect.type === 'included') {
       const { minerId, stage, version, microbatches } = effect;
       rows.push({ kind: 'gradient', owner: minerId, at, body: JSON.stringify({ stage, version, microbatches } satisfies Gradient) });
+    } else if (effect.type === 'unverified') {
+      const { minerId, stage, version, leases, times } = effect;
+      rows.push({ kind: 'unverified', owner: minerId, at, body: JSON.stringify({ stage, version, leases, times } satisfies Unverified) });
     } else if (effect.type === 'refuse') {
       const { minerId, code, message, leaseId, work } = effect;
       const error = { code, message, hint: ERROR_HINTS[code] };

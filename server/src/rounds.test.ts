@@ -1,6 +1,6 @@
 /** The lines of the ledger: what is paid, who passed and who was found false, also when the process changes in mid-round. */
 import type { Effect, Input } from '@starling/coordinator';
-import type { Work } from '@starling/protocol';
+import type { LeaseCounts, Work } from '@starling/protocol';
 import { SqliteStore } from '@starling/store';
 import { expect, it } from 'vitest';
 import { rowsOf } from './records.ts';
@@ -18,6 +18,10 @@ const settled = (minerId: string, kind: Work['kind'], outcome: 'counted' | 'surp
 });
 const included = (minerId: string, microbatches: number): Effect => ({ type: 'included', minerId, stage: 0, version: 0, microbatches });
 const closed = (step: number): Effect => ({ type: 'closed', step, tokens: 1, lossSum: 1, validation: null, norms: [1] });
+const unverified = (minerId: string, leases: LeaseCounts, times: number): Effect => ({
+  ...{ type: 'unverified', minerId, stage: 0, version: 0 },
+  ...{ leases, times },
+});
 const found = (type: 'passed' | 'convicted', minerId: string): { input: Input; effects: Effect[] } => ({
   input: {
     ...{ type: 'audited', minerId, stage: 0, version: 0 },
@@ -25,6 +29,7 @@ const found = (type: 'passed' | 'convicted', minerId: string): { input: Input; e
   },
   effects: [{ type, minerId, stage: 0, version: 0 }],
 });
+const newRound = () => ({ round: 1, flops: new Map(), unverified: new Map(), passed: new Set<string>(), convicted: new Set<string>() });
 const tick = (...effects: Effect[]): { input: Input; effects: Effect[] } => ({ input: { type: 'tick' }, effects });
 
 const LOG = [
@@ -34,20 +39,22 @@ const LOG = [
   found('passed', 'a1'),
   tick(included('a1', 3)),
   found('convicted', 'b'),
+  tick(unverified('a1', { forward: 1, backward: 2 }, 10 / 3), unverified('a2', { evaluate: 1 }, 1)),
 ];
 
 it('what counted is paid, backwards by the gradients that were merged, and surplus not at all', () => {
-  const rounds = new Rounds(parts, { round: 1, flops: new Map(), passed: new Set(), convicted: new Set() });
+  const rounds = new Rounds(parts, newRound());
   const effects = [...LOG, tick(closed(0))].flatMap((one) => one.effects);
   const [line] = effects.map((effect) => rounds.take(effect, 7)).filter((round) => round !== null);
   expect(line).toEqual({
     ...{ round: 1, step: 1, time: 7, hold: 2, halfLife: 9, passed: ['A'], convicted: ['b'] },
+    unverified: { A: Math.round(10 / 3) + Math.round(2_000 / 3) + 10_000 },
     miners: [
       { minerId: 'a1', name: 'a1', device: 'A', flops: 1 + 3 * 100 },
       { minerId: 'b', name: 'b', device: null, flops: 1 + 10_000 },
     ],
   });
-  const unaudited = new Rounds({ ...parts, audited: false }, { round: 1, flops: new Map(), passed: new Set(), convicted: new Set() });
+  const unaudited = new Rounds({ ...parts, audited: false }, newRound());
   expect(unaudited.take(closed(0), 7)).not.toHaveProperty('passed');
 });
 
@@ -72,7 +79,7 @@ it('a process that takes over in mid-round closes it with the same line', async 
 });
 
 it('at stake is what a conviction takes, less what the next line sets free, of devices whose work counts', () => {
-  const rounds = new Rounds({ ...parts, hold: 3 }, { round: 1, flops: new Map(), passed: new Set(), convicted: new Set() });
+  const rounds = new Rounds({ ...parts, hold: 3 }, newRound());
   const handle = (...effects: Effect[]) => {
     for (const effect of effects) rounds.take(effect, 0);
   };
@@ -86,6 +93,11 @@ it('at stake is what a conviction takes, less what the next line sets free, of d
   expect(rounds.stakes()).toEqual(new Map([['A', 200 + 300]]));
   handle(settled('a2', 'forward'));
   expect(rounds.stakes()).toEqual(new Map([['A', 200 + 300 + 1]]));
-  handle({ type: 'convicted', minerId: 'a1', stage: 0, version: 4 }, closed(4));
+  handle(unverified('a1', { backward: 1 }, 2.5));
+  expect(rounds.stakes(), 'what could not be verified is taken').toEqual(new Map([['A', 200 + 300 + 1 - 250]]));
+  handle(closed(4), unverified('a2', { backward: 1 }, 9), closed(5));
+  // The line that would have been set free went for it, too.
+  expect(rounds.stakes(), 'it owes more than it has').toEqual(new Map([['A', 100 + 200 + 300 + 1 - 250 - 900]]));
+  handle({ type: 'convicted', minerId: 'a1', stage: 0, version: 4 }, closed(6));
   expect(rounds.stakes()).toEqual(new Map());
 });

@@ -3,9 +3,9 @@
  * in the same group of the log. Everything that is paid follows from these lines.
  */
 import type { Effect } from '@starling/coordinator';
-import type { AuditEntry, MinerWork, RoundWork, Work } from '@starling/protocol';
+import { type AuditEntry, LEASE_KINDS, type MinerWork, type RoundWork, type Work } from '@starling/protocol';
 import type { Row, Store, StoredRow } from '@starling/store';
-import { type Gradient, newest, type Receipt, type RecordKind } from './records.ts';
+import { type Gradient, newest, type Receipt, type RecordKind, type Unverified } from './records.ts';
 import { NO_TALLY, type Tally, tallyAfter } from './scores.ts';
 
 export interface RoundParts {
@@ -27,12 +27,20 @@ export interface RoundParts {
 export interface OpenRound {
   round: number;
   flops: Map<string, number>;
+  /** FLOPs that are to be taken, by miner. */
+  unverified: Map<string, number>;
   /** Miners whose work was found to be what they said, and those whose work was found false. */
   passed: Set<string>;
   convicted: Set<string>;
 }
 
-const newRound = (round: number): OpenRound => ({ round, flops: new Map(), passed: new Set(), convicted: new Set() });
+const newRound = (round: number): OpenRound => ({
+  round,
+  flops: new Map(),
+  unverified: new Map(),
+  passed: new Set(),
+  convicted: new Set(),
+});
 
 /** Receipts read at a time. */
 const PAGE = 1_000;
@@ -56,12 +64,13 @@ export class Rounds {
    * set free: an audit may take as long. Of devices alone whose work counts.
    */
   stakes(): Map<string, number> {
-    const { held, proven } = this.tally;
-    const stakes = new Map([...proven].map((owner) => [owner, 0]));
+    const { held, proven, debts } = this.tally;
+    const stakes = new Map([...proven].map((owner) => [owner, 0 - (debts.get(owner) ?? 0)]));
     const take = (owner: string, flops: number) => stakes.has(owner) && add(stakes, owner, flops);
     for (const { miners } of held.slice(Math.max(0, held.length + 1 - this.parts.hold)))
       for (const { minerId, device, flops } of miners) take(device ?? minerId, flops);
     for (const [minerId, flops] of this.open.flops) take(this.ownerOf(minerId), flops);
+    for (const [minerId, flops] of this.open.unverified) take(this.ownerOf(minerId), -flops);
     return stakes;
   }
 
@@ -70,17 +79,23 @@ export class Rounds {
     const { flopsOf, audited, hold, halfLife } = this.parts;
     if (effect.type === 'settled') addReceipt(this.open, effect.minerId, effect, flopsOf);
     if (effect.type === 'included') addGradient(this.open, effect.minerId, effect, flopsOf);
+    if (effect.type === 'unverified') addUnverified(this.open, effect.minerId, effect, flopsOf);
     if (effect.type === 'passed') this.open.passed.add(effect.minerId);
     if (effect.type === 'convicted') this.open.convicted.add(effect.minerId);
     if (effect.type !== 'closed' || (effect.step + 1) % this.steps !== 0) return null;
-    const { round, flops, passed, convicted } = this.open;
+    const { round, flops, unverified, passed, convicted } = this.open;
     this.open = newRound(round + 1);
     const miners = [...flops].map(([minerId, done]): MinerWork => {
       const facts = this.parts.factsOf(minerId);
       return { minerId, name: facts?.name ?? minerId, device: facts?.device ?? null, flops: done };
     });
-    const line = { round, step: effect.step + 1, time: at, miners, hold, halfLife, convicted: this.ownersOf(convicted) };
-    const whole = audited ? { ...line, passed: this.ownersOf(passed) } : line;
+    const owed = new Map<string, number>();
+    for (const [minerId, taken] of unverified) add(owed, this.ownerOf(minerId), taken);
+    const whole: RoundWork = {
+      ...{ round, step: effect.step + 1, time: at, miners, hold, halfLife, convicted: this.ownersOf(convicted) },
+      ...(owed.size > 0 && { unverified: Object.fromEntries([...owed].sort()) }),
+      ...(audited && { passed: this.ownersOf(passed) }),
+    };
     this.tally = tallyAfter(this.tally, whole);
     return whole;
   }
@@ -109,6 +124,16 @@ function addGradient({ flops }: OpenRound, minerId: string, { stage, microbatche
   add(flops, minerId, microbatches * flopsOf({ kind: 'backward', stage }));
 }
 
+function addUnverified(
+  { unverified }: OpenRound,
+  minerId: string,
+  { stage, leases, times }: Unverified,
+  flopsOf: RoundParts['flopsOf'],
+): void {
+  // Whole numbers: their sum is the same in whatever order a process that takes over reads them.
+  for (const kind of LEASE_KINDS) add(unverified, minerId, Math.round((leases[kind] ?? 0) * times * flopsOf({ kind, stage })));
+}
+
 export const roundRow = (round: RoundWork): Row => ({ kind: 'round', owner: '', at: round.time, body: JSON.stringify(round) });
 
 /** All lines of the ledger, the oldest first. */
@@ -134,6 +159,7 @@ export async function openRound(store: Pick<Store, 'rows'>, flopsOf: RoundParts[
     if (receipt.outcome === 'lost' && receipt.error?.code === 'REDUCTION_FALSE') open.convicted.add(owner);
   }
   for await (const { owner, body } of since('gradient')) addGradient(open, owner, JSON.parse(body) as Gradient, flopsOf);
+  for await (const { owner, body } of since('unverified')) addUnverified(open, owner, JSON.parse(body) as Unverified, flopsOf);
   for await (const { owner, body } of since('audit')) {
     const { validator, verdict } = JSON.parse(body) as AuditEntry;
     const { outcome } = verdict;

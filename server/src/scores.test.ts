@@ -106,6 +106,24 @@ it('where there are audits, work counts after the round of the first passed one,
   expect(tallyOf(lines.slice(0, 2)).held).toEqual([]);
 });
 
+it('what could not be verified is taken of what is held, the oldest first, and then of what comes; of who is not proven nothing', () => {
+  const held = (number: number, work: Record<string, number>, unverified: Record<string, number> = {}): RoundWork => ({
+    ...line(number, work),
+    ...{ hold: 2, passed: number === 1 ? ['a', 'b'] : [], unverified },
+  });
+  const lines = [held(1, {}), held(2, { a: 5, b: 5 }), held(3, { a: 5, late: 5 }), held(4, { a: 5, b: 5 }, { a: 12, late: 5 })];
+  const flopsOf = (of: RoundWork[]) =>
+    tallyOf(of).held.map(({ miners }) => Object.fromEntries(miners.map(({ device, flops }) => [device, flops])));
+  expect(flopsOf(lines)).toEqual([{}, { a: 3, b: 5 }]);
+  expect(tallyOf(lines).scores.get('b')).toMatchObject({ work: 5 });
+  // More than there is: it is owed, through the rounds in which it does nothing.
+  const owing = [...lines, held(5, {}, { a: 10 }), held(6, {})];
+  expect(tallyOf(owing).debts).toEqual(new Map([['a', 7]]));
+  const paid = [...owing, held(7, { a: 4 }), held(8, { a: 5 })];
+  expect(flopsOf(paid)).toEqual([{}, { a: 2 }]);
+  expect(tallyOf(paid).debts).toEqual(new Map());
+});
+
 it('who worked before anybody was audited need not begin anew', () => {
   const old = { ...line(1, { a: 10 }), hold: 0 };
   expect(scoresOf([old, { ...line(2, { a: 4, late: 1 }), hold: 0, passed: [] }])).toEqual({ a: 10 * DECAY + 4, late: 0 });

@@ -1,7 +1,7 @@
 /**
  * What a round's work is worth: all that was verified, and less with time, by half in the half-life that the ledger's line states. Work
  * is held for some rounds before it counts; a device that an audit finds false meanwhile loses all of its that is held. Where there are audits, work counts
- * only after the round of the device's first passed one: a new key is worth nothing. Pure arithmetic over the public ledger, so that
+ * only after the round of the device's first passed one: a new key is worth nothing. What could not be verified is taken of what is held. Pure arithmetic over the public ledger, so that
  * anybody gets the same numbers; a miner that does nothing gets nothing.
  */
 import type { MinerWork, RoundWork } from '@starling/protocol';
@@ -35,26 +35,32 @@ export interface Tally {
   held: readonly RoundWork[];
   /** Devices that passed an audit and were not found false since. */
   proven: ReadonlySet<string>;
+  /** FLOPs that are to be taken of a device and were not held any more: its next ones go for them. */
+  debts: ReadonlyMap<string, number>;
   /** Unix ms of the newest line; null: there is none. */
   time: number | null;
 }
 
-export const NO_TALLY: Tally = { scores: new Map(), held: [], proven: new Set(), time: null };
+export const NO_TALLY: Tally = { scores: new Map(), held: [], proven: new Set(), debts: new Map(), time: null };
 
 /** Below this share of the best a score is forgotten: no chain's u16 weight would show it. */
 const FORGOTTEN = 2 ** -20;
 const NAMES_KEPT = 5;
 
 /** After one more line of the ledger. */
-export function tallyAfter({ scores: before, held: waiting, proven: known, time }: Tally, line: RoundWork): Tally {
-  const ownerOf = ({ device, minerId }: MinerWork) => device ?? minerId;
+export function tallyAfter({ scores: before, held: waiting, proven: known, debts: owed, time }: Tally, line: RoundWork): Tally {
   const counting = { ...line, miners: line.miners.filter((miner) => !line.passed || known.has(ownerOf(miner))) };
   const convicted = new Set(line.convicted);
   // Old ledgers, and whoever saw only the miner, name that: what it did tells whose it is.
   for (const miner of [...waiting, line].flatMap(({ miners }) => miners)) if (convicted.has(miner.minerId)) convicted.add(ownerOf(miner));
+  const debts = new Map(owed);
+  // Of who is not proven nothing counts that could be taken.
+  for (const [owner, flops] of Object.entries(line.unverified ?? {}))
+    if (known.has(owner)) debts.set(owner, (debts.get(owner) ?? 0) + flops);
+  // The oldest first: it would count next.
   const held = [...waiting, counting].map((round) => ({
     ...round,
-    miners: round.miners.filter((miner) => !convicted.has(ownerOf(miner))),
+    miners: round.miners.filter((miner) => !convicted.has(ownerOf(miner))).flatMap((miner) => pay(debts, miner)),
   }));
   const proven = new Set([...known, ...(line.passed ?? line.miners.map(ownerOf))].filter((owner) => !convicted.has(owner)));
   const due = held.splice(0, Math.max(0, held.length - line.hold));
@@ -74,7 +80,21 @@ export function tallyAfter({ scores: before, held: waiting, proven: known, time 
   }
   const best = Math.max(0, ...[...scores.values()].map(({ score }) => score));
   for (const one of scores.values()) if (one.score < best * FORGOTTEN) one.score = 0;
-  return { scores, held, proven, time: line.time };
+  return { scores, held, proven, debts, time: line.time };
+}
+
+const ownerOf = ({ device, minerId }: MinerWork) => device ?? minerId;
+
+/** What is left of it when its device has paid what it owes. */
+function pay(debts: Map<string, number>, miner: MinerWork): MinerWork[] {
+  const debt = debts.get(ownerOf(miner));
+  if (debt === undefined) return [miner];
+  if (debt > miner.flops) {
+    debts.set(ownerOf(miner), debt - miner.flops);
+    return [];
+  }
+  debts.delete(ownerOf(miner));
+  return [{ ...miner, flops: miner.flops - debt }];
 }
 
 /** What is left of scores of the line before, which was written at `before`. */

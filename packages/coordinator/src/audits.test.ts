@@ -1,4 +1,5 @@
 /** What audits find is remembered of the device: a miner's id is thrown away at will. */
+import type { LeaseCounts } from '@starling/protocol';
 import { expect, it } from 'vitest';
 import { Coordinator } from './coordinator.ts';
 import { codes, of, Swarm, whom } from './for-tests.ts';
@@ -19,10 +20,16 @@ function audited(): Swarm {
 }
 const join = (swarm: Swarm, minerId: string, device?: string) =>
   swarm.send({ type: 'join', minerId, facts: { ...facts, ...(device && { device }) }, holding: null });
-const verdict = (swarm: Swarm, minerId: string, outcome: 'passed' | 'failed' | 'void', validator?: string) =>
+const verdict = (
+  swarm: Swarm,
+  minerId: string,
+  outcome: 'passed' | 'failed' | 'void',
+  validator?: string,
+  { rate, unverified }: { rate?: number; unverified?: LeaseCounts } = {},
+) =>
   swarm.send({
-    ...{ type: 'audited', minerId, stage: 0, version: 0, ...(validator && { validator }) },
-    verdict: { outcome, finding: 'found', checks: [], compared: 1, computeMs: 1 },
+    ...{ type: 'audited', minerId, stage: 0, version: 0, ...(validator && { validator }), ...(rate && { rate }) },
+    verdict: { outcome, finding: 'found.', checks: [], compared: 1, computeMs: 1, ...(unverified && { unverified }) },
   });
 
 it('a device that is found false is banned with all its miners, and so is who comes for it later; nobody else is', () => {
@@ -86,6 +93,25 @@ it('an audit that shows nothing makes no step clean, on whose word ever: the dev
     verdict(swarm, 'b', 'void', validator);
     expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 1, cleanSteps: 0, failedAudits: 0, bannedUntil: 0 });
   }
+});
+
+it('what could not be verified costs its pay as often as it is not looked at; what was drawn and not looked at, once', () => {
+  const swarm = audited();
+  const unverified = { forward: 1, backward: 2 };
+  const effects = verdict(swarm, 'a', 'passed', undefined, { rate: 0.05, unverified });
+  const work = { minerId: 'a', stage: 0, version: 0, leases: unverified };
+  expect(of(effects, 'unverified')).toEqual([{ type: 'unverified', ...work, times: 20 }]);
+  expect(of(effects, 'lapse')).toMatchObject([{ minerId: 'a', code: 'WORK_UNVERIFIED', message: expect.stringContaining('20.0 times') }]);
+  expect(whom(of(effects, 'passed')), 'the rest was seen').toEqual(['a']);
+  // It is looked at as often as a newcomer, and nobody is blamed.
+  expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 1, cleanSteps: 0, failedAudits: 0, bannedUntil: 0 });
+  // With what others drew, which is on top, it would be taken too often; and who is found false loses all.
+  expect(of(verdict(swarm, 'a', 'passed', 'a hotkey', { unverified }), 'unverified')).toEqual([]);
+  expect(of(verdict(swarm, 'c', 'failed', undefined, { rate: 0.05, unverified }), 'unverified')).toEqual([]);
+  const left = swarm.send({ type: 'unaudited', ...work, message: 'Validators are behind.' });
+  expect(of(left, 'unverified')).toEqual([{ type: 'unverified', ...work, times: 1 }]);
+  expect(of(left, 'lapse')).toMatchObject([{ code: 'WORK_UNVERIFIED', message: expect.stringContaining('Validators are behind.') }]);
+  expect(swarm.send({ type: 'unaudited', ...work, minerId: 'nobody', message: '' })).toEqual([]);
 });
 
 it('a snapshot that knows of no devices is read', () => {

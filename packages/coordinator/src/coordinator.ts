@@ -10,7 +10,7 @@
  * by hash, checked by the gateway before a receipt gets here. What a lost message or miner had under way is computed again, and nothing else.
  */
 import { type Reason, SwarmError } from '@starling/protocol';
-import { audited } from './audits.ts';
+import { audited, unaudited } from './audits.ts';
 import { hedgeAll, tick } from './clock.ts';
 import {
   closeStep,
@@ -163,6 +163,9 @@ export class Coordinator {
         break;
       case 'audited':
         audited(state, input);
+        break;
+      case 'unaudited':
+        unaudited(state, input);
         break;
       case 'configure':
         configure(state, input);

@@ -1,5 +1,5 @@
 /** What the world tells the coordinator, and what it asks of the world. Plain data, so that a log can hold it. */
-import type { AuditVerdict, Backend, ErrorCode, LeaseKind, Reason, Work } from '@starling/protocol';
+import type { AuditVerdict, Backend, ErrorCode, LeaseCounts, LeaseKind, Reason, Work } from '@starling/protocol';
 import type { CodecName, ReductionTask } from '@starling/reduce';
 
 export interface CoordinatorConfig {
@@ -114,7 +114,10 @@ export type Input =
   | ({ type: 'merged'; stage: number } & Merge)
   | { type: 'applied'; minerId: string; stage: number; version: number; parameterHash: string }
   /** A validator computed again what this miner did in a step. `validator`: its hotkey, for the record; absent: the server's own. */
-  | { type: 'audited'; minerId: string; stage: number; version: number; verdict: AuditVerdict; validator?: string }
+  /** `rate`: the chance with which the server's own draw picked it; absent: another's did. */
+  | { type: 'audited'; minerId: string; stage: number; version: number; verdict: AuditVerdict; validator?: string; rate?: number }
+  /** The server's own draw picked what this miner did in a step, which is these leases, and nobody could look at it. */
+  | { type: 'unaudited'; minerId: string; stage: number; version: number; leases: LeaseCounts; message: string }
   /** The operator wants other goals for the same run. */
   | { type: 'configure'; goals: Goals }
   /** The process that carries out effects is a new one: no socket of before is open, and no effect of before is under way. */
@@ -183,6 +186,8 @@ export type Effect =
   | { type: 'included'; minerId: string; stage: number; version: number; microbatches: number }
   /** The server's own validator found its work of this step to be what it said. */
   | { type: 'passed'; minerId: string; stage: number; version: number }
+  /** So many times the pay of these leases is taken from what is held of its device's. */
+  | { type: 'unverified'; minerId: string; stage: number; version: number; leases: LeaseCounts; times: number }
   /** An audit found its work of this step false: what is held of its pay is lost. */
   | { type: 'convicted'; minerId: string; stage: number; version: number }
   /** It was taken off the run although its socket is open: closing that makes it say hello again. */

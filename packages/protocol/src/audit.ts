@@ -1,5 +1,6 @@
 /** What an audit compared and found, as validators say it and pages show it. */
 import * as v from 'valibot';
+import type { LeaseKind } from './messages.ts';
 
 /**
  * What can be compared: a stage's output, the gradient of its input, the sum of token losses, and a miner's gradient sum of
@@ -34,9 +35,20 @@ export const AuditCheck = v.object({
 });
 export type AuditCheck = v.InferOutput<typeof AuditCheck>;
 
-/** `void`: the evidence was not what had been signed, so it says nothing about the miner. */
+/** `void`: nothing of it shows anything about the miner, since the evidence is not what was signed, or nothing in it can be compared. */
 export const AUDIT_OUTCOMES = ['passed', 'failed', 'void'] as const;
 export type AuditOutcome = (typeof AUDIT_OUTCOMES)[number];
+
+const count = v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)));
+/** How many of each kind. */
+export const LeaseCounts = v.object({ forward: count, backward: count, evaluate: count } satisfies Record<LeaseKind, typeof count>);
+export type LeaseCounts = v.InferOutput<typeof LeaseCounts>;
+
+export const countLeases = (leases: Iterable<{ kind: LeaseKind }>): LeaseCounts => {
+  const counts: LeaseCounts = {};
+  for (const { kind } of leases) counts[kind] = (counts[kind] ?? 0) + 1;
+  return counts;
+};
 
 export const AuditVerdict = v.object({
   outcome: v.picklist(AUDIT_OUTCOMES),
@@ -46,6 +58,8 @@ export const AuditVerdict = v.object({
   checks: v.pipe(v.array(AuditCheck), v.maxLength(64)),
   /** Tensors and losses compared. */
   compared: v.pipe(v.number(), v.integer(), v.minValue(0)),
+  /** Leases on whose inputs honest results differ, too, so that nobody can tell what these are; absent: none. */
+  unverified: v.optional(LeaseCounts),
   /** Computing it took so long. */
   computeMs: v.pipe(v.number(), v.minValue(0)),
 });

@@ -26,6 +26,8 @@ export interface RoundWork {
   halfLife?: number;
   /** Devices (miners that have none) whose work was found false in this round: what is held of theirs does not count. */
   convicted: string[];
+  /** FLOPs that are taken of what is held of a device's (a miner's that has none), since as much could not be verified. Absent: nobody's. */
+  unverified?: Record<string, number>;
   /**
    * Devices (miners that have none) that passed an audit in this round: the first pass is what their work counts after. Absent where
    * nobody is audited, and in old ledgers: there all work counts.

@@ -53,6 +53,8 @@ export const ERROR_HINTS = {
     'An audit found that this gradient is not what its microbatches give. Reload the page; if it happens again, choose the wasm backend.',
   AUDIT_FAILED:
     'What was held of this miner’s pay is lost, and it gets no leases for a while. If its work was honest, its GPU computes wrongly: choose the wasm backend.',
+  WORK_UNVERIFIED:
+    'Pay is for work that can be verified, and this could not be: through no fault of this miner’s, as far as is known. There is nothing to do.',
   REDUCTION_FALSE:
     'The reported sum is not what the uploads give. Reload the page; the arithmetic is the same in every browser, so a changed client is the likely cause.',
   MERGE_EMPTY: 'No gradient came through. The parameters stay as they are, and the next step goes on from them.',

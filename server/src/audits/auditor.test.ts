@@ -1,10 +1,10 @@
-/** Whoever picks many and answers nothing crowds out none of the audits that the server's own validator drew. */
+/** Neither whoever picks many and answers nothing nor newcomers crowd out the audits by which pay is lost; what is drawn and dropped is not paid. */
 import { AUDITS, type AuditedRun, commitHash } from '@starling/audit';
 import { Coordinator, type Input } from '@starling/coordinator';
 import { encodeFrame, sha256Hex } from '@starling/protocol';
 import { expect, it } from 'vitest';
 import { Auditor } from './auditor.ts';
-import { drawnBy, type Juror, Panel } from './panel.ts';
+import { drawnBy, type House, type Juror, Panel } from './panel.ts';
 
 const MINERS = Array.from({ length: 200 }, (_, i) => `m-${i}`);
 const SECRET = 'house';
@@ -22,34 +22,30 @@ const CONFIG = {
   reduction: { parameters: [8], codec: 'f32', merged: 'f32', means: false, medianClip: null, spotCheck: 0 } as const,
 };
 
-it('makes every audit that the server’s own validator drew, however many others wait', async () => {
+const RUN = { stages: [{}], gradient: 'f32' } as unknown as AuditedRun;
+const PASSED = { outcome: 'passed' as const, finding: '', checks: [], compared: 1, computeMs: 1 };
+
+/** `proven` has a pass behind it, and nothing to lose yet: it is audited for certain. All others are newcomers. */
+function auditorOf(validate: House['validate'], proven: readonly string[]) {
   const told: string[] = [];
-  const made: Extract<Input, { type: 'audited' }>[] = [];
-  const passed = { outcome: 'passed' as const, finding: '', checks: [], compared: 1, computeMs: 1 };
+  const made: Extract<Input, { type: 'audited' | 'unaudited' }>[] = [];
   const panel = new Panel(
-    { backend: 'cpu', secretOf: () => SECRET, validate: async () => passed },
+    { backend: 'cpu', secretOf: () => SECRET, validate },
     { now: () => 0, random: () => 0, tell: (code) => told.push(code) },
   );
-  const run = { stages: [{}], gradient: 'f32' } as unknown as AuditedRun;
+  const coordinator = new Coordinator(CONFIG, 0);
+  for (const minerId of proven) coordinator.state.reputations.set(minerId, { ...coordinator.reputation(minerId), passedAudits: 1 });
   const auditor = new Auditor({
-    ...{ run, panel, tell: (code: string) => told.push(code), gradientOf: () => new Float32Array() },
-    // It knows nobody: all are newcomers. One's work counts, and it has nothing to lose yet.
-    work: { flopsOf: () => 1, stakes: () => new Map([['m-0', 0]]) },
-    coordinator: new Coordinator(CONFIG, 0),
+    ...{ run: RUN, panel, coordinator, tell: (code: string) => told.push(code), gradientOf: () => new Float32Array() },
+    work: { flopsOf: () => 1, stakes: () => new Map(proven.map((minerId) => [minerId, 0])) },
     submit: async (input) => made.push(input as (typeof made)[number]),
   });
-  const ask: Juror['ask'] = (name) => {
-    if (name === 'commit') return Promise.resolve({ secretHash: '' } as never);
-    return name === 'draw' ? Promise.resolve({ minerIds: MINERS } as never) : new Promise(() => {});
-  };
-  panel.join({ hotkey: 'sloth', backend: 'cpu', ask }, 0);
-  const data = new Float32Array([1]);
-  const frame = await encodeFrame(data, [1]);
-  const input = { payload: frame, frame, hash: await sha256Hex(data) };
-  const said = { inputHash: input.hash, outputHash: null, lossSum: null };
-
-  // In the second step the server's own draws more than others' picks of the first have left room for.
-  for (const [version, minerIds] of [MINERS.slice(0, 70), MINERS].entries()) {
+  /** In which each of these does one forward. Returns whom the server's own draws. */
+  async function step(version: number, minerIds: readonly string[]): Promise<string[]> {
+    const data = new Float32Array([1]);
+    const frame = await encodeFrame(data, [1]);
+    const input = { payload: frame, frame, hash: await sha256Hex(data) };
+    const said = { inputHash: input.hash, outputHash: null, lossSum: null };
     for (const minerId of minerIds) {
       const receipt = { leaseId: minerId, minerId, kind: 'forward' as const, microbatch: 0, round: 0, said };
       const tensors = { input, tokens: null, upstream: null, output: null };
@@ -59,11 +55,53 @@ it('makes every audit that the server’s own validator drew, however many other
     const commits = await Promise.all(
       minerIds.map(async (minerId) => ({ minerId, hash: await commitHash([{ leaseId: minerId, ...said }], null) })),
     );
-    const rates = minerIds.map((minerId) => (minerId === 'm-0' ? 1 : AUDITS.newcomer));
-    const own = await drawnBy(SECRET, { stage: 0, version, epoch: 0, commits, rates });
+    const rates = minerIds.map((minerId) => (proven.includes(minerId) ? 1 : AUDITS.newcomer));
+    return drawnBy(SECRET, { stage: 0, version, epoch: 0, commits, rates });
+  }
+  return { panel, told, made, step };
+}
+
+it('makes every audit that the server’s own validator drew, however many others wait', async () => {
+  const { panel, told, made, step } = auditorOf(async () => PASSED, ['m-0']);
+  const ask: Juror['ask'] = (name) => {
+    if (name === 'commit') return Promise.resolve({ secretHash: '' } as never);
+    return name === 'draw' ? Promise.resolve({ minerIds: MINERS } as never) : new Promise(() => {});
+  };
+  panel.join({ hotkey: 'sloth', backend: 'cpu', ask }, 0);
+  // In the second step the server's own draws more than others' picks of the first have left room for.
+  for (const [version, minerIds] of [MINERS.slice(0, 70), MINERS].entries()) {
+    const own = await step(version, minerIds);
     const audited = () => made.filter((audit) => audit.version === version).map(({ minerId }) => minerId);
     await expect.poll(() => audited().sort()).toEqual(own.toSorted());
     expect(audited(), 'first is not who delivered first').not.toEqual(own);
   }
+  expect(new Set(made.map((audit) => audit.type === 'audited' && audit.rate))).toEqual(new Set([1, AUDITS.newcomer]));
   expect(told, 'some of others’ picks are dropped').toContain('AUDITS_BEHIND');
+});
+
+it('does not let newcomers crowd out who has something to lose, and pays nobody for what it could not look at', async () => {
+  const asked: { urgent: boolean; fail(): void }[] = [];
+  const newcomers = Array.from({ length: 500 }, (_, i) => `new-${i}`);
+  const proven = MINERS.slice(0, 70);
+  const { told, made, step } = auditorOf(
+    (_, __, urgent) => new Promise((_, reject) => asked.push({ urgent, fail: () => reject(new Error('gone')) })),
+    proven,
+  );
+  const unaudited = () => made.filter(({ type }) => type === 'unaudited');
+  const drawn = await step(0, newcomers);
+  expect(drawn.length, 'more than can wait').toBeGreaterThan(64);
+  await expect.poll(() => unaudited().length).toBe(drawn.length - 64);
+  expect(await step(1, proven)).toEqual(proven);
+  await expect.poll(() => asked.filter(({ urgent }) => urgent).length).toBe(64);
+  const left = unaudited().filter(({ version }) => version === 1);
+  expect(left).toHaveLength(proven.length - 64);
+  expect(left[0]).toMatchObject({ stage: 0, leases: { forward: 1 } });
+  expect(
+    left.map(({ minerId }) => minerId),
+    'whom chance leaves out',
+  ).not.toEqual(proven.slice(64));
+  // Nor for what its validator could not compute.
+  for (const { fail } of asked) fail();
+  await expect.poll(() => unaudited().length).toBe(drawn.length + proven.length);
+  expect(told).toContain('AUDITS_BEHIND');
 });

@@ -5,7 +5,7 @@
 import { type Attribution, type AuditedRun, auditRate, commitHash, type Evidence, isComparable, LossAttribution } from '@starling/audit';
 import type { Vector } from '@starling/codecs';
 import type { Contributed, Coordinator, Flow, Input } from '@starling/coordinator';
-import { decodeFrame, SwarmError, type ValidatorView } from '@starling/protocol';
+import { countLeases, decodeFrame, SwarmError, type ValidatorView } from '@starling/protocol';
 import type { StoredTensor } from '../activations.ts';
 import { epochOf, type Panel, type Picked } from './panel.ts';
 import { ratesAtStake, type StakeParts } from './stakes.ts';
@@ -23,8 +23,12 @@ export interface AuditorParts {
   tell(code: string, message: string): void;
 }
 
-/** Audits waiting at once, at most, of the server's own picks and of all others': who is too slow must not fill the memory. */
+/**
+ * Audits waiting at once, at most, of each kind: who is too slow must not fill the memory. Apart, so that neither strangers nor others' picks
+ * crowd out those by which pay is lost.
+ */
 const MOST_WAITING = 64;
+type Kind = 'proven' | 'newcomers' | 'others';
 
 export class Auditor {
   private readonly attribution = new LossAttribution();
@@ -32,8 +36,7 @@ export class Auditor {
   private scores: { version: number; attributions: Attribution[] } = { version: -1, attributions: [] };
   private readonly parts: AuditorParts;
   private readonly witness: Witness;
-  /** Apart: others' picks crowd out none of the server's own. */
-  private readonly waiting = { own: 0, others: 0 };
+  private readonly waiting: Record<Kind, number> = { proven: 0, newcomers: 0, others: 0 };
 
   constructor(parts: AuditorParts) {
     this.parts = parts;
@@ -101,32 +104,63 @@ export class Auditor {
     const picks = await this.parts.panel.draw({ stage, version, epoch: epochOf(version), commits, rates });
     for (const pick of picks) {
       const { minerId } = pick;
-      const waiting = this.waiting[whose(pick)];
-      if (waiting >= MOST_WAITING) {
-        this.parts.tell('AUDITS_BEHIND', `Validators are ${waiting} audits behind: miner ${minerId} is not audited in step ${version}.`);
+      const kind = this.kindOf(pick);
+      const receipts = byMiner.get(minerId)!;
+      if (this.waiting[kind] >= MOST_WAITING) {
+        const behind = `Validators are ${this.waiting[kind]} audits behind: miner ${minerId} is not audited in step ${version}.`;
+        this.parts.tell('AUDITS_BEHIND', behind);
+        if (kind !== 'others') await this.leaveOut(scene, minerId, receipts, 'it was drawn to be audited, and validators are behind.');
         continue;
       }
-      const receipts = byMiner.get(minerId)!;
       // Whoever computed again for somebody who was lost handed in a second gradient.
       const own = contributions.filter((contribution) => contribution.minerId === minerId && receipts.some(isIn(contribution)));
-      for (const contribution of own.length > 0 ? own : [null]) void this.audit(scene, pick, receipts, contribution);
+      // Each receipt in one audit: what is in no gradient goes with the first.
+      const [first = null, ...others] = own;
+      const elsewhere = (receipt: Witnessed) => others.some((contribution) => isIn(contribution)(receipt));
+      void this.audit(
+        scene,
+        pick,
+        kind,
+        receipts.filter((receipt) => !elsewhere(receipt)),
+        first,
+      );
+      for (const contribution of others) void this.audit(scene, pick, kind, receipts.filter(isIn(contribution)), contribution);
     }
   }
 
-  private async audit(scene: Scene, pick: Picked, receipts: readonly Witnessed[], contribution: Contributed | null): Promise<void> {
-    this.waiting[whose(pick)] += 1;
+  private async audit(
+    scene: Scene,
+    pick: Picked,
+    kind: Kind,
+    receipts: readonly Witnessed[],
+    contribution: Contributed | null,
+  ): Promise<void> {
+    this.waiting[kind] += 1;
     const { minerId } = pick;
     const { stage, version } = scene;
     try {
       const evidence = await this.evidence(scene, receipts, contribution);
-      const { verdict, validator } = await this.parts.panel.judge(pick, this.parts.run, version, evidence);
-      await this.parts.submit({ type: 'audited', minerId, stage, version, verdict, ...(validator !== null && { validator }) });
+      const { verdict, validator } = await this.parts.panel.judge(pick, this.parts.run, version, evidence, kind === 'proven');
+      const of = validator === null ? pick.validator === null && { rate: pick.rate } : { validator };
+      await this.parts.submit({ type: 'audited', minerId, stage, version, verdict, ...of });
     } catch (error) {
       const { code, message } = SwarmError.from(error);
       this.parts.tell(code, `An audit of miner ${minerId} in step ${version} of stage ${stage} could not be made: ${message}`);
+      if (kind !== 'others') await this.leaveOut(scene, minerId, receipts, 'it was drawn to be audited, and the audit could not be made.');
     } finally {
-      this.waiting[whose(pick)] -= 1;
+      this.waiting[kind] -= 1;
     }
+  }
+
+  /** Drawn, and not looked at: nobody is paid for that, or it would pay to lie when validators are behind. */
+  private async leaveOut({ stage, version }: Scene, minerId: string, receipts: readonly Witnessed[], message: string): Promise<void> {
+    const left = this.parts.submit({ type: 'unaudited', minerId, stage, version, leases: countLeases(receipts), message });
+    await left.catch((error: unknown) => this.parts.tell(SwarmError.from(error).code, `${message} ${SwarmError.from(error).message}`));
+  }
+
+  private kindOf({ minerId, validator }: Picked): Kind {
+    if (validator !== null) return 'others';
+    return this.parts.coordinator.reputation(minerId).passedAudits > 0 ? 'proven' : 'newcomers';
   }
 
   private async evidence(scene: Scene, receipts: readonly Witnessed[], contribution: Contributed | null): Promise<Evidence> {
@@ -153,8 +187,6 @@ export class Auditor {
     return { stage, parameters, parameterHash, leases, gradient };
   }
 }
-
-const whose = ({ validator }: Picked) => (validator === null ? 'own' : 'others');
 
 const isIn =
   (contribution: Contributed) =>

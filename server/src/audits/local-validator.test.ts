@@ -1,4 +1,4 @@
-/** An audit that cannot be made is lost alone. */
+/** An audit that cannot be made is lost alone, and what is urgent comes first. */
 import type { AuditedRun } from '@starling/audit';
 import { ReplayThread } from '@starling/audit/node';
 import { evidenceOf, Rehearsal, ruledText } from '@starling/audit/zoo';
@@ -19,6 +19,18 @@ it('loses the audit that fails, and none that waits with it or comes after it', 
   const audits = [run, { ...run, boundary: 'none' as 'f32' }, run, run].map((each) => validator.validate(each, evidence));
   const settled = await Promise.allSettled(audits);
   expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
-  expect(await validator.validate(run, evidence)).toMatchObject({ outcome: 'passed' });
+  const order: string[] = [];
+  await Promise.all(
+    (['first', 'later', 'urgent'] as const).map(async (name) => {
+      expect(await validator.validate(run, evidence, name === 'urgent')).toMatchObject({ outcome: 'passed' });
+      order.push(name);
+    }),
+  );
+  expect(order).toEqual(['first', 'urgent', 'later']);
+  const waiting = [run, run].map((each) => validator.validate(each, evidence));
   await validator.close();
+  expect(
+    (await Promise.allSettled(waiting)).map(({ status }) => status),
+    'nobody waits for ever',
+  ).toEqual(['rejected', 'rejected']);
 });

@@ -1,45 +1,62 @@
-/** Who computes audits: a thread of this process. One in which an audit fails gets no more, and ends when those it has are done. */
+/** Who computes audits: a thread of this process, one after the other. */
 import { type AuditedRun, type Evidence, limitsFor, THRESHOLDS } from '@starling/audit';
 import { type ReplayBackend, ReplayThread } from '@starling/audit/node';
-import type { AuditVerdict } from '@starling/protocol';
+import { type AuditVerdict, SwarmError } from '@starling/protocol';
 
-interface Running {
-  thread: ReplayThread;
-  /** Audits it has. */
-  waiting: number;
+interface Job {
+  run: AuditedRun;
+  evidence: Evidence;
+  resolve(verdict: AuditVerdict): void;
+  reject(error: unknown): void;
 }
 
 export class LocalValidator {
   private readonly backend: ReplayBackend;
-  private readonly running = new Set<Running>();
-  /** The one that takes the next. */
-  private newest: Running | null = null;
+  private readonly urgent: Job[] = [];
+  private readonly others: Job[] = [];
+  private thread: ReplayThread | null = null;
+  private isWorking = false;
+  private isClosed = false;
 
   constructor(backend: ReplayBackend) {
     this.backend = backend;
   }
 
-  /** Throws what `ReplayThread.audit` throws; the audits that wait behind this one go on. */
-  async validate(run: AuditedRun, evidence: Evidence): Promise<AuditVerdict> {
-    this.newest ??= { thread: new ReplayThread(this.backend), waiting: 0 };
-    const one = this.newest;
-    this.running.add(one);
-    one.waiting += 1;
-    try {
-      return await one.thread.audit(run, evidence, limitsFor(THRESHOLDS, run));
-    } catch (error) {
-      if (this.newest === one) this.newest = null;
-      throw error;
-    } finally {
-      one.waiting -= 1;
-      if (this.newest !== one && one.waiting === 0) {
-        this.running.delete(one);
-        await one.thread.close();
-      }
-    }
+  /** `urgent`: before all that waits and is not. Throws what `ReplayThread.audit` throws; the audits that wait behind this one go on. */
+  validate(run: AuditedRun, evidence: Evidence, urgent = false): Promise<AuditVerdict> {
+    const { promise, resolve, reject } = Promise.withResolvers<AuditVerdict>();
+    (urgent ? this.urgent : this.others).push({ run, evidence, resolve, reject });
+    void this.work();
+    return promise;
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.running].map(({ thread }) => thread.close()));
+    this.isClosed = true;
+    await this.thread?.close();
+  }
+
+  private async work(): Promise<void> {
+    if (this.isWorking) return;
+    this.isWorking = true;
+    for (let job = this.next(); job; job = this.next()) await this.audit(job);
+    this.isWorking = false;
+  }
+
+  private next(): Job | undefined {
+    return this.urgent.shift() ?? this.others.shift();
+  }
+
+  /** A thread in which an audit failed gets no more. */
+  private async audit({ run, evidence, resolve, reject }: Job): Promise<void> {
+    try {
+      if (this.isClosed) throw new SwarmError('BACKEND_FAILED', 'The server is stopping: no more audits are made.');
+      this.thread ??= new ReplayThread(this.backend);
+      resolve(await this.thread.audit(run, evidence, limitsFor(THRESHOLDS, run)));
+    } catch (error) {
+      reject(error);
+      const { thread } = this;
+      this.thread = null;
+      await thread?.close();
+    }
   }
 }

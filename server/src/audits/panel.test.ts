@@ -1,6 +1,6 @@
 /** Several validators: one that is down, silent, lazy or lying changes nothing for miners, and is found. */
 import { type AuditedRun, type Evidence, secretHash } from '@starling/audit';
-import type { AuditVerdict, DrawRequest, ValidatorRequestName, ValidatorRequests } from '@starling/protocol';
+import type { AuditVerdict, DrawRequest, LeaseCounts, ValidatorRequestName, ValidatorRequests } from '@starling/protocol';
 import { describe, expect, it } from 'vitest';
 import { drawnBy, type Juror, Panel } from './panel.ts';
 
@@ -35,12 +35,24 @@ function jurorOf(hotkey: string, how: Partial<{ [K in ValidatorRequestName]: (as
   return { juror, asked };
 }
 
-function panelOf({ honest = 'passed' as AuditVerdict['outcome'], random = 0.5 } = {}) {
+function panelOf({
+  honest = 'passed',
+  random = 0.5,
+  unverified,
+}: {
+  honest?: AuditVerdict['outcome'];
+  random?: number;
+  unverified?: LeaseCounts;
+} = {}) {
   const told: string[] = [];
   const clock = { now: 1_000_000 };
   const chance = { next: random };
   const panel = new Panel(
-    { backend: 'wasm', secretOf: (epoch) => `house ${epoch}`, validate: async () => verdict(honest) },
+    {
+      backend: 'wasm',
+      secretOf: (epoch) => `house ${epoch}`,
+      validate: async () => ({ ...verdict(honest), ...(unverified && { unverified }) }),
+    },
     { now: () => clock.now, random: () => chance.next, tell: (code, message) => told.push(`${code} ${message}`) },
   );
   const request = (version: number, rate: number): DrawRequest => ({
@@ -187,6 +199,24 @@ describe('the panel', () => {
       expect(told).toEqual([]);
     },
   );
+
+  it('leaves it to chance, anew in every step, who comes last', async () => {
+    const { panel, request } = panelOf();
+    const [one, other] = [await panel.draw(request(3, 1)), await panel.draw(request(4, 1))].map((picks) =>
+      picks.map(({ minerId }) => minerId),
+    );
+    expect(one!.toSorted()).toEqual(MINERS.toSorted());
+    expect(one).not.toEqual(other);
+  });
+
+  it('disputes nobody over what honest validators see otherwise in a part of it', async () => {
+    const unverified = { backward: 1 };
+    const { panel, told } = panelOf({ honest: 'passed', unverified });
+    panel.join(jurorOf('other', { audit: async () => ({ verdict: verdict('failed') }) }).juror, 0);
+    const judged = await panel.judge({ minerId: 'm-1', validator: 'other' }, RUN, 0, EVIDENCE);
+    expect(judged).toMatchObject({ verdict: { outcome: 'passed', unverified }, validator: null });
+    expect(told).toEqual([]);
+  });
 
   it('holds draws against the secret that is told afterwards', async () => {
     const { panel, told, request } = panelOf();

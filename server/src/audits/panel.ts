@@ -18,8 +18,8 @@ import {
 export interface House {
   backend: string;
   secretOf(epoch: number): string;
-  /** Computes evidence again. Throws when it cannot. */
-  validate(run: AuditedRun, evidence: Evidence): Promise<AuditVerdict>;
+  /** Computes evidence again; what is urgent before all that waits and is not. Throws when it cannot. */
+  validate(run: AuditedRun, evidence: Evidence, urgent: boolean): Promise<AuditVerdict>;
 }
 
 /** One that is connected. */
@@ -38,11 +38,8 @@ export interface PanelPorts {
   tell(code: ErrorCode, message: string): void;
 }
 
-/** Who is audited, by whom; null: by the server's own. */
-export interface Picked {
-  minerId: string;
-  validator: string | null;
-}
+/** Who is audited, by whom; null: by the server's own, which drew with that chance. */
+export type Picked = { minerId: string } & ({ validator: null; rate: number } | { validator: string });
 
 /** A merge waits for the draw, but not for long: who does not answer by then is not asked again for a while. */
 const DRAW_MS = 1_000;
@@ -134,11 +131,12 @@ export class Panel {
     const share = rates.map((rate) => rate / asking.length);
     const picks = await Promise.all(asking.map((one) => this.drawBy(one, { ...asked, rates: share })));
     const secret = this.house.secretOf(epoch);
-    // Should there be more than can be waited for, the last are left out: that must not be who is the last to deliver.
-    const own = await inDrawnOrder(secret, await drawnBy(secret, asked));
+    // Should there be more than can be waited for, the last are left out: that must not be who is the last to deliver, nor the same in every step.
+    const own = await inDrawnOrder(`${secret} ${asked.stage} ${asked.version}`, await drawnBy(secret, asked));
+    const rateOf = new Map(asked.commits.map(({ minerId }, i) => [minerId, rates[i]!]));
     const byMiner = new Map<string, Picked>();
     // Whom both drew the server's own audits: its draw must be worth the same whatever others say.
-    for (const pick of [...own.map((minerId) => ({ minerId, validator: null })), ...picks.flat()])
+    for (const pick of [...own.map((minerId) => ({ minerId, validator: null, rate: rateOf.get(minerId)! })), ...picks.flat()])
       if (!byMiner.has(pick.minerId)) byMiner.set(pick.minerId, pick);
     return [...byMiner.values()];
   }
@@ -165,10 +163,11 @@ export class Panel {
     run: AuditedRun,
     version: number,
     evidence: Evidence,
+    urgent = false,
   ): Promise<{ verdict: AuditVerdict; validator: string | null }> {
     const own = async () => {
       this.audits += 1;
-      return { verdict: await this.house.validate(run, evidence), validator: null };
+      return { verdict: await this.house.validate(run, evidence, urgent), validator: null };
     };
     const one = pick.validator === null ? undefined : this.standings.get(pick.validator);
     if (!one || !this.isAsked(one)) return own();
@@ -180,7 +179,7 @@ export class Panel {
     const second = await own();
     if (second.verdict.outcome === verdict.outcome) return { verdict, validator: one.hotkey };
     // On ill-conditioned inputs honest results differ, and who computes as the miner did sees nothing of it: nobody is in the wrong.
-    if (second.verdict.outcome === 'void' || verdict.outcome === 'void') return second;
+    if ([second.verdict, verdict].some(({ outcome, unverified }) => outcome === 'void' || unverified)) return second;
     const said = `${one.hotkey} found step ${version} of miner ${pick.minerId} ${verdict.outcome}`;
     this.dispute(one, 'VALIDATOR_DISPUTED', `${said}; computed once more, it is ${second.verdict.outcome}: ${second.verdict.finding}`);
     return second;

@@ -22,11 +22,11 @@ it('is the share of the step in all that its device would lose with it; of a dev
   expect(['a1', 'b1', 'c1'].map(rate)).toEqual([4 / (96 + 4), 1, 0]);
 });
 
-it('counts nothing as held that is not drawn yet, of whichever of the device’s miners', () => {
+it('counts nothing as held that is not drawn yet, of whichever of the device’s miners, and all that the device did in the step', () => {
   const step = scene(0, ['a1', 'backward'], ['a2', 'forward']);
   const other = scene(1, ['a3', 'forward'], ['a3', 'backward'], ['b1', 'forward']);
   const rate = ratesAtStake(step, [other], parts({ a: 10 }));
   // The forward of `a2` and that of `a3`, which costs 2.
-  expect(rate('a1')).toBe(3 / (10 - 1 - 2 + 3));
-  expect(rate('a2')).toBe(1 / (10 - 1 - 2 + 1));
+  const share = (3 + 1) / (10 - 1 - 2 + 3 + 1);
+  expect([rate('a1'), rate('a2')]).toEqual([share, share]);
 });

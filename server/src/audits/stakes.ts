@@ -1,4 +1,4 @@
-/** How often a step is audited by what is at stake: its work, against what its device would lose. */
+/** How often a step is audited by what is at stake: its device's work in it, against what the device would lose. */
 import { rateAtStake } from '@starling/audit';
 import type { Work } from '@starling/protocol';
 import type { Scene } from './witness.ts';
@@ -15,7 +15,8 @@ export interface StakeParts {
 /**
  * The least chance for each miner of `scene`, which is being drawn; 0 where nothing that it does is paid. `undrawn`: all other scenes. What was
  * not drawn yet is not to be lost: a device with many miners must not hide each one's lies behind the others'. (Backwards count only
- * when they are merged, which is after their draw.)
+ * when they are merged, which is after their draw.) Work is that of all its miners here: what is taken for what could not be verified, which is
+ * so many times a miner's work as one in the chance, is then never more than is held.
  */
 export function ratesAtStake(
   scene: Scene,
@@ -26,12 +27,12 @@ export function ratesAtStake(
   for (const { stage, receipts } of [scene, ...undrawn])
     for (const { minerId, kind } of receipts) if (kind !== 'backward') add(open, ownerOf(minerId), flopsOf({ kind, stage }));
   const work = new Map<string, number>();
-  for (const { minerId, kind } of scene.receipts) add(work, minerId, flopsOf({ kind, stage: scene.stage }));
+  for (const { minerId, kind } of scene.receipts) add(work, ownerOf(minerId), flopsOf({ kind, stage: scene.stage }));
   const held = stakes();
   return (minerId) => {
     const owner = ownerOf(minerId);
     const own = held.get(owner);
-    return own === undefined ? 0 : rateAtStake(work.get(minerId) ?? 0, Math.max(0, own - (open.get(owner) ?? 0)));
+    return own === undefined ? 0 : rateAtStake(work.get(owner) ?? 0, Math.max(0, own - (open.get(owner) ?? 0)));
   };
 }
 
