@@ -301,8 +301,15 @@ test('throughput and queue are curves by stage, and progress is counted in token
 });
 
 test('on a telephone the open page is seen among the pages, and the metagraph sorts', async ({ browser }) => {
-  const page = await open(browser, '/chain', PHONE, 'light');
-  await expect(page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Chain' })).toBeInViewport({ ratio: 1 });
+  const page = await open(browser, '/dashboard', PHONE, 'light');
+  const pages = page.getByRole('navigation', { name: 'Pages' });
+  for (const name of ['Replay', 'Chain']) {
+    await pages.getByRole('link', { name }).click();
+    await expect(pages.locator('[aria-current]')).toHaveText(name);
+    await expect(pages.locator('[aria-current]')).toBeInViewport({ ratio: 1 });
+    await expect(heading(page, name)).toBeVisible(SLOW);
+    await asPhone(page);
+  }
   const metagraph = page.getByRole('region', { name: 'Metagraph' });
   const uids = async () => (await metagraph.getByRole('row').locator('td:first-child').allInnerTexts()).map(Number);
   await expect(metagraph.getByRole('columnheader', { name: 'Validator trust' })).toBeVisible(SLOW);

@@ -23,6 +23,7 @@ export function Header() {
         <nav aria-label="Pages" ref={nav}>
           <Link to="/">Mine</Link>
           <Link to="/dashboard">Dashboard</Link>
+          <Link to="/replay">Replay</Link>
           <Link to="/miners">Miners</Link>
           <Link to="/audits">Audits</Link>
           <Link to="/chain">Chain</Link>
