@@ -1,4 +1,4 @@
-import type { AuditCheck, AuditEntry } from '@starling/protocol';
+import type { AuditCheck, AuditEntry, AuditVerdict } from '@starling/protocol';
 import { useId, useState } from 'react';
 import { count, moment, small, took } from '../format.ts';
 import { minerPath } from '../paths.ts';
@@ -36,6 +36,7 @@ export function AuditRow({ audit, name }: { audit: AuditEntry; name: string }) {
   const [open, setOpen] = useState(false);
   const details = useId();
   const worst = closest(verdict.checks);
+  const unverified = Object.values(verdict.unverified ?? {}).reduce((sum, leases) => sum + leases, 0);
   return (
     <>
       <tr>
@@ -57,6 +58,7 @@ export function AuditRow({ audit, name }: { audit: AuditEntry; name: string }) {
         <td className="number">{count(version)}</td>
         <td>
           <span className={`outcome ${verdict.outcome}`}>{verdict.outcome}</span>
+          {unverified > 0 && <small> but for {unverified}</small>}
         </td>
         <td>{shortHotkey(validator)}</td>
         <td className="number">{count(verdict.compared)}</td>
@@ -88,13 +90,19 @@ const Off = ({ value, limit }: { value: number; limit: number }) => (
   </>
 );
 
+/** What is beyond its limit where honest results are, too, shows nothing. */
+function Result({ check: { passed }, of: { outcome } }: { check: AuditCheck; of: AuditVerdict }) {
+  if (!passed && outcome !== 'failed') return <span className="outcome void">unverified</span>;
+  return <span className={`outcome ${passed ? 'passed' : 'failed'}`}>{passed ? 'passed' : 'failed'}</span>;
+}
+
 function Details({ audit: { verdict } }: { audit: AuditEntry }) {
   return (
     <div>
       <p>{verdict.finding}</p>
       {verdict.checks.length > 0 && (
         <table>
-          <caption>Of each kind the one nearest its limit, and all that failed</caption>
+          <caption>Of each kind the one nearest its limit, and all that is beyond it</caption>
           <thead>
             <tr>
               <th scope="col">Compared</th>
@@ -117,7 +125,7 @@ function Details({ audit: { verdict } }: { audit: AuditEntry }) {
                   <Off value={check.relativeL2} limit={check.limit.relativeL2} />
                 </td>
                 <td>
-                  <span className={`outcome ${check.passed ? 'passed' : 'failed'}`}>{check.passed ? 'passed' : 'failed'}</span>
+                  <Result check={check} of={verdict} />
                 </td>
               </tr>
             ))}
