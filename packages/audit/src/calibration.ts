@@ -81,8 +81,9 @@ export async function calibrate(
   };
 }
 
+/** 1 − cosine goes with the square of an error. */
 const most = (rows: readonly Distance[]): Distance => ({
-  cosineDistance: MARGIN * Math.max(...rows.map(({ cosineDistance }) => cosineDistance)),
+  cosineDistance: MARGIN ** 2 * Math.max(...rows.map(({ cosineDistance }) => cosineDistance)),
   relativeL2: MARGIN * Math.max(...rows.map(({ relativeL2 }) => relativeL2)),
 });
 

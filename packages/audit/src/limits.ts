@@ -26,7 +26,7 @@ export interface Thresholds {
   measured: string;
   procedure: string;
   environment: Record<string, string | number>;
-  /** The distances in `pairs` are this percentile; the limits are the largest over all pairs times `margin`. */
+  /** The distances in `pairs` are this percentile; the limits are the largest over all pairs times `margin`, of cosines times its square. */
   percentile: number;
   margin: number;
   limits: Record<RunConfig['boundary'], Limits>;

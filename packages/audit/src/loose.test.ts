@@ -1,0 +1,50 @@
+/** Honest miners on GPUs that nobody has measured are within the limits: even the least exact one that WGSL allows is. */
+import { createKernels } from '@starling/kernels';
+import { cutStages, presetOf } from '@starling/model';
+import { afterAll, expect, it } from 'vitest';
+import type { AuditedRun } from './evidence.ts';
+import { compareAll } from './judge.ts';
+import { limitsFor } from './limits.ts';
+import { LOOSENESSES, loosen } from './loose.ts';
+import { ReplayThread } from './node.ts';
+import { Replayer } from './replay.ts';
+import { THRESHOLDS } from './thresholds.ts';
+import { evidenceOf, Rehearsal, ruledText } from './zoo/index.ts';
+
+const exact = new ReplayThread('wasm');
+afterAll(() => exact.close());
+
+/** The farthest of its limit, of all comparisons of some steps. */
+async function farthest(loose: Awaited<ReturnType<typeof createKernels>>, preset: string, boundary: AuditedRun['boundary'], steps: number) {
+  const { shape, optimizer } = presetOf(preset);
+  const run: AuditedRun = { model: shape, stages: cutStages(shape, 3), sequences: 1, boundary, gradient: 'f32' };
+  const text = (cursor: number) => ruledText(shape.context, cursor);
+  const rehearsal = new Rehearsal({ run, seed: 5, optimizer, microbatchesPerStep: 4, text }, (of, work) => exact.replay(of, work));
+  const replayer = new Replayer(loose, run);
+  const limits = limitsFor(THRESHOLDS, run);
+  const shares: number[] = [];
+  for (let step = 0; step < steps; step++) {
+    for (const work of await rehearsal.step()) {
+      const evidence = await evidenceOf(work, await replayer.replay(work));
+      for (const { quantity, distance } of compareAll(run, evidence, await exact.replay(run, work))) {
+        const { relativeL2, cosineDistance } = limits[quantity];
+        shares.push(distance.relativeL2 / relativeL2, distance.cosineDistance / (cosineDistance || Number.MIN_VALUE));
+      }
+    }
+  }
+  replayer.dispose();
+  return { most: Math.max(...shares), mean: shares.reduce((sum, share) => sum + share, 0) / shares.length };
+}
+
+it.each(LOOSENESSES)('whose functions are off by all that is allowed: %s', async (looseness) => {
+  const kernels = await createKernels({ backend: 'cpu' });
+  const before = await farthest(kernels, 'pico', 'f32', 1);
+  const tighten = loosen(looseness);
+  const after = await farthest(kernels, 'pico', 'f32', 1);
+  expect(after.mean, 'it gives other numbers than the backend that it is made from').not.toBe(before.mean);
+  for (const boundary of ['f32', 'f16', 'int8', 'int4'] as const) {
+    const { most } = await farthest(kernels, 'pico', boundary, 4);
+    expect(most, boundary).toBeLessThan(1);
+  }
+  tighten();
+});
