@@ -8,7 +8,7 @@ import { type Contributed, contributionsIn, type Effect, type Input } from '@sta
 import { createKernels } from '@starling/kernels';
 import { nodeWasmPath } from '@starling/kernels/node';
 import { applyAdamW, initialParameters, layoutOf, normOf, optimizerNumbers, presetOf, Stage, sumGradients } from '@starling/model';
-import { sha256Hex } from '@starling/protocol';
+import { SwarmError, sha256Hex } from '@starling/protocol';
 import { type Corpus, type Machine, maker, Sampler } from '@starling/server/log';
 import { openReader, replay } from '@starling/store';
 
@@ -30,7 +30,7 @@ export interface LoggedRun {
   countedTwice: number;
 }
 
-/** Reads every merge out of a log. */
+/** Reads every merge out of a log. Throws `LOG_UNREADABLE` for one that spans an upgrade to other rules, and what `replay` throws. */
 export async function readRun(where: string): Promise<LoggedRun> {
   const reader = await openReader(where);
   try {
@@ -40,8 +40,8 @@ export async function readRun(where: string): Promise<LoggedRun> {
     const pending = new Map<number, Contributed[]>();
     let machine: Machine | null = null;
     const watched = {
+      ...maker,
       begin: (genesis: unknown, now: number) => watch(maker.begin(genesis, now)),
-      restore: maker.restore,
     };
     const watch = (inner: Machine): Machine => {
       const handle = inner.handle.bind(inner);
@@ -63,7 +63,14 @@ export async function readRun(where: string): Promise<LoggedRun> {
       };
       return inner;
     };
-    await replay(reader, watched, { snapshots: false });
+    const read = await replay(reader, watched, { snapshots: false, anyRules: true });
+    if (read?.otherRules) {
+      const { seq, rules } = read.otherRules;
+      throw new SwarmError(
+        'LOG_UNREADABLE',
+        `The log is of rules ${rules} up to entry ${seq}, and this release has rules ${maker.rules}: it cannot compute the whole run again.`,
+      );
+    }
     return { machine: machine!, merges, receipts, countedTwice };
   } finally {
     await reader.close();

@@ -43,7 +43,7 @@ export interface RunningServer {
   completed: Promise<void>;
   /** Resolves with what makes going on impossible: close, end, and start again. */
   failed: Promise<SwarmError>;
-  /** Writes a last checkpoint and closes every connection. */
+  /** Writes a last checkpoint and a last snapshot, and closes every connection. */
   close(): Promise<void>;
 }
 

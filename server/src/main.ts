@@ -12,7 +12,6 @@ try {
         `step ${step}  loss ${loss.toFixed(4)}${validationLoss === null ? '' : `  validation ${validationLoss.toFixed(4)}`}  ${Math.round(tokensPerSecond)} tokens/s`,
       ),
     );
-    console.log(`Open ${server.url} to mine, ${server.url}/dashboard to watch.`);
     const stop = async () => {
       await server.close();
       process.exit(0);
@@ -24,6 +23,8 @@ try {
     });
     process.once('SIGTERM', stop);
     process.once('SIGINT', stop);
+    // Last: whoever waits for it may stop the server at once.
+    console.log(`Open ${server.url} to mine, ${server.url}/dashboard to watch.`);
   }
 } catch (error) {
   const fault = SwarmError.from(error);

@@ -42,6 +42,7 @@ export class Merges {
       try {
         await this.attempt(effect);
       } catch (error) {
+        if (!isOpen()) return; // the next process does it again
         const trouble = SwarmError.from(error);
         if (trouble.code !== 'STORE_FAILED') throw trouble;
         fault(trouble);

@@ -56,7 +56,7 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
   const latest = await checkpoints.latest();
   const checkpoint = latest ? await readCheckpoint(latest) : null;
   const opened = await Journal.open<Input, Effect, Machine>(store, maker, ports);
-  const { journal, damage } = opened;
+  const { journal, damage, rulesBefore } = opened;
   const known = journal?.machine.genesis ?? (checkpoint && { run: checkpoint.saved.config, corpusHash: checkpoint.saved.corpusHash });
   if (known) assertSameRun(known, parts.config, parts.corpusHash);
   const config: RunConfig = { ...parts.config, runId: known?.run.runId ?? parts.config.runId };
@@ -83,6 +83,7 @@ export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, E
       const { coordinator } = journal.machine;
       const step = Math.min(...config.stages.map((_, stage) => coordinator.versionOf(stage)));
       log(`Resumed at step ${step}, with everything that was accepted, from ${store.name}.`);
+      if (rulesBefore !== null) log(`From here on the log is of rules ${maker.rules}; until now it was of rules ${rulesBefore}.`);
       return { ...common, resumed: true, journal, states, activations, points: await points(step) };
     } catch (error) {
       if (!(error instanceof SwarmError) || (error.code !== 'BLOB_NOT_FOUND' && error.code !== 'LOG_UNREADABLE')) throw error;

@@ -1,5 +1,5 @@
 /** The run's coordinator behind its journal: how a log begins, and how it is read. */
-import { Coordinator, type CoordinatorConfig, type Effect, type Input, type Snapshot } from '@starling/coordinator';
+import { Coordinator, type CoordinatorConfig, type Effect, type Input, RULES, type Snapshot } from '@starling/coordinator';
 import { RunConfig, SwarmError } from '@starling/protocol';
 import type { Journal, Maker } from '@starling/store';
 import * as v from 'valibot';
@@ -37,6 +37,7 @@ export class Machine {
 }
 
 export const maker: Maker<Machine> = {
+  rules: RULES,
   begin: (body, now) => {
     const genesis = body as Genesis;
     if (!v.is(RunConfig, genesis?.run)) throw new SwarmError('LOG_UNREADABLE', 'The log was begun by another release.');

@@ -569,12 +569,12 @@ export class Run {
     if (eventKind(event) !== 'merge') this.parts.log(`${level === 'info' ? '' : `${level}: `}${message} [${code}]`);
   }
 
-  /** Stops the clock, and writes what was closed since the last checkpoint. */
+  /** Stops the clock, and writes what was closed since the last checkpoint, and a snapshot at the end of the log. */
   async close(): Promise<void> {
     if (this.timer) clearInterval(this.timer);
     this.timer = null;
     await this.checkpoint();
-    if (!this.view.trouble) await this.journal.settled();
+    if (!this.view.trouble) await this.journal.close().catch((error: unknown) => this.fault(error));
     await this.parts.store.close();
   }
 }

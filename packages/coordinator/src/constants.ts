@@ -1,4 +1,11 @@
 /**
+ * Number of the rules, in every log and snapshot. Raise it whenever the same inputs would give another state or other effects
+ * than before, by a change here, to any limit below, or to the butterfly of `@starling/reduce`: logs are read by handling their
+ * inputs again, and an old one must not be by new rules.
+ */
+export const RULES = 1;
+
+/**
  * Every time and limit of the protocol, with its reason. Times are milliseconds.
  *
  * Four times follow from what a stage has shown lately (`times.ts`): the median + k · MAD of its recent ones, and at least twice

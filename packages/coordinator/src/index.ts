@@ -1,4 +1,4 @@
-export { LIMITS } from './constants.ts';
+export { LIMITS, RULES } from './constants.ts';
 export { Coordinator, type StageStatus } from './coordinator.ts';
 export type { Flow } from './flow.ts';
 export { brokenInvariant } from './invariants.ts';

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { disturb } from './chaos.ts';
+import { RULES } from './constants.ts';
 import { Coordinator } from './coordinator.ts';
 import { configOf, Dice, of, Swarm } from './for-tests.ts';
 import { brokenInvariant } from './invariants.ts';
@@ -108,6 +110,22 @@ describe('a log of inputs', () => {
       }
       expect(text(again), `seed ${seed}`).toBe(text(swarm.coordinator));
     }
+  });
+});
+
+/** Of one log under the rules of now. Another hash: raise `RULES`, unless only these tests' own inputs have changed. */
+const RULED = { rules: 1, hash: '5c2487a953cf99b52132a76d2637d3d4e6ac62033e090ad0421cc074245d343a' };
+
+describe('the rules', () => {
+  it('have another number as soon as the same inputs give another state or other effects', () => {
+    const all = createHash('sha256');
+    for (let seed = 301; seed <= 310; seed++) {
+      const { swarm, dice } = swarmOf(seed);
+      swarm.watchers.push((input, effects) => all.update(JSON.stringify([input, effects])));
+      for (let i = 0; i < 600; i++) disturb(swarm, dice, MOOD);
+      all.update(text(swarm.coordinator));
+    }
+    expect({ rules: RULES, hash: all.digest('hex') }, 'then raise RULES, and write both here').toEqual(RULED);
   });
 });
 

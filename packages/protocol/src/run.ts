@@ -281,6 +281,11 @@ export interface Moment {
   /** Unix ms. */
   at: number;
   run: RunSnapshot;
+  /**
+   * Of the newest input before it that a release with other rules had handled, and those it is shown by: it may not have been quite
+   * so. Null: it was so.
+   */
+  otherRules: { written: number; shown: number } | null;
   /** As many as pages are shown of a run that goes on, the newest last. */
   points: StepPoint[];
   events: RunEvent[];

@@ -34,6 +34,16 @@ describe('the protocol under faults', () => {
     expect(faultsOf(tally)).toBeGreaterThan(5 * seeds);
   });
 
+  it('goes on under other rules after every clean end, and never handles an input again by others than it was', {
+    timeout: 120_000,
+  }, async () => {
+    const tally = noTally();
+    const world = options({ upgrades: true, schedule: { ...scaled(ROUGH, 2), kill: 0.05 } });
+    for (let seed = 3_900; seed < 3_920; seed++) add(tally, await new World(seed, world).run());
+    expect(tally.failures).toEqual([]);
+    expect(tally.faults.upgrade).toBeGreaterThan(20);
+  });
+
   it('gets there over lines on which every transfer takes over a minute', async () => {
     for (const transfer of [65_000, 110_000]) {
       const { problem, counters } = await new World(1, options({ schedule: CALM, stages: 2, miners: 6, transfer })).run();

@@ -34,6 +34,8 @@ export interface Options {
   snapshotEvery: number;
   /** Miners alike, a network and a disk without jitter: the seed decides nothing but what the schedule draws. */
   uniform?: boolean;
+  /** Of the servers that are killed, stop every other one as it should be, and have one with other rules go on. */
+  upgrades?: boolean;
   /** Faults by (who, when) instead of by chance. */
   strikes?: Strikes;
   /** Gets a line for everything that happens; slow. */
@@ -265,6 +267,14 @@ export class World {
     this.timeline.later(downMs, () => this.startServer());
   }
 
+  private upgradeServer(downMs: number): void {
+    this.drain();
+    this.server.upgrade().then(
+      () => this.timeline.later(downMs, () => this.startServer()),
+      (error: unknown) => this.fail(`the server does not stop: ${error}`),
+    );
+  }
+
   private startServer(): void {
     this.drain();
     this.server.start(this.config).catch((error: unknown) => {
@@ -324,7 +334,11 @@ export class World {
     }
     if (this.fault('fullDisk')) this.server.fillDisk(random.between(500, random.chance(0.2) ? 120_000 : 5_000));
     if (this.server.running && this.fault('standstill')) this.server.freeze(random.between(500, 90_000));
-    if (this.server.running && this.fault('kill')) this.killServer(random.between(100, 20_000));
+    if (this.server.running && this.fault('kill')) {
+      const downMs = random.between(100, 20_000);
+      if (this.options.upgrades && random.chance(0.5)) this.upgradeServer(downMs);
+      else this.killServer(downMs);
+    }
   }
 
   private standstill(): string {

@@ -16,8 +16,10 @@ class Counter implements Machine<Input, Effect> {
   private readonly name: string;
   private sum: number;
   private inputs: number;
+  private readonly rules: number;
 
-  constructor(name: string, now: number, sum = 0, inputs = 0) {
+  constructor(rules: number, name: string, now: number, sum = 0, inputs = 0) {
+    this.rules = rules;
     this.name = name;
     this.now = now;
     this.sum = sum;
@@ -28,7 +30,7 @@ class Counter implements Machine<Input, Effect> {
     this.now = now;
     this.inputs += 1;
     if ('fail' in input) throw new Error(input.fail);
-    this.sum += input.add;
+    this.sum += this.rules * input.add;
     return [{ sum: this.sum }];
   }
 
@@ -39,13 +41,16 @@ class Counter implements Machine<Input, Effect> {
 }
 type State = ReturnType<Counter['snapshot']>;
 
-const maker: Maker<Counter> = {
-  begin: (genesis, now) => new Counter(genesis as string, now),
+/** By rules n everything counts n times. */
+const makerOf = (rules: number): Maker<Counter> => ({
+  rules,
+  begin: (genesis, now) => new Counter(rules, genesis as string, now),
   restore: (snapshot) => {
     const { name, now, sum, inputs } = snapshot as State;
-    return new Counter(name, now, sum, inputs);
+    return new Counter(rules, name, now, sum, inputs);
   },
-};
+});
+const maker = makerOf(1);
 
 // ── a store that does what it is told ───────────────────────────────────────────────────────────
 
@@ -133,10 +138,10 @@ class Bench {
     return bench;
   }
 
-  open(options?: { snapshotEvery: number }) {
+  open(options?: { snapshotEvery: number }, rules = 1) {
     return Journal.open<Input, Effect, Counter>(
       this.store,
-      maker,
+      makerOf(rules),
       {
         now: () => this.now,
         soon: (task) => this.tasks.push(task),
@@ -522,7 +527,7 @@ describe('snapshots', () => {
     for (const n of [1, 2, 3, 4, 5, 6, 7]) bench.submit(n);
     await bench.flush();
     expect(bench.store.asked).toEqual(['append 2,3,4,5,6,7,8', 'snapshot 4', 'snapshot 7']);
-    expect(bench.store.snapshots.map(({ state }) => JSON.parse(state).sum)).toEqual([6, 21]);
+    expect(bench.store.snapshots.map(({ state }) => JSON.parse(state).state.sum)).toEqual([6, 21]);
     for (const { hash, state } of bench.store.snapshots) expect(hash).toBe(sha256(state));
   });
 
@@ -547,7 +552,7 @@ describe('snapshots', () => {
     bench.store.release();
     await quiet();
     expect(bench.store.asked).toEqual(['append 2', 'append 3', 'snapshot 3']);
-    expect(JSON.parse(bench.store.snapshots[0]!.state)).toMatchObject({ sum: 3 });
+    expect(JSON.parse(bench.store.snapshots[0]!.state).state).toMatchObject({ sum: 3 });
   });
 
   it('are of the state at their entry, whatever was handled since', async () => {
@@ -559,7 +564,7 @@ describe('snapshots', () => {
     bench.submit(100);
     bench.store.release();
     await quiet();
-    expect(JSON.parse(bench.store.snapshots[0]!.state)).toMatchObject({ sum: 3, inputs: 2 });
+    expect(JSON.parse(bench.store.snapshots[0]!.state).state).toMatchObject({ sum: 3, inputs: 2 });
   });
 
   it('that cannot be saved are tried again', async () => {
@@ -593,7 +598,7 @@ describe('opening', () => {
     const { journal, begin } = await bench.open();
     expect(journal).toBeNull();
     const begun = await begin('first');
-    expect(bench.store.log).toEqual([{ seq: 1, at: 1_000, body: '{"type":"genesis","genesis":"first"}' }]);
+    expect(bench.store.log).toEqual([{ seq: 1, at: 1_000, body: '{"type":"genesis","rules":1,"genesis":"first"}' }]);
     expect([begun.handled, begun.machine.snapshot().name]).toEqual([1, 'first']);
   });
 
@@ -696,7 +701,7 @@ describe('replaying', () => {
     [
       'holds what the machine does not take',
       [
-        { seq: 1, at: 0, body: '{"type":"genesis","genesis":"g"}' },
+        { seq: 1, at: 0, body: '{"type":"genesis","rules":1,"genesis":"g"}' },
         { seq: 2, at: 0, body: '{"fail":"what?"}' },
       ],
       /after entry 1: what\?/,
@@ -713,7 +718,7 @@ describe('replaying', () => {
     ['no beginning', [], 'Entry 1 of the log is missing.'],
   ])('a damaged log, with %s, says where; another is begun behind it and can be gone on with', async (what, entries, message) => {
     const store = new FakeStore();
-    if (what !== 'no beginning') store.log.push({ seq: 1, at: 0, body: '{"type":"genesis","genesis":"g"}' });
+    if (what !== 'no beginning') store.log.push({ seq: 1, at: 0, body: '{"type":"genesis","rules":1,"genesis":"g"}' });
     store.log.push(...entries, { seq: 4, at: 0, body: '{"add":1}' });
     await expect(replay(store, maker)).rejects.toMatchObject({ code: 'LOG_DAMAGED', message });
     const bench = new Bench(store);
@@ -741,5 +746,147 @@ describe('replaying', () => {
     const { store } = await filled(3, 100);
     store.entries = () => Promise.reject(full());
     await expect(replay(store, maker)).rejects.toMatchObject({ code: 'STORE_FAILED' });
+  });
+});
+
+describe('closing', () => {
+  it('leaves a snapshot at the end of the log, when all of it is written, and takes nothing more', async () => {
+    const bench = await Bench.begun();
+    bench.store.held = true;
+    bench.submit(1);
+    await bench.flush();
+    bench.submit(2);
+    const closed = bench.journal.close();
+    bench.submit(100);
+    bench.store.release();
+    await quiet();
+    await bench.flush();
+    await closed;
+    expect(bench.store.asked).toEqual(['append 2', 'append 3', 'snapshot 3']);
+    expect(bench.out).toContain('rejected STORE_FAILED');
+    expect((await replay(bench.store, maker))!.machine.snapshot()).toMatchObject({ sum: 3, inputs: 2 });
+  });
+
+  it('writes nothing where the newest snapshot is at the end already, and nothing was begun', async () => {
+    const bench = await Bench.begun({ snapshotEvery: 1 });
+    await bench.journal.close();
+    const next = new Bench(bench.store);
+    next.journal = (await next.open({ snapshotEvery: 1 })).journal!;
+    next.submit(1);
+    await next.flush();
+    await next.journal.close();
+    expect(bench.store.snapshots.map(({ seq }) => seq)).toEqual([2]);
+  });
+
+  it('tells that no snapshot was left; the log is whole all the same', async () => {
+    const bench = await Bench.begun();
+    bench.submit(1);
+    await bench.flush();
+    bench.store.snapshotFaults = [full()];
+    await expect(bench.journal.close()).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    expect((await new Bench(bench.store).open()).journal!.machine.snapshot()).toMatchObject({ sum: 1 });
+  });
+});
+
+describe('rules that changed', () => {
+  /** Two inputs under rules 1, and a clean end or none. */
+  async function ended({ clean }: { clean: boolean }): Promise<FakeStore> {
+    const bench = await Bench.begun();
+    for (const n of [1, 2]) bench.submit(n);
+    await bench.flush();
+    if (clean) await bench.journal.close();
+    return bench.store;
+  }
+  /** Goes on under these rules with one more input, of 10. */
+  async function goOn(store: FakeStore, rules: number): Promise<Bench> {
+    const bench = new Bench(store);
+    bench.journal = (await bench.open(undefined, rules)).journal!;
+    bench.submit(10);
+    await bench.flush();
+    return bench;
+  }
+
+  it('go on from the end of a log that was closed, which is noted and saved before any input', async () => {
+    const store = await ended({ clean: true });
+    const bench = new Bench(store);
+    store.asked.length = 0;
+    const { journal, rulesBefore } = await bench.open(undefined, 2);
+    expect([journal!.handled, journal!.machine.snapshot(), rulesBefore]).toMatchObject([4, { sum: 3, inputs: 2 }, 1]);
+    expect(store.asked).toEqual(['entries after 3', 'append 4', 'snapshot 4']);
+    expect(store.log.at(-1)).toEqual({ seq: 4, at: 1_000, body: '{"type":"rules","rules":2}' });
+    bench.journal = journal!;
+    bench.submit(10);
+    await bench.flush();
+    // Killed: the next server has only the rules of the snapshot to mind.
+    const again = await new Bench(store).open(undefined, 2);
+    expect([again.journal!.machine.snapshot(), again.rulesBefore]).toMatchObject([{ sum: 23, inputs: 3 }, null]);
+  });
+
+  it('are refused where inputs follow the newest snapshot, or the beginning, and nothing is written', async () => {
+    const killed = await ended({ clean: false });
+    const later = (await goOn(await ended({ clean: true }), 1)).store;
+    for (const [store, entry] of [
+      [killed, 2],
+      [later, 4],
+    ] as const) {
+      store.asked.length = 0;
+      await expect(new Bench(store).open(undefined, 2)).rejects.toMatchObject({
+        code: 'LOG_UNREADABLE',
+        message: expect.stringMatching(new RegExp(`^Entry ${entry} of the log was written under rules 1: .* SIGTERM`)),
+      });
+      expect(store.asked.filter((line) => !line.startsWith('entries'))).toEqual([]);
+      // As it says: the release that wrote it stops as it should, and then it can be.
+      await (await goOn(store, 1)).journal.close();
+      expect((await goOn(store, 2)).state.inputs).toBeGreaterThan(2);
+    }
+  });
+
+  it('go on where the beginning is all there is, and where the server died before its first snapshot', async () => {
+    const { store } = await Bench.begun();
+    store.snapshotFaults = [full()];
+    await expect(new Bench(store).open(undefined, 2)).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    expect(store.log.map(({ body }) => JSON.parse(body).type)).toEqual(['genesis', 'rules']);
+    expect((await goOn(store, 2)).state).toMatchObject({ sum: 20, inputs: 1 });
+    expect(store.log.length).toBe(3);
+    expect((await new Bench(store).open(undefined, 2)).journal!.machine.snapshot()).toMatchObject({ sum: 20 });
+  });
+
+  it('of a log from before there were numbers are others than any', async () => {
+    const store = await ended({ clean: true });
+    const bare = new FakeStore();
+    bare.log.push({ seq: 1, at: 0, body: '{"type":"genesis","genesis":"first"}' }, ...store.log.slice(1));
+    await expect(new Bench(bare).open()).rejects.toMatchObject({ code: 'LOG_UNREADABLE', message: /before rules were numbered/ });
+    const { state } = JSON.parse(store.snapshots[0]!.state) as { state: State };
+    bare.snapshots.push({ seq: 3, hash: '', state: JSON.stringify(state) });
+    expect((await goOn(bare, 1)).state).toMatchObject({ sum: 13, inputs: 3 });
+  });
+
+  it('are not mixed by readers: they refuse what is not of theirs, or tell of it', async () => {
+    const store = await ended({ clean: true });
+    await (await goOn(store, 2)).journal.close();
+    const at = async (rules: number, through: number, snapshots: boolean) => {
+      const read = (await replay(store, makerOf(rules), { through, snapshots, anyRules: true }))!;
+      return [(read.machine.snapshot() as State).sum, read.otherRules];
+    };
+    // Entries: the beginning, 1, 2, new rules, 10.
+    expect(await at(2, 5, true)).toEqual([23, null]);
+    expect(await at(2, 5, false)).toEqual([26, { seq: 3, rules: 1 }]);
+    expect(await at(2, 2, true)).toEqual([2, { seq: 2, rules: 1 }]);
+    expect(await at(2, 3, true)).toEqual([3, null]);
+    expect(await at(1, 3, false)).toEqual([3, null]);
+    expect(await at(1, 5, false)).toEqual([13, { seq: 5, rules: 2 }]);
+    for (const rules of [1, 2])
+      await expect(replay(store, makerOf(rules), { snapshots: false })).rejects.toMatchObject({ code: 'LOG_UNREADABLE' });
+    expect((await replay(store, makerOf(2)))!.machine.snapshot()).toMatchObject({ sum: 23 });
+  });
+
+  it('begin anew behind a log with a genesis of their own', async () => {
+    const store = await ended({ clean: true });
+    const bench = new Bench(store);
+    bench.journal = await (await bench.open(undefined, 2)).begin('second');
+    bench.submit(1);
+    await bench.flush();
+    const read = await replay(store, makerOf(2), { snapshots: false, anyRules: true });
+    expect([read!.machine.snapshot(), read!.otherRules]).toMatchObject([{ name: 'second', sum: 2 }, null]);
   });
 });

@@ -21,6 +21,8 @@ export interface Machine<Input, Effect> {
 
 /** How a machine begins: from the log's first entry, or from a snapshot. */
 export interface Maker<M> {
+  /** Number of the rules its machines handle inputs by: other rules may make another state of the same inputs. */
+  readonly rules: number;
   begin(genesis: unknown, now: number): M;
   restore(snapshot: unknown): M;
 }
@@ -28,8 +30,18 @@ export interface Maker<M> {
 /** The first entry of a log, and of every new beginning in it. */
 interface Genesis {
   type: 'genesis';
+  rules: number;
   genesis: unknown;
 }
+
+/** What follows was handled by these rules: the first entry of a release with other rules. It changes nothing of the state. */
+interface NewRules {
+  type: 'rules';
+  rules: number;
+}
+
+/** Of logs and snapshots from before rules were numbered. */
+const NO_RULES = 0;
 
 export interface Handled<Input, Effect> {
   input: Input;
@@ -73,16 +85,25 @@ interface Pending<Input, Effect> extends Handled<Input, Effect> {
 export interface Opened<Input, Effect, M extends Machine<Input, Effect>> {
   journal: Journal<Input, Effect, M> | null;
   damage: SwarmError | null;
+  /** The rules of the log until now, where it goes on under others; null: it does not. */
+  rulesBefore: number | null;
   begin(genesis: unknown): Promise<Journal<Input, Effect, M>>;
 }
 
-function snapshotOf(machine: Machine<never, unknown>, seq: number): Snapshot {
-  const state = JSON.stringify(machine.snapshot());
+/** A snapshot's text; from before rules were numbered it is `state` alone. */
+interface Saved {
+  rules: number;
+  state: unknown;
+}
+
+function snapshotOf(machine: Machine<never, unknown>, rules: number, seq: number): Snapshot {
+  const state = JSON.stringify({ rules, state: machine.snapshot() } satisfies Saved);
   return { seq, hash: hash('sha256', state), state };
 }
 
 export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
   readonly machine: M;
+  private readonly rules: number;
   private readonly store: Store;
   private readonly ports: JournalPorts<Input, Effect>;
   private readonly snapshotEvery: number;
@@ -103,11 +124,13 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
   private failing = 0;
   private tail: Promise<void> = Promise.resolve();
   private broken: SwarmError | null = null;
+  private closed = false;
 
-  private constructor(store: Store, ports: JournalPorts<Input, Effect>, from: Replayed<M>, snapshotEvery: number) {
+  private constructor(store: Store, ports: JournalPorts<Input, Effect>, from: Beginning<M>, snapshotEvery: number) {
     this.store = store;
     this.ports = ports;
     this.machine = from.machine;
+    this.rules = from.rules;
     this.seq = from.seq;
     this.durable = from.seq;
     this.at = from.machine.now;
@@ -118,8 +141,9 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
 
   /**
    * What is there to go on with: null when the log is empty, or when it is damaged, as `damage` then tells. `begin`
-   * begins anew behind whatever is there (its blobs may be gone, too); that stays as it is. Throws what the store throws, and
-   * `LOG_UNREADABLE` for a log of another release.
+   * begins anew behind whatever is there (its blobs may be gone, too); that stays as it is. A log of other rules is gone on with
+   * where a snapshot is at its end, as `close` leaves it. Throws what the store throws, and `LOG_UNREADABLE` for a log of another
+   * release.
    */
   static async open<Input, Effect, M extends Machine<Input, Effect>>(
     store: Store,
@@ -133,18 +157,22 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
       damage = error;
       return null;
     });
+    const rulesBefore = found && found.rules !== maker.rules ? found.rules : null;
+    const from = found && rulesBefore !== null ? await underNewRules(store, maker, found) : found;
     return {
-      journal: found && new Journal(store, ports, found, snapshotEvery),
+      journal: from && new Journal(store, ports, from, snapshotEvery),
       damage,
+      rulesBefore,
       begin: async (genesis) => {
         const seq = (await store.lastSeq()) + 1;
         const at = Math.max(found?.machine.now ?? 0, ports.now());
-        const entry: Genesis = { type: 'genesis', genesis };
+        const { rules } = maker;
+        const entry: Genesis = { type: 'genesis', rules, genesis };
         await store.append({ entries: [{ seq, at, body: JSON.stringify(entry) }], rows: [], tensors: [], released: [] });
         const machine = maker.begin(genesis, at);
         // Nobody will ever read what is before it again, and perhaps nobody can.
-        if (damage) await store.saveSnapshot(snapshotOf(machine, seq));
-        return new Journal(store, ports, { machine, seq, snapshotSeq: seq }, snapshotEvery);
+        if (damage) await store.saveSnapshot(snapshotOf(machine, rules, seq));
+        return new Journal(store, ports, { machine, rules, seq, snapshotSeq: seq }, snapshotEvery);
       },
     };
   }
@@ -173,10 +201,12 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
   /**
    * Handles an input at once and resolves with its effects when it is durable. `tensorsFor` is called at once, too: what it
    * returns becomes durable with the input.
-   * Rejects with `STORE_CONFLICT` when this process is not the log's writer any more; then nothing works any more.
+   * Rejects with `STORE_CONFLICT` when this process is not the log's writer any more; then nothing works any more. With
+   * `STORE_FAILED` after `close`.
    */
   submit(input: Input, tensorsFor?: (effects: readonly Effect[]) => readonly StoredTensor[]): Promise<readonly Effect[]> {
     if (this.broken) return Promise.reject(this.broken);
+    if (this.closed) return Promise.reject(new SwarmError('STORE_FAILED', 'The log is closed.'));
     this.at = Math.max(this.at, this.now);
     const { promise, resolve, reject } = Promise.withResolvers<readonly Effect[]>();
     try {
@@ -185,7 +215,7 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
       this.seq += 1;
       if (this.seq - this.snapshotSeq >= this.snapshotEvery) {
         this.snapshotSeq = this.seq;
-        this.snapshots.push(snapshotOf(this.machine, this.seq));
+        this.snapshots.push(snapshotOf(this.machine, this.rules, this.seq));
       }
       this.pending.push({ input, effects, at: this.at, seq: this.seq, tensors, resolve, reject });
     } catch (error) {
@@ -216,6 +246,18 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
       // What was submitted in this turn is handed over at its end.
       if (this.groups.length === 0 && this.pending.length > 0) await new Promise<void>((resolve) => this.ports.soon(resolve));
     }
+  }
+
+  /**
+   * Takes no more inputs, and leaves a snapshot at the end of the log: from there a release with other rules can go on. Throws
+   * what the store throws; then only a release with the same rules can.
+   */
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.settled();
+    if (this.broken || this.seq === this.snapshotSeq) return;
+    await this.store.saveSnapshot(snapshotOf(this.machine, this.rules, this.seq));
+    this.snapshotSeq = this.seq;
   }
 
   /** Hands over what is pending, in groups: while some are being written, the next one gathers. */
@@ -275,29 +317,70 @@ export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
   }
 }
 
-export interface Replayed<M> {
+/** Notes in the log that other rules hold from here on, and saves what they begin with. */
+async function underNewRules<M extends Machine<never, unknown>>(
+  store: Store,
+  { rules }: Maker<M>,
+  found: Replayed<M>,
+): Promise<Beginning<M>> {
+  const { machine } = found;
+  const seq = found.seq + 1;
+  const entry: NewRules = { type: 'rules', rules };
+  await store.append({ entries: [{ seq, at: machine.now, body: JSON.stringify(entry) }], rows: [], tensors: [], released: [] });
+  await store.saveSnapshot(snapshotOf(machine, rules, seq));
+  return { machine, rules, seq, snapshotSeq: seq };
+}
+
+interface Beginning<M> {
   machine: M;
+  /** Those of its newest entry. */
+  rules: number;
   /** The newest entry in it. */
   seq: number;
   /** The snapshot it was read from; the genesis when there was none. */
   snapshotSeq: number;
 }
 
+export interface Replayed<M> extends Beginning<M> {
+  /** The newest input that was handled by other rules here than when it was written: since then the state may be another. */
+  otherRules: { seq: number; rules: number } | null;
+}
+
+export interface ReplayOptions<Effect, M> {
+  /** The last entry. */
+  through?: number;
+  /** False: read the whole log. */
+  snapshots?: boolean;
+  /** Handle inputs of other rules, too, and tell of it; else they are refused. */
+  anyRules?: boolean;
+  /** Go on from there instead; its machine is used. */
+  from?: Replayed<M> | null;
+  /** Gets what an input caused, after it was handled. */
+  watch?(effects: readonly Effect[], machine: M): void;
+}
+
 /**
  * The machine as it was after entry `through`, from the newest snapshot before it; null for an empty log.
- * `snapshots: false` reads the whole log. Throws `LOG_DAMAGED`, and `LOG_UNREADABLE` for one of another release.
+ * Throws `LOG_DAMAGED`, and `LOG_UNREADABLE` for a log of another release.
  */
 export async function replay<Input, Effect, M extends Machine<Input, Effect>>(
   store: Pick<Store, 'entries' | 'snapshot'>,
   maker: Maker<M>,
-  { through = Number.MAX_SAFE_INTEGER, snapshots = true }: { through?: number; snapshots?: boolean } = {},
+  options: ReplayOptions<Effect, M> = {},
 ): Promise<Replayed<M> | null> {
-  const snapshot = snapshots ? await store.snapshot(through) : null;
-  let machine: M | null = null;
-  let seq = snapshot?.seq ?? 0;
-  let snapshotSeq = seq;
+  const { through = Number.MAX_SAFE_INTEGER, snapshots = true, anyRules = false, from = null, watch } = options;
+  const snapshot = snapshots && !from ? await store.snapshot(through) : null;
+  let machine = from?.machine ?? null;
+  let rules = from?.rules ?? NO_RULES;
+  let seq = from?.seq ?? snapshot?.seq ?? 0;
+  let snapshotSeq = from?.snapshotSeq ?? seq;
+  let otherRules = from?.otherRules ?? null;
   try {
-    if (snapshot) machine = maker.restore(JSON.parse(snapshot.state));
+    if (snapshot) {
+      const saved = savedIn(snapshot);
+      rules = saved.rules;
+      machine = maker.restore(saved.state);
+    }
     for (let more = true; more && seq < through; ) {
       const page = await store.entries(seq, Math.min(PAGE, through - seq));
       more = page.length > 0;
@@ -305,10 +388,19 @@ export async function replay<Input, Effect, M extends Machine<Input, Effect>>(
         const input = parse<Input>(entry, seq);
         if (isGenesis(input)) {
           machine = maker.begin(input.genesis, entry.at);
+          rules = input.rules ?? NO_RULES;
           snapshotSeq = entry.seq;
+          otherRules = null;
+        } else if (isNewRules(input)) {
+          rules = input.rules;
         } else {
           if (!machine) throw new Error('it does not begin at its beginning');
-          machine.handle(input, entry.at);
+          if (rules !== maker.rules) {
+            if (!anyRules) throw ofOtherRules(entry.seq, rules, maker.rules);
+            otherRules = { seq: entry.seq, rules };
+          }
+          const effects = machine.handle(input, entry.at);
+          watch?.(effects, machine);
         }
         seq = entry.seq;
       }
@@ -317,16 +409,35 @@ export async function replay<Input, Effect, M extends Machine<Input, Effect>>(
     if (error instanceof SwarmError && error.code !== 'INTERNAL') throw error;
     throw new SwarmError('LOG_UNREADABLE', `The log cannot be read after entry ${seq}: ${(error as Error).message}.`, { cause: error });
   }
-  return machine && { machine, seq, snapshotSeq };
+  return machine && { machine, rules, seq, snapshotSeq, otherRules };
 }
 
-function parse<Input>({ seq, body }: Entry, before: number): Genesis | Input {
+function ofOtherRules(seq: number, rules: number, here: number): SwarmError {
+  const written = rules === NO_RULES ? 'before rules were numbered' : `under rules ${rules}`;
+  const then =
+    rules === NO_RULES
+      ? 'Only the release that wrote it can go on with it.'
+      : 'To go on, start the release that wrote it once more and stop it with SIGTERM, which leaves a snapshot at the end of the log; then start this one.';
+  return new SwarmError(
+    'LOG_UNREADABLE',
+    `Entry ${seq} of the log was written ${written}: those of this release (${here}) could make another state of it. ${then}`,
+  );
+}
+
+function savedIn({ state }: Snapshot): Saved {
+  const saved = JSON.parse(state) as Partial<Saved>;
+  return typeof saved.rules === 'number' ? (saved as Saved) : { rules: NO_RULES, state: saved };
+}
+
+function parse<Input>({ seq, body }: Entry, before: number): Genesis | NewRules | Input {
   if (seq !== before + 1) throw new SwarmError('LOG_DAMAGED', `Entry ${before + 1} of the log is missing.`);
   try {
-    return JSON.parse(body) as Genesis | Input;
+    return JSON.parse(body) as Genesis | NewRules | Input;
   } catch (error) {
     throw new SwarmError('LOG_DAMAGED', `Entry ${seq} of the log is not what was written.`, { cause: error });
   }
 }
 
-const isGenesis = (input: unknown): input is Genesis => (input as { type?: unknown })?.type === 'genesis';
+const typeOf = (input: unknown) => (input as { type?: unknown })?.type;
+const isGenesis = (input: unknown): input is Genesis => typeOf(input) === 'genesis';
+const isNewRules = (input: unknown): input is NewRules => typeOf(input) === 'rules';

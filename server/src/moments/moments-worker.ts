@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { Effect, Input } from '@starling/coordinator';
 import { layoutOf } from '@starling/model';
 import { type Moment, type MomentRange, SwarmError, type WireError } from '@starling/protocol';
-import { openReader, type Reader, replay } from '@starling/store';
+import { openReader, type Reader, type Replayed, replay } from '@starling/store';
 import { curveBy, eventsBy } from '../records.ts';
 import { type Machine, maker } from '../run-log.ts';
 import { RunView } from '../view.ts';
@@ -13,8 +13,6 @@ export type MomentRequest = { id: number } & ({ type: 'range' } | { type: 'momen
 export type MomentAnswer = { id: number } & ({ json: string } | { error: WireError });
 
 const { store } = workerData as { store: string };
-/** Entries read at a time. */
-const PAGE = 2_000;
 /** Rates are over the half minute before. */
 const RATE_MS = 30_000;
 
@@ -28,7 +26,7 @@ const reader = () => {
 };
 
 /** Where the last moment was: going on from there is cheaper than from a snapshot far before. */
-let last: { machine: Machine; seq: number; work: { at: number; minerId: string; tokens: number }[] } | null = null;
+let last: { read: Replayed<Machine>; work: { at: number; minerId: string; tokens: number }[] } | null = null;
 
 async function range(): Promise<MomentRange> {
   const log = await reader();
@@ -44,32 +42,25 @@ async function moment(seq: number): Promise<Moment> {
   const newest = await log.lastSeq();
   if (seq > newest) throw new SwarmError('NOT_FOUND', `The log ends at entry ${newest}.`);
   const snapshot = await log.snapshot(seq);
-  if (!last || last.seq > seq || last.seq < (snapshot?.seq ?? 0)) {
-    const begun = await replay<Input, Effect, Machine>(log, maker, { through: snapshot?.seq ?? 1 });
-    if (!begun) throw new SwarmError('NOT_FOUND', 'The log of this run is empty.');
-    last = { machine: begun.machine, seq: begun.seq, work: [] };
-  }
-  const state = last;
-  const { work } = state;
-  while (state.seq < seq) {
-    const page = await log.entries(state.seq, Math.min(PAGE, seq - state.seq));
-    if (page.length === 0) break;
-    for (const entry of page) {
-      state.seq = entry.seq;
-      const input = JSON.parse(entry.body) as Input | { type: 'genesis'; genesis: unknown };
-      if (input.type === 'genesis') {
-        state.machine = maker.begin(input.genesis, entry.at);
-        continue;
-      }
-      const { run } = state.machine.genesis;
-      for (const effect of state.machine.handle(input, entry.at)) {
+  const from = last && last.read.seq <= seq && last.read.seq >= (snapshot?.seq ?? 0) ? last : null;
+  last = null; // half read, should this fail
+  const work = from?.work ?? [];
+  const read = await replay<Input, Effect, Machine>(log, maker, {
+    through: seq,
+    from: from?.read,
+    // It shows what was, and carries nothing out: the page tells where it may have been otherwise.
+    anyRules: true,
+    watch: (effects, { now, genesis: { run } }) => {
+      for (const effect of effects) {
         if (effect.type === 'settled' && effect.work.kind === 'backward' && effect.outcome === 'counted')
-          work.push({ at: entry.at, minerId: effect.minerId, tokens: run.sequences * run.model.context });
+          work.push({ at: now, minerId: effect.minerId, tokens: run.sequences * run.model.context });
       }
-    }
-    while (work[0] && work[0].at < state.machine.now - RATE_MS) work.shift();
-  }
-  const { machine } = state;
+      while (work[0] && work[0].at < now - RATE_MS) work.shift();
+    },
+  });
+  if (!read) throw new SwarmError('NOT_FOUND', 'The log of this run is empty.');
+  last = { read, work };
+  const { machine, otherRules } = read;
   const { run } = machine.genesis;
   const [first] = await log.entries(0, 1);
   const sizes = run.stages.map((stage) => layoutOf(run.model, stage).size);
@@ -96,7 +87,10 @@ async function moment(seq: number): Promise<Moment> {
   }
   // Every token that is trained on comes by the last stage.
   snapshotOf.tokensPerSecond = snapshotOf.stages.at(-1)!.miners.reduce((sum, miner) => sum + miner.tokensPerSecond, 0);
-  return { seq: state.seq, at: machine.now, run: snapshotOf, points, events };
+  return {
+    ...{ seq: read.seq, at: machine.now, run: snapshotOf, points, events },
+    otherRules: otherRules && { written: otherRules.rules, shown: maker.rules },
+  };
 }
 
 let queue: Promise<void> = Promise.resolve();

@@ -94,6 +94,12 @@ export default function ReplayPage() {
             Copy link
           </button>
         </div>
+        {shown?.otherRules && (
+          <p className="muted">
+            A server of another release wrote this part of the log, under rules {shown.otherRules.written}. It is shown by rules{' '}
+            {shown.otherRules.shown}, so this moment may not have been quite so.
+          </p>
+        )}
         {error && <ErrorText error={error} />}
       </section>
       {shown && (

@@ -224,7 +224,7 @@ export class DevChain implements Chain {
     if (this.#closed) return;
     this.#closed = true;
     for (const { reject } of this.#pool.splice(0)) reject(gone());
-    await this.#journal.settled();
+    await this.#journal.close().catch((error: unknown) => this.#ports.onTrouble?.(SwarmError.from(error)));
     await this.#ports.store.close();
   }
 }

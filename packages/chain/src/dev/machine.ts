@@ -118,6 +118,8 @@ export class DevMachine {
 }
 
 export const devMaker: Maker<DevMachine> = {
+  /** Raised whenever the same blocks would make another chain. */
+  rules: 0,
   begin: (body, now) => {
     const config = fromPlain<DevConfig>(body);
     for (const account of [config.owner.coldkey, config.owner.hotkey, ...config.endowments.map((one) => one.account)])
