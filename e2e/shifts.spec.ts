@@ -2,7 +2,7 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, expect, test } from '@playwright/test';
+import { type Browser, expect, type Page, test } from '@playwright/test';
 import { type NodeMiner, startNodeMiner } from '@starling/miner/node';
 import type { RunSnapshot } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
@@ -28,7 +28,7 @@ test.afterAll(async () => {
   await server.kill();
 });
 
-const run = async () => (await fetch(`${server.url}/v1/run`)).json() as Promise<RunSnapshot>;
+const run = async (url = server.url) => (await fetch(`${url}/v1/run`)).json() as Promise<RunSnapshot>;
 
 interface Shifts {
   sum: number;
@@ -41,7 +41,7 @@ type LayoutShift = PerformanceEntry & {
   sources: { node: Node | null; previousRect: DOMRect; currentRect: DOMRect }[];
 };
 
-async function open(browser: Browser, path: string, width: number) {
+async function open(browser: Browser, url: string, width: number) {
   const page = await (await browser.newContext({ viewport: { width, height: 800 } })).newPage();
   await page.addInitScript(() => {
     const shifts: Shifts = { sum: 0, moved: [] };
@@ -57,22 +57,63 @@ async function open(browser: Browser, path: string, width: number) {
       }
     }).observe({ type: 'layout-shift', buffered: true });
   });
-  await page.goto(`${server.url}${path}`);
+  await page.goto(url);
   await expect(page.getByRole('heading').first()).toBeVisible({ timeout: 45_000 });
   return page;
 }
+
+const shiftsOf = (page: Page) => page.evaluate(() => (window as unknown as { shifts: Shifts }).shifts);
 
 for (const width of [360, 1280]) {
   test(`pages ${width} px wide stay where they are while the run goes on`, async ({ browser }) => {
     const before = await run();
     const id = before.stages[0]!.miners[0]!.id;
-    const pages = await Promise.all(PATHS.map((path) => open(browser, path.replace(':id', id), width)));
+    const pages = await Promise.all(PATHS.map((path) => open(browser, `${server.url}${path.replace(':id', id)}`, width)));
     const { step } = await run();
     await expect.poll(async () => (await run()).step, { timeout: 60_000 }).toBeGreaterThan(step);
     for (const [i, path] of PATHS.entries()) {
-      const { sum, moved } = await pages[i]!.evaluate(() => (window as unknown as { shifts: Shifts }).shifts);
+      const { sum, moved } = await shiftsOf(pages[i]!);
       expect.soft(sum, `${path} at ${width} px: ${moved.join('; ')}`).toBeLessThan(MOST_OF[path] ?? MOST);
       await pages[i]!.context().close();
     }
   });
 }
+
+test('the run log stands still while merges come many a second, and while somebody reads it', async ({ browser }) => {
+  const data = mkdtempSync(join(tmpdir(), 'starling-quick-'));
+  const quick = await startServerProcess(
+    `--port 0 --data ${data} --preset pico --stages 1 --sequences 1 --microbatches 1 --steps 0`.split(' '),
+  );
+  const miner = startNodeMiner({ url: quick.url, name: 'kestrel', backend: 'wasm' });
+  const steps = async (more: number) => {
+    const { step } = await run(quick.url);
+    await expect.poll(async () => (await run(quick.url)).step, { timeout: 60_000 }).toBeGreaterThan(step + more);
+  };
+  try {
+    await expect.poll(async () => (await run(quick.url)).step, { timeout: 60_000 }).toBeGreaterThan(20);
+    const pages = await Promise.all([360, 1280].map((width) => open(browser, `${quick.url}/dashboard`, width)));
+    const logs = pages.map((page) => page.getByRole('region', { name: 'Run log' }));
+    for (const log of logs) {
+      // What is out of sight never counts as moved.
+      await log.scrollIntoViewIfNeeded();
+      await expect(log.getByText(/^Steps \d+–\d+ made versions/).first()).toBeVisible({ timeout: 45_000 });
+      await expect(log.locator('[aria-live], [role=log], [role=status]'), 'nobody is read ten lines a second').toHaveCount(0);
+    }
+    await steps(100);
+    for (const [i, page] of pages.entries()) {
+      const { sum, moved } = await shiftsOf(page);
+      expect.soft(sum, `${page.viewportSize()!.width} px: ${moved.join('; ')}`).toBeLessThan(MOST);
+      const log = logs[i]!;
+      await log.getByRole('listitem').first().getByRole('link').first().focus();
+      const lines = await log.getByRole('listitem').allInnerTexts();
+      await steps(20);
+      expect(await log.getByRole('listitem').allInnerTexts(), 'who reads is not interrupted').toEqual(lines);
+      await log.getByRole('button', { name: 'Newer lines' }).click();
+      await expect(log.getByRole('listitem').first()).not.toHaveText(lines[0]!);
+      await expect(log.getByRole('button', { name: 'Newer lines' })).toBeHidden();
+    }
+  } finally {
+    await miner.stop();
+    await quick.kill();
+  }
+});

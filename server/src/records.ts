@@ -31,6 +31,13 @@ export const eventRow = (event: RunEvent): Row => ({
   body: JSON.stringify(event),
 });
 
+/** What pages are told of an effect of entry `entry`. */
+export const eventOf = ({ type: _, ...event }: Extract<Effect, { type: 'event' }>, time: number, entry: number): RunEvent => ({
+  time,
+  entry,
+  ...event,
+});
+
 /** Rows of what an input did, but for the points: those need more than the effect. */
 export function rowsOf({ input, effects, at, seq }: Handled<Input, Effect>): Row[] {
   const rows: Row[] = [];
@@ -53,8 +60,7 @@ export function rowsOf({ input, effects, at, seq }: Handled<Input, Effect>): Row
       const { minerId, code, message, leaseId, work } = effect;
       rows.push(receiptRow(minerId, at, { leaseId, outcome: 'lost', work, error: { code, message, hint: ERROR_HINTS[code] } }));
     } else if (effect.type === 'event') {
-      const { level, code, message } = effect;
-      rows.push(eventRow({ time: at, entry: seq, level, code, message }));
+      rows.push(eventRow(eventOf(effect, at, seq)));
     } else if (effect.type === 'release' && input.type === 'merged') {
       const { type: _, stage, ...merge } = input;
       rows.push({ kind: 'merge', owner: `${stage}`, at, body: JSON.stringify(merge satisfies Merge) });

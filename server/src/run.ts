@@ -31,7 +31,7 @@ import type { Checkpoint, Checkpoints } from './checkpoints.ts';
 import type { Sampler } from './corpus.ts';
 import { Merges } from './merges.ts';
 import type { ClosedStep, Models } from './models.ts';
-import { auditsOf, eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
+import { auditsOf, eventOf, eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
 import { gradientOwner, type Recovered, recover } from './recovery.ts';
 import { Reductions } from './reductions.ts';
 import { ledgerAfter, ledgerOf, openRound, Rounds, roundRow } from './rounds.ts';
@@ -414,11 +414,9 @@ export class Run {
       case 'closed':
         this.closed(effect);
         break;
-      case 'event': {
-        const { level, code, message } = effect;
-        this.show({ time: at, entry: seq, level, code, message });
+      case 'event':
+        this.show(eventOf(effect, at, seq));
         break;
-      }
       case 'settled':
         if (effect.outcome === 'counted' && input.type === 'receipt') this.view.computed(effect.work, input.computeMs, at);
         if (effect.outcome === 'counted') this.view.moved({ kind: effect.work.kind, minerId: effect.minerId });

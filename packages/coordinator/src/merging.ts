@@ -1,5 +1,5 @@
 /** Steps open, gradients are collected and merged, versions follow each other. */
-import { SwarmError } from '@starling/protocol';
+import { type MergedStep, SwarmError } from '@starling/protocol';
 import { shardCount } from '@starling/reduce';
 import { LIMITS } from './constants.ts';
 import { type Flow, newFlows } from './flow.ts';
@@ -289,16 +289,20 @@ function reportClosed(state: State, last: StageRecord): void {
     validation: validation.tokens > 0 ? validation : null,
     norms: state.stages.map((stage) => mergeOf(stage, version)!.norm),
   });
-  state.inform('STEP_MERGED', describeMerge(state, step, last));
+  const merged = mergedStep(state, step, last);
+  state.emit({ type: 'event', level: 'info', code: 'STEP_MERGED', message: describeMerge(state, step, last, merged), merged });
   state.steps.delete(number);
 }
 
+function mergedStep({ config, now }: State, { number, progressAt }: Step, last: StageRecord): MergedStep {
+  const { tokens } = mergeOf(last, last.version)!;
+  return { step: number, microbatches: tokens / config.tokensPerMicrobatch, tookMs: now - progressAt };
+}
+
 /** Whose work a step was, and how long it took every stage to have it in its parameters. */
-function describeMerge({ config, stages, now }: State, { number, flows, progressAt }: Step, last: StageRecord): string {
+function describeMerge({ stages }: State, { flows }: Step, last: StageRecord, { step, microbatches, tookMs }: MergedStep): string {
   const trained = flows.filter(({ purpose }) => purpose === 'train');
   const crew = (index: number) => new Set(trained.map(({ cells }) => cells[index]!.backward!.minerId).filter((id) => id !== null)).size;
-  const { tokens } = mergeOf(last, last.version)!;
-  const microbatches = tokens / config.tokensPerMicrobatch;
   const slowest = stages.length > 1 ? `, stage ${last.index} last` : '';
-  return `Step ${number} made version ${last.version}: miners by stage ${stages.map(({ index }) => crew(index)).join(', ')}; ${microbatches} microbatches; merged in ${((now - progressAt) / 1000).toFixed(1)} s${slowest}.`;
+  return `Step ${step} made version ${last.version}: miners by stage ${stages.map(({ index }) => crew(index)).join(', ')}; ${microbatches} microbatches; merged in ${(tookMs / 1000).toFixed(1)} s${slowest}.`;
 }

@@ -1,5 +1,5 @@
 /** What the world tells the coordinator, and what it asks of the world. Plain data, so that a log can hold it. */
-import type { AuditVerdict, Backend, ErrorCode, LeaseCounts, LeaseKind, Reason, Work } from '@starling/protocol';
+import type { AuditVerdict, Backend, ErrorCode, LeaseCounts, LeaseKind, Reason, RunEvent, Work } from '@starling/protocol';
 import type { CodecName, ReductionTask } from '@starling/reduce';
 
 export interface CoordinatorConfig {
@@ -210,6 +210,6 @@ export type Effect =
       /** Of each stage's mean gradient before clipping. */
       norms: number[];
     }
-  | { type: 'event'; level: 'info' | 'warning' | 'error'; code: string; message: string };
+  | ({ type: 'event' } & Pick<RunEvent, 'level' | 'code' | 'message' | 'merged'>);
 
 export type Of<T extends Input['type']> = Extract<Input, { type: T }>;

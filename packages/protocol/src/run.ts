@@ -265,6 +265,14 @@ export interface ModelVersion {
   time: number | null;
 }
 
+/** What a step that every stage has merged came to. */
+export interface MergedStep {
+  step: number;
+  microbatches: number;
+  /** From its last result until every stage had it in its parameters. */
+  tookMs: number;
+}
+
 export interface RunEvent {
   /** Unix ms. */
   time: number;
@@ -273,6 +281,8 @@ export interface RunEvent {
   level: 'info' | 'warning' | 'error';
   code: string;
   message: string;
+  /** Of `STEP_MERGED`; absent in those that an older release wrote. */
+  merged?: MergedStep;
 }
 
 /** The run as it was after an entry of its log. */

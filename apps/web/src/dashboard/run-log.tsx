@@ -1,10 +1,12 @@
 import { eventKind, type RunEvent } from '@starling/protocol';
-import { memo, useState } from 'react';
+import { memo, useMemo, useState } from 'react';
 import { moment } from '../format.ts';
 import { Choice, type Option } from '../parts.tsx';
 import { minerPath, replayPath, splitAtMiners } from '../paths.ts';
 import { Link } from '../router.tsx';
 import { onThisClock } from '../server-clock.ts';
+import { type LogLine, linesOf } from './log-lines.ts';
+import { LogWindow } from './log-window.tsx';
 
 type Shown = 'all' | 'merges' | 'miners' | 'problems';
 const SHOWN: Option<Shown>[] = [
@@ -30,7 +32,7 @@ const TONES = { info: 'idle', warning: 'wait', error: 'bad' } as const;
 /** What happened, the newest first. `replay`: whether it is a way to the replay, or on its page already. */
 export const RunLog = memo(function RunLog({ events, replay = true }: { events: RunEvent[]; replay?: boolean }) {
   const [shown, setShown] = useState<Shown>('all');
-  const listed = events.filter(BELONGS[shown]).reverse();
+  const lines = useMemo(() => linesOf(events.filter(BELONGS[shown])), [events, shown]);
   return (
     <section className="panel log" aria-labelledby="log">
       <div className="panel-head">
@@ -38,25 +40,30 @@ export const RunLog = memo(function RunLog({ events, replay = true }: { events: 
         {replay && <Link to="/replay">Replay</Link>}
         <Choice name="log" legend="Events" options={SHOWN} value={shown} onChange={setShown} />
       </div>
-      {listed.length === 0 ? (
+      {lines.length === 0 ? (
         <p className="empty">{EMPTY[shown]}</p>
       ) : (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: a list that scrolls must be reachable by keyboard.
-        <ol tabIndex={0} className="log-list">
-          {listed.map((event) => (
-            <li key={`${event.time}${event.code}${event.message}`} className={TONES[event.level]}>
-              <When event={event} />
-              <p>
-                {event.level !== 'info' && <b>{event.level === 'error' ? 'Error: ' : 'Warning: '}</b>}
-                <Named sentence={event.message} /> <code className="code">{event.code}</code>
-              </p>
-            </li>
-          ))}
-        </ol>
+        <LogWindow key={shown} lines={lines}>
+          {(line) => <Line line={line} />}
+        </LogWindow>
       )}
     </section>
   );
 });
+
+function Line({ line: { event, text } }: { line: LogLine }) {
+  return (
+    <div className={`log-line ${TONES[event.level]}`}>
+      <div className="log-when">
+        <When event={event} /> <code className="code">{event.code}</code>
+      </div>
+      <p className="log-text">
+        {event.level !== 'info' && <b>{event.level === 'error' ? 'Error: ' : 'Warning: '}</b>}
+        <Named sentence={text} />
+      </p>
+    </div>
+  );
+}
 
 /** A way to what the run was like then, where an entry of its log caused the event. */
 function When({ event: { time, entry } }: { event: RunEvent }) {
