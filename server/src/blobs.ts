@@ -86,6 +86,11 @@ export class Blobs {
     return blob.bytes;
   }
 
+  /** Who keeps it; nobody where it is not served. */
+  ownersOf(hash: string): string[] {
+    return [...(this.served.get(hash)?.owners ?? [])];
+  }
+
   /** Forgets what only this owner kept. */
   release(owner: string): void {
     for (const hash of [...(this.owned.get(owner) ?? [])]) this.disown(hash, owner);

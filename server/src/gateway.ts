@@ -25,10 +25,10 @@ import { packets } from '@starling/protocol/packets';
 import { type Namespace, Server, type Socket } from 'socket.io';
 import type { StoredTensor } from './activations.ts';
 import type { Addresses, Handshake } from './addresses.ts';
+import { gradientOwner } from './blob-owners.ts';
 import type { Blobs } from './blobs.ts';
 import { Feed } from './feed.ts';
 import type { Identity } from './identity.ts';
-import { gradientOwner } from './recovery.ts';
 import type { Refusals } from './refusals.ts';
 import type { Run, WithTensor } from './run.ts';
 
@@ -330,7 +330,7 @@ export class Gateway {
     try {
       const uploads = shards.map((hash) => blobs.uploaded(minerId, hash));
       const squares = run.inspectGradient(stage, uploads);
-      for (const hash of new Set(shards)) blobs.adopt(minerId, hash, gradientOwner(stage, version));
+      for (const hash of new Set(shards)) this.adopt(minerId, hash, stage, version);
       return await settled(squares);
     } catch (error) {
       const fault = SwarmError.from(error);
@@ -338,6 +338,11 @@ export class Gateway {
       for (const hash of shards) blobs.dropUpload(minerId, hash);
       return this.settle({ type: 'spoiled', minerId, stage, version, round, code: fault.code, message: fault.message });
     }
+  }
+
+  private adopt(minerId: string, hash: string, stage: number, version: number): void {
+    this.blobs.adopt(minerId, hash, gradientOwner(stage, version));
+    this.run.view.merging(stage, 'uploaded', this.blobs.get(hash).byteLength);
   }
 
   private async reduced(minerId: string, message: Requests['reduced']): Promise<null> {
@@ -351,7 +356,7 @@ export class Gateway {
         blobs.dropUpload(minerId, hash);
         throw error;
       }
-      blobs.adopt(minerId, hash, gradientOwner(stage, version));
+      this.adopt(minerId, hash, stage, version);
     } else {
       blobs.dropUpload(minerId, hash);
     }

@@ -8,6 +8,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import * as v from 'valibot';
 import type { Panel } from './audits/panel.ts';
 import { addAuditRoutes } from './audits/routes.ts';
+import { mergingStage } from './blob-owners.ts';
 import type { Blobs } from './blobs.ts';
 import { addNodeRoutes } from './chain/node-routes.ts';
 import type { Paymaster } from './chain/paymaster.ts';
@@ -133,6 +134,11 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
   http.get<{ Params: { hash: string } }>('/v1/blobs/:hash', async ({ params }, reply) => {
     const bytes = blobs.get(hashOf(params));
     run.view.carried(bytes.byteLength);
+    const stage = blobs
+      .ownersOf(params.hash)
+      .map(mergingStage)
+      .find((one) => one !== null);
+    if (stage !== undefined) run.view.merging(stage, 'sent', bytes.byteLength);
     return reply
       .type('application/octet-stream')
       .header('cache-control', IMMUTABLE)

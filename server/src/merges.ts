@@ -2,8 +2,8 @@
 import type { Coordinator, Effect, Input } from '@starling/coordinator';
 import { SwarmError } from '@starling/protocol';
 import type { Auditor } from './audits/auditor.ts';
+import { gradientOwner } from './blob-owners.ts';
 import type { Blobs } from './blobs.ts';
-import { gradientOwner } from './recovery.ts';
 import type { Reductions } from './reductions.ts';
 import type { StageStates } from './stage-states.ts';
 

@@ -90,6 +90,35 @@ it('names a miner that reduces falsely, and merges without it', async () => {
   await server.close();
 });
 
+it('tells of every merge what was uploaded and sent for it, on its line and by stage', { timeout: 120_000 }, async () => {
+  const server = await open({ steps: 4, stages: 2, microbatchesPerStep: 4, spotCheck: 0 });
+  const miners = ['a', 'b', 'c', 'd'].map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));
+  await server.completed;
+  const points = server.points();
+  const events = await json<RunEvent[]>(`${server.url}/v1/run/events`);
+  const merges = events.flatMap(({ merged }) => merged ?? []);
+  expect(merges.map(({ step }) => step)).toEqual([0, 1, 2, 3]);
+  const sizes = cutStages(shape, 2).map((stage) => 4 * layoutOf(shape, stage).size);
+  for (const [i, { bytes }] of merges.entries()) {
+    const { mergeBytes, bytesPerToken, tokens } = points[i]!;
+    const sum = (way: 'uploaded' | 'sent') => mergeBytes!.reduce((all, part) => all + part[way], 0);
+    expect(bytes).toEqual({ uploaded: sum('uploaded'), sent: sum('sent') });
+    // f32 gradients of one to all four miners, and each shard of their sum once from each of two.
+    for (const [stage, { uploaded }] of mergeBytes!.entries()) {
+      expect(uploaded).toBeGreaterThanOrEqual(sizes[stage]!);
+      expect(uploaded).toBeLessThanOrEqual(6 * sizes[stage]!);
+    }
+    const all = bytesPerToken! * (tokens - (points[i - 1]?.tokens ?? 0));
+    expect(sum('uploaded') + sum('sent'), 'a part of what went through the server').toBeLessThan(all);
+  }
+  expect(
+    points.at(-1)!.mergeBytes!.every(({ sent }) => sent > 0),
+    'what came of the steps before was fetched',
+  ).toBe(true);
+  await Promise.all(miners.map((miner) => miner.stop()));
+  await server.close();
+});
+
 describe.each<Partial<ServerOptions>>([
   { gradient: 'bf16' },
   { innerSteps: 4, innerMicrobatches: 2, outer: 'diloco' },

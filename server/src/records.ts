@@ -6,6 +6,7 @@ import {
   EVENT_KINDS,
   EVENTS_KEPT,
   eventKind,
+  type MergeBytes,
   type ReceiptEntry,
   type RunEvent,
   type StepPoint,
@@ -31,15 +32,22 @@ export const eventRow = (event: RunEvent): Row => ({
   body: JSON.stringify(event),
 });
 
-/** What pages are told of an effect of entry `entry`. */
-export const eventOf = ({ type: _, ...event }: Extract<Effect, { type: 'event' }>, time: number, entry: number): RunEvent => ({
-  time,
-  entry,
-  ...event,
-});
+/** What pages are told of an effect of entry `entry`. `point`: of the step that closed last. */
+export function eventOf(
+  { type: _, merged, ...event }: Extract<Effect, { type: 'event' }>,
+  time: number,
+  entry: number,
+  point: StepPoint | undefined,
+): RunEvent {
+  if (!merged) return { time, entry, ...event };
+  const parts = point?.step === merged.step + 1 ? point.mergeBytes : undefined;
+  const sum = (way: keyof MergeBytes) => parts!.reduce((all, part) => all + part[way], 0);
+  const bytes = parts && { uploaded: sum('uploaded'), sent: sum('sent') };
+  return { time, entry, ...event, merged: { ...merged, ...(bytes && { bytes }) } };
+}
 
 /** Rows of what an input did, but for the points: those need more than the effect. */
-export function rowsOf({ input, effects, at, seq }: Handled<Input, Effect>): Row[] {
+export function rowsOf({ input, effects, at, seq }: Handled<Input, Effect>, point?: StepPoint): Row[] {
   const rows: Row[] = [];
   if (input.type === 'audited' && effects.every(({ type }) => type !== 'refuse')) rows.push(auditRow(input, at));
   for (const effect of effects) {
@@ -60,7 +68,7 @@ export function rowsOf({ input, effects, at, seq }: Handled<Input, Effect>): Row
       const { minerId, code, message, leaseId, work } = effect;
       rows.push(receiptRow(minerId, at, { leaseId, outcome: 'lost', work, error: { code, message, hint: ERROR_HINTS[code] } }));
     } else if (effect.type === 'event') {
-      rows.push(eventRow(eventOf(effect, at, seq)));
+      rows.push(eventRow(eventOf(effect, at, seq, point)));
     } else if (effect.type === 'release' && input.type === 'merged') {
       const { type: _, stage, ...merge } = input;
       rows.push({ kind: 'merge', owner: `${stage}`, at, body: JSON.stringify(merge satisfies Merge) });

@@ -10,6 +10,7 @@ import type { OptimizerConfig } from '@starling/model';
 import { type RunConfig, type RunEvent, type StepPoint, SwarmError } from '@starling/protocol';
 import { Journal, type JournalPorts, type Store } from '@starling/store';
 import { Activations } from './activations.ts';
+import { gradientOwner } from './blob-owners.ts';
 import type { Blobs } from './blobs.ts';
 import type { Checkpoints } from './checkpoints.ts';
 import { curveBy, eventsBy, mergesAfter } from './records.ts';
@@ -46,9 +47,6 @@ export interface Recovered {
   /** Version of the newest checkpoint; −1 without one. */
   saved: number;
 }
-
-/** The contributions of a stage that are not merged yet, and what reducers made of them. */
-export const gradientOwner = (stage: number, version: number) => `gradients ${stage}@${version}`;
 
 /** Throws `CONFIG_INVALID` for another run than is there, `LOG_UNREADABLE`, `CHECKPOINT_CORRUPT`, or what the store throws. */
 export async function recover(parts: RecoveryParts, ports: JournalPorts<Input, Effect>): Promise<Recovered> {

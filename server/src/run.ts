@@ -26,13 +26,14 @@ import { type Activations, type Key, type Purpose, type StoredTensor, scopeOf } 
 import { Auditor } from './audits/auditor.ts';
 import type { Panel } from './audits/panel.ts';
 import type { Witnessed } from './audits/witness.ts';
+import { gradientOwner } from './blob-owners.ts';
 import type { Blobs } from './blobs.ts';
 import type { Checkpoint, Checkpoints } from './checkpoints.ts';
 import type { Sampler } from './corpus.ts';
 import { Merges } from './merges.ts';
 import type { ClosedStep, Models } from './models.ts';
 import { auditsOf, eventOf, eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
-import { gradientOwner, type Recovered, recover } from './recovery.ts';
+import { type Recovered, recover } from './recovery.ts';
 import { Reductions } from './reductions.ts';
 import { ledgerAfter, ledgerOf, openRound, Rounds, roundRow } from './rounds.ts';
 import type { RunJournal } from './run-log.ts';
@@ -308,7 +309,9 @@ export class Run {
 
   private describe(handled: Handled<Input, Effect>): { rows: Row[]; released: string[] } {
     const { effects, at } = handled;
-    const rows = [...this.unwritten.splice(0), ...rowsOf(handled)];
+    const closed = effects.find((effect) => effect.type === 'closed');
+    const point = closed && this.view.close(closed, at, this.states.learningRateOf(closed.step + 1));
+    const rows = [...this.unwritten.splice(0), ...rowsOf(handled, point)];
     const released: string[] = [];
     for (const effect of effects) {
       const round = this.rounds.take(effect, at);
@@ -317,9 +320,9 @@ export class Run {
         rows.push(roundRow(round));
       }
       if (effect.type === 'release') released.push(scopeOf(effect.stage, effect.version));
-      if (effect.type !== 'closed') continue;
-      const point = this.view.close(effect, at, this.states.learningRateOf(effect.step + 1));
-      this.points.set(effect, point);
+    }
+    if (closed && point) {
+      this.points.set(closed, point);
       rows.push(pointRow(point));
     }
     return { rows, released };
@@ -415,7 +418,7 @@ export class Run {
         this.closed(effect);
         break;
       case 'event':
-        this.show(eventOf(effect, at, seq));
+        this.show(eventOf(effect, at, seq, this.view.points.at(-1)));
         break;
       case 'settled':
         if (effect.outcome === 'counted' && input.type === 'receipt') this.view.computed(effect.work, input.computeMs, at);

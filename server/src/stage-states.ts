@@ -26,6 +26,7 @@ import {
   type Update,
 } from '@starling/protocol';
 import { ShardedGradient } from '@starling/reduce';
+import { mergeOwner, stateOwner } from './blob-owners.ts';
 import type { Blobs } from './blobs.ts';
 import { formatsOf } from './reductions.ts';
 
@@ -51,9 +52,6 @@ export function initialVectors(shape: ModelShape, stage: StageSpec, seed: number
 
 /** What of a run says how gradients become parameters. */
 type MergeRules = Pick<RunConfig, 'gradient' | 'merged' | 'inner' | 'overlap'>;
-
-const mergeOwner = (stage: number, version: number) => `merge ${stage}@${version}`;
-const stateOwner = (stage: number, version: number) => `stage ${stage}@${version}`;
 
 export class StageStates {
   readonly layouts: ParameterLayout[];

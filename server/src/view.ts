@@ -3,6 +3,7 @@ import type { Coordinator, Effect, MinerFacts as Facts } from '@starling/coordin
 import {
   type Activity,
   explain,
+  type MergeBytes,
   type MinerView,
   type Move,
   newestEvents,
@@ -37,11 +38,12 @@ interface Effort {
   leases: number[];
   /** Summed over the leases. */
   queue: number[];
+  merges: MergeBytes[];
 }
 
 const freshEffort = (stages: number, since: number): Effort => {
   const zeros = () => Array.from({ length: stages }, () => 0);
-  return { since, bytes: 0, computeMs: zeros(), leases: zeros(), queue: zeros() };
+  return { since, bytes: 0, computeMs: zeros(), leases: zeros(), queue: zeros(), merges: zeros().map(() => ({ uploaded: 0, sent: 0 })) };
 };
 
 /** What a stage did of one step. Unix ms. */
@@ -120,7 +122,7 @@ export class RunView {
   close({ step, tokens, lossSum, validation, norms }: Extract<Effect, { type: 'closed' }>, now: number, learningRate: number): StepPoint {
     this.tokens += tokens;
     this.rate.add(tokens, now);
-    const { since, bytes, computeMs, leases, queue } = this.effort;
+    const { since, bytes, computeMs, leases, queue, merges } = this.effort;
     const here = this.coordinator
       .view()
       .flatMap(({ miners }) => miners)
@@ -146,12 +148,18 @@ export class RunView {
       computeMs: perLease(computeMs),
       stageTokensPerSecond: this.config.stages.map((_, stage) => rateOf(parts?.[stage])),
       queue: perLease(queue),
+      mergeBytes: merges,
     };
   }
 
   /** Bytes that went through the server, in either direction. */
   carried(bytes: number): void {
     this.effort.bytes += bytes;
+  }
+
+  /** Of them, those for a merge of this stage. */
+  merging(stage: number, way: keyof MergeBytes, bytes: number): void {
+    this.effort.merges[stage]![way] += bytes;
   }
 
   /** A lease whose computing took so long counted. */

@@ -84,3 +84,6 @@ export function bytes(n: number): string {
   const unit = Math.min(units.length - 1, n > 0 ? Math.floor(Math.log2(n) / 10) : 0);
   return `${(n / 1024 ** unit).toFixed(unit === 0 ? 0 : 1)} ${units[unit]}`;
 }
+
+/** `{ uploaded: 5 242 880, sent: 1024 }` → `5.0 MiB up, 1.0 KiB down`: as miners see it. */
+export const traffic = ({ uploaded, sent }: { uploaded: number; sent: number }): string => `${bytes(uploaded)} up, ${bytes(sent)} down`;

@@ -272,6 +272,8 @@ describe('the log', () => {
         steps.map((step) => ['info', step]),
       );
       expect(lines.at(-1)!.message).toMatch(/miners by stage 2, 1; 4 microbatches; merged in \d+\.\d s, stage [01] last\.$/);
+      expect(lines.map(({ merged }) => merged!.step)).toEqual(steps);
+      expect(lines.at(-1)!.merged).toMatchObject({ microbatches: 4, tookMs: expect.any(Number) });
       expect(/; (\d) microbatches/.exec(lines[0]!.message)![1], 'with overlap the first step merges what was before it').toBe(
         overlap ? '0' : '4',
       );

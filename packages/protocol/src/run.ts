@@ -253,6 +253,8 @@ export interface StepPoint {
   stageTokensPerSecond?: (number | null)[];
   /** By stage: tasks that were ready and had no miner, as a mean over the receipts that counted there; null without any. */
   queue?: (number | null)[];
+  /** By stage. */
+  mergeBytes?: MergeBytes[];
 }
 
 /** The model after one step, as `GET /v1/models` offers it; of step 0, which follows from the seed, nothing is served. */
@@ -271,6 +273,16 @@ export interface MergedStep {
   microbatches: number;
   /** From its last result until every stage had it in its parameters. */
   tookMs: number;
+  /** Of all stages, as in its point. */
+  bytes?: MergeBytes;
+}
+
+/** What merging cost the server's line since the step before closed. */
+export interface MergeBytes {
+  /** Of gradients, and of what reducers made of them, that were taken from miners. */
+  uploaded: number;
+  /** The same, to whoever asked for them: reducers, and those who apply what came of them, which may be the next step's. */
+  sent: number;
 }
 
 export interface RunEvent {

@@ -34,6 +34,15 @@ test('a line that grows is another one, and the others stay the same', () => {
   expect(after[0]).not.toBe(before[0]);
 });
 
+test('a line tells what was uploaded and sent for all of its steps; nothing where nobody counted', () => {
+  const counted = [2, 3].map((step) => {
+    const { merged, ...event } = merge(step, 100 * step);
+    return { ...event, merged: { ...merged!, bytes: { uploaded: 10 * step, sent: step } } };
+  });
+  expect(linesOf([merge(1, 100), ...counted])[0]!.bytes).toEqual({ uploaded: 50, sent: 5 });
+  expect(linesOf([merge(1, 100)])[0]!.bytes).toBeNull();
+});
+
 test('slow merges, steps that are made again, and merges of an older release have a line each', () => {
   const slow = [merge(0, 0), merge(1, 1_000), merge(2, 2_500)];
   expect(texts(slow)).toEqual(slow.map(({ message }) => message).reverse());

@@ -1,5 +1,5 @@
 /** The lines of the run log: an event each, but steps that are merged faster than anybody reads are one line together. */
-import { eventKind, type RunEvent } from '@starling/protocol';
+import { eventKind, type MergeBytes, type RunEvent } from '@starling/protocol';
 import { count } from '../format.ts';
 
 /** Merges that follow each other by less are one line… */
@@ -13,6 +13,8 @@ export interface LogLine {
   /** The newest one that it tells of. */
   event: RunEvent;
   text: string;
+  /** Of all that it tells of. */
+  bytes: MergeBytes | null;
 }
 
 /** The newest first. `events`: the oldest first. */
@@ -36,11 +38,18 @@ function belongs(event: RunEvent, before: RunEvent): boolean {
 function lineOf(group: readonly RunEvent[]): LogLine {
   const event = group.at(-1)!;
   const key = `${event.time} ${event.code} ${event.message} ${group.length}`;
-  if (group.length === 1) return { key, event, text: event.message };
+  const bytes = bytesOf(group);
+  if (group.length === 1) return { key, event, text: event.message, bytes };
   const steps = group.map(({ merged }) => merged!);
   const [first, last] = [steps[0]!.step, steps.at(-1)!.step];
   const microbatches = steps.reduce((sum, step) => sum + step.microbatches, 0);
   const slowest = Math.max(...steps.map(({ tookMs }) => tookMs));
   const text = `Steps ${first}–${last} made versions ${first + 1}–${last + 1}: ${count(microbatches)} microbatches; merged in ${(slowest / 1_000).toFixed(1)} s at most.`;
-  return { key, event, text };
+  return { key, event, text, bytes };
+}
+
+function bytesOf(group: readonly RunEvent[]): MergeBytes | null {
+  const parts = group.flatMap(({ merged }) => merged?.bytes ?? []);
+  const sum = (way: keyof MergeBytes) => parts.reduce((all, part) => all + part[way], 0);
+  return parts.length > 0 ? { uploaded: sum('uploaded'), sent: sum('sent') } : null;
 }

@@ -1,6 +1,6 @@
 import { eventKind, type RunEvent } from '@starling/protocol';
 import { memo, useMemo, useState } from 'react';
-import { moment } from '../format.ts';
+import { moment, traffic } from '../format.ts';
 import { Choice, type Option } from '../parts.tsx';
 import { minerPath, replayPath, splitAtMiners } from '../paths.ts';
 import { Link } from '../router.tsx';
@@ -51,11 +51,15 @@ export const RunLog = memo(function RunLog({ events, replay = true }: { events: 
   );
 });
 
-function Line({ line: { event, text } }: { line: LogLine }) {
+function Line({ line: { event, text, bytes } }: { line: LogLine }) {
   return (
     <div className={`log-line ${TONES[event.level]}`}>
       <div className="log-when">
-        <When event={event} /> <code className="code">{event.code}</code>
+        <span>
+          <When event={event} />
+          {bytes && <span className="log-bytes"> · {traffic(bytes)}</span>}
+        </span>{' '}
+        <code className="code">{event.code}</code>
       </div>
       <p className="log-text">
         {event.level !== 'info' && <b>{event.level === 'error' ? 'Error: ' : 'Warning: '}</b>}

@@ -4,7 +4,7 @@ import { lazy, Suspense, useMemo, useState } from 'react';
 import { ALL, type Range, stageColumns } from '../chart-data.ts';
 import { Chart, type Line } from '../charts/chart.tsx';
 import { RangeFields } from '../charts/range-fields.tsx';
-import { compact, count, layers, plural, took } from '../format.ts';
+import { bytes, compact, count, layers, plural, took, traffic } from '../format.ts';
 import { useLive } from '../live.ts';
 import { situation } from '../mine/activity.ts';
 import { useNow } from '../now.ts';
@@ -57,6 +57,7 @@ export default function StagePage({ index }: { index: number }) {
     );
   const common = { axis: 'step', range, onRange: setRange, empty: EMPTY } as const;
   const connected = stage.miners.filter((miner) => miner.connected);
+  const merged = points.at(-1)?.mergeBytes?.[index];
   const rate = connected.reduce((sum, miner) => sum + miner.tokensPerSecond, 0);
   return (
     <div className="dashboard stage-page">
@@ -86,6 +87,12 @@ export default function StagePage({ index }: { index: number }) {
           <Stat label="Tokens per second" value={compact(rate)} note="backwards that counted" />
           <Stat label="To come" value={count(stage.total - stage.done)} note="microbatches of this step" />
           <Stat label="Leases" value={count(stage.leases)} note="held by miners now" />
+          <Stat
+            label="Last merge"
+            value={merged ? bytes(merged.uploaded + merged.sent) : '–'}
+            note={merged ? traffic(merged) : 'nothing is known of its bytes'}
+            title="Gradients, and what came of them, through the server"
+          />
         </dl>
       </section>
       <section className="panel curves" aria-label="Curves of the stage">
