@@ -110,6 +110,10 @@ test('a guest mines, links a wallet with one signature, changes the account on a
     const account = async (): Promise<AccountView> => (await request.get(`${server.url}/v1/identity/${key}`)).json();
     expect(await account()).toMatchObject({ address: guest!.address, delegation: null });
 
+    // What the chain pays a guest is on the guest's own key.
+    const own = async () => BigInt((await account()).own!.staked);
+    await expect.poll(own, { timeout: 2 * MINUTE, message: 'pay of a guest' }).toBeGreaterThan(0n);
+
     // The one that hangs holds nobody up, and is asked only because it was chosen.
     await panel(page).getByRole('button', { name: 'hanging' }).click();
     await expect(panel(page)).toContainText('Waiting for hanging');
@@ -127,6 +131,15 @@ test('a guest mines, links a wallet with one signature, changes the account on a
     expect(linked.work).toBeGreaterThanOrEqual(guest!.work);
     await expect.poll(async () => (await account()).uid, { timeout: MINUTE, message: 'the hotkey is registered' }).not.toBeNull();
     await expect(panel(page)).toContainText(/UID \d/);
+
+    // What the guest was paid goes to the hotkey.
+    const paid = await own();
+    const balance = async () =>
+      BigInt((await (await request.get(`${server.url}/v1/chain/node/accounts/${addresses[0]}`)).json()).balance.bigint);
+    expect(await balance()).toBe(0n);
+    await panel(page).getByRole('button', { name: 'Move to the hotkey' }).click();
+    await expect.poll(balance, { timeout: MINUTE, message: 'the pay is the wallet’s' }).toBeGreaterThanOrEqual(paid);
+    expect(asked.signed, 'the wallet need not sign').toHaveLength(1);
 
     // Receipts go on being taken, with no more signatures of the wallet, also over a reload, after which it mines by itself.
     await page.reload();

@@ -4,7 +4,7 @@ import { useEffect, useState } from 'react';
 import { fetchTimed } from './server-clock.ts';
 
 /** The answer to a GET. Throws the server's refusal, `CONNECTION_LOST`, or `HTTP_FAILED` when something else answered. */
-export const getJson = <T>(path: string, signal: AbortSignal): Promise<T> => askJson<T>(path, { signal });
+export const getJson = <T>(path: string, signal?: AbortSignal): Promise<T> => askJson<T>(path, signal ? { signal } : {});
 
 /** The answer to a POST of JSON. Throws as `getJson`. */
 export const postJson = <T>(path: string, body: unknown): Promise<T> => askJson<T>(path, { method: 'POST', body: JSON.stringify(body) });

@@ -44,6 +44,8 @@ export interface AccountView {
   /** In the metagraph; null: not registered. */
   uid: number | null;
   stake: string | null;
+  /** Rao in the name of the device's own key, which alone moves it; null on a chain of others, where nobody is paid on it. */
+  own: { staked: string; free: string } | null;
   /** FLOPs in closed rounds, ever. */
   work: number;
   score: number;

@@ -1,7 +1,7 @@
 /** Guests, links and weights, on an embedded chain in memory that makes its blocks when it is told to. */
-import { type Chain, DevChain, encodeAddress, fromHex, type Signer, Sr25519Key, SubtensorChain } from '@starling/chain';
+import { type Call, type Chain, DevChain, encodeAddress, fromHex, type Signer, Sr25519Key, SubtensorChain, toPlain } from '@starling/chain';
 import { Challenges, DeviceKey, delegationText, utf8, wrapBytes } from '@starling/chain/identity';
-import { fillSubnet, findMetadata, GENESIS, key as knownKey, NETUID, TestNode } from '@starling/chain/testing';
+import { fillSubnet, findMetadata, GENESIS, key as knownKey, NETUID, signed, TestNode } from '@starling/chain/testing';
 import { type RoundWork, SwarmError, toHex } from '@starling/protocol';
 import { SqliteStore } from '@starling/store';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -165,6 +165,45 @@ describe('a guest', () => {
     expect(await settled(chain.submit(unstake(stake), guest))).toBe('done');
     expect(await settled(chain.submit({ type: 'transfer', to: second.address, amount: stake }, guest))).toBe('done');
     expect(await chain.balance(second.address)).toBe(stake);
+  });
+
+  it('moves it to its hotkey by calls that nobody forges and nobody sends twice, and sees what is left', async () => {
+    await submit(owner, { type: 'addStake', hotkey: validator.address, amount: 10n ** 12n });
+    const prepare: PaymasterParts['prepare'] = (on, scores) => registerAll(on, [...scores.keys()], owner);
+    const { link, closed, account } = bound(await open({ prepare }));
+    expect((await account(device)).own).toEqual({ staked: '0', free: '0' });
+    closed(round(1, { [device]: 6e9 }));
+    await blocks(10);
+    const guest: Signer = { address: encodeAddress(key.publicKey), publicKey: key.publicKey, sign: (message) => key.sign(message) };
+    await link(await delegation(miner));
+    const own = BigInt((await account(device)).own!.staked);
+    expect(own).toBeGreaterThan(0n);
+
+    const { network } = chain;
+    const sent = async (extrinsic: unknown) => {
+      const outcome = chain.submitSigned(toPlain(extrinsic)).then(
+        () => 'done',
+        ({ reason }) => reason as string,
+      );
+      await blocks(1);
+      return outcome;
+    };
+    const out: Call = { type: 'removeStake', hotkey: guest.address, amount: own };
+    const taken = await signed(network, 0, out, guest);
+    const stranger = await DeviceKey.generate();
+    const forged = await signed(network, 0, out, { ...guest, sign: (message) => stranger.sign(message) });
+    expect(await sent(forged)).toBe('BadProof');
+    expect(await sent({ ...taken, call: { ...out, amount: own - 1n } }), 'other words under the same signature').toBe('BadProof');
+    expect(await sent(await signed('ab'.repeat(32), 0, out, guest)), 'for another chain').toBe('BadProof');
+    expect(await sent(taken)).toBe('done');
+    expect(await sent(taken)).toBe('Stale');
+    expect(BigInt((await account(device)).own!.free)).toBe(own);
+    const before = await chain.balance(miner.address);
+    const moved = await signed(network, 1, { type: 'transfer', to: miner.address, amount: own }, guest);
+    expect(await sent(moved)).toBe('done');
+    expect(await sent(moved)).not.toBe('done');
+    expect((await chain.balance(miner.address)) - before).toBe(own);
+    expect((await account(device)).own!.free).toBe('0');
   });
 
   it('sees what is held until audits are over, and when that is, but nothing that was forfeited', async () => {

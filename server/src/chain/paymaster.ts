@@ -7,6 +7,7 @@ import {
   ChainRefusal,
   type CommitsKept,
   type Delegation,
+  DevChain,
   type EpochPaid,
   encodeAddress,
   fromHex,
@@ -262,6 +263,7 @@ export class Paymaster {
       delegation: delegation && publicPart(delegation),
       uid: neuron?.uid ?? null,
       stake: neuron ? String(neuron.stake) : null,
+      own: await this.#ownOf(device),
       work: pay?.work ?? 0,
       score: pay?.score ?? 0,
       held: heldOf(this.#tally.held, this.#names, address, this.#parts.roundSteps),
@@ -269,6 +271,13 @@ export class Paymaster {
       emission: pay?.emission ?? '0',
       perDay: String(Math.round(Number(pay?.lastEmission ?? 0) * epochsADay)),
     };
+  }
+
+  async #ownOf(device: string): Promise<AccountView['own']> {
+    const { chain } = this.#parts.line;
+    if (!(chain instanceof DevChain)) return null;
+    const own = this.#names.guestAddress(device);
+    return { staked: String(chain.stakeOf(own, own)), free: String(await chain.balance(own)) };
   }
 
   async close(): Promise<void> {

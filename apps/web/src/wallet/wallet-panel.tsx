@@ -9,7 +9,7 @@ import { ErrorText, Notice, Stat } from '../parts.tsx';
 import { Link } from '../router.tsx';
 import { onThisClock } from '../server-clock.ts';
 import { injected, titleOf } from './injected.ts';
-import { cancel, deviceSigner, disconnect, open, sign, useWallet } from './wallet-state.ts';
+import { cancel, deviceSigner, disconnect, move, open, sign, useWallet } from './wallet-state.ts';
 
 /** A delegation that ends this soon is better signed again. */
 const SOON_MS = 3 * 86_400_000;
@@ -29,7 +29,10 @@ export default function WalletPanel() {
       </div>
       {account.value ? <Standing account={account.value} /> : <p className="muted">{account.error ? '' : 'Asking for the account…'}</p>}
       {(error ?? account.error) && (
-        <Notice tone="wait" title={error ? 'No wallet was linked.' : 'Not up to date.'}>
+        <Notice
+          tone="wait"
+          title={error ? (error.in === 'moving' ? 'The pay was not moved.' : 'No wallet was linked.') : 'Not up to date.'}
+        >
           <ErrorText error={(error ?? account.error)!} />
         </Notice>
       )}
@@ -43,11 +46,8 @@ export default function WalletPanel() {
   );
 }
 
-function Standing({
-  account: { address, delegation, uid, stake, work: done, score, held, rank, emission, perDay },
-}: {
-  account: AccountView;
-}) {
+function Standing({ account }: { account: AccountView }) {
+  const { address, delegation, uid, stake, work: done, score, held, rank, emission, perDay } = account;
   const now = useNow();
   const left = delegation && onThisClock(delegation.expiresAt) - now;
   return (
@@ -80,12 +80,30 @@ function Standing({
         <Stat label="A day" value={coins(perDay)} note="alpha, as in the last epoch" />
       </dl>
       <p className="muted">
-        Nothing to claim: at the end of each epoch the chain itself pays emission,{' '}
+        At the end of each epoch the chain itself pays emission,{' '}
         {delegation
-          ? 'to this hotkey. What it paid before the link stays with this device’s own key.'
-          : 'to this key, with which that stays; once a wallet is linked, to its hotkey.'}
+          ? 'to this hotkey.'
+          : account.own
+            ? 'to this key; once a wallet is linked, to its hotkey, and what this key was paid can be moved there.'
+            : 'to the hotkey of a wallet that is linked; nobody is paid for a guest’s work before.'}
       </p>
+      {delegation && <Own account={account} />}
     </>
+  );
+}
+
+/** What was paid before the link, and a little after it, is on the device's own key, which this browser has. */
+function Own({ account }: { account: AccountView }) {
+  const { phase } = useWallet();
+  const rao = account.own ? BigInt(account.own.staked) + BigInt(account.own.free) : 0n;
+  if (rao === 0n) return null;
+  return (
+    <div className="wallet-row">
+      <p>{coins(String(rao))} alpha that the chain paid to this device’s own key:</p>
+      <button type="button" className="quiet" disabled={phase === 'moving'} onClick={() => void move(account)}>
+        {phase === 'moving' ? 'Moving…' : 'Move to the hotkey'}
+      </button>
+    </div>
   );
 }
 
@@ -178,10 +196,10 @@ function useWalletNames(): string[] {
 function useAccount() {
   const { account } = useWallet();
   // A change made here is another question: its answer is there at once.
-  const nonce = account?.delegation?.nonce;
+  const change = account && `${account.delegation?.nonce} ${account.own?.staked} ${account.own?.free}`;
   const load = useCallback(
     async (signal: AbortSignal) => getJson<AccountView>(`/v1/identity/${(await deviceSigner()).publicKey}`, signal),
-    [nonce],
+    [change],
   );
   const polled = usePolled(load, REFRESH_MS);
   return polled.pending && account ? { ...polled, value: account } : polled;

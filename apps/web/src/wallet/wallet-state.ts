@@ -1,4 +1,5 @@
 /** Where linking a wallet stands, for the panel and for automation. One for the whole page: it outlasts a change of pages. */
+import type { DeviceKey } from '@starling/chain/device';
 import type { AccountView, DeviceSigner, WireError } from '@starling/protocol';
 import { SwarmError } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
@@ -6,14 +7,15 @@ import { deviceKey } from '../device-key.ts';
 import type { OpenWallet } from './extension.ts';
 
 export interface WalletState {
-  /** idle: nothing under way. opening: a wallet was asked. choosing: it showed its accounts. signing, leaving: being done. */
-  phase: 'idle' | 'opening' | 'choosing' | 'signing' | 'leaving';
+  /** idle: nothing under way. opening: a wallet was asked. choosing: it showed its accounts. signing, leaving, moving: being done. */
+  phase: 'idle' | 'opening' | 'choosing' | 'signing' | 'leaving' | 'moving';
   /** The wallet that is opened, or being opened. */
   name: string | null;
   wallet: OpenWallet | null;
   /** As the server told last, if it was told anything here. */
   account: AccountView | null;
-  error: WireError | null;
+  /** What went wrong, and in which phase. */
+  error: (WireError & { in: WalletState['phase'] }) | null;
 }
 
 const IDLE: WalletState = { phase: 'idle', name: null, wallet: null, account: null, error: null };
@@ -35,12 +37,14 @@ function subscribe(listener: () => void): () => void {
 
 export const useWallet = (): WalletState => useSyncExternalStore(subscribe, () => state);
 
-let signer: Promise<DeviceSigner> | null = null;
-/** This browser's key. Throws `DEVICE_KEY_UNSUPPORTED`. */
-export function deviceSigner(): Promise<DeviceSigner> {
-  signer ??= deviceKey().then((key) => key.signer);
-  return signer;
+let key: Promise<DeviceKey> | null = null;
+/** This browser's. Throws `DEVICE_KEY_UNSUPPORTED`. */
+function ownKey(): Promise<DeviceKey> {
+  key ??= deviceKey();
+  return key;
 }
+/** What it signs with. Throws `DEVICE_KEY_UNSUPPORTED`. */
+export const deviceSigner = async (): Promise<DeviceSigner> => (await ownKey()).signer;
 
 /** Does `task`; what it throws is shown, unless something newer was begun. */
 async function doing(
@@ -54,7 +58,7 @@ async function doing(
     const change = await task();
     if (mine === attempt) set(change);
   } catch (error) {
-    if (mine === attempt) set({ phase: otherwise, error: SwarmError.from(error, 'WALLET_REFUSED').toWire() });
+    if (mine === attempt) set({ phase: otherwise, error: { ...SwarmError.from(error, 'WALLET_REFUSED').toWire(), in: phase } });
   }
 }
 
@@ -93,6 +97,14 @@ export function disconnect(account: AccountView): Promise<void> {
     const left = await unlink(account, await deviceSigner());
     stopFollowing();
     return { phase: 'idle', name: null, wallet: null, account: left };
+  });
+}
+
+/** What the chain paid to the device's own key goes to the hotkey. */
+export function move(account: AccountView): Promise<void> {
+  return doing('moving', 'idle', async () => {
+    const { claim } = await import('./claim.ts');
+    return { phase: 'idle', account: await claim(account, await ownKey()) };
   });
 }
 

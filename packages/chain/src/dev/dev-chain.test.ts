@@ -6,9 +6,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Call, EpochPaid } from '../chain.ts';
 import { commitHash } from '../commit-hash.ts';
 import { DevChain } from './dev-chain.ts';
-import { signed } from './extrinsic.ts';
 import { key, OPTIONS, register, stake, TAO, TestNet, VirtualClock, weigh } from './for-tests.ts';
 import { toPlain } from './plain.ts';
+import { signed } from './signed-call.ts';
 
 const refused = (reason: string) => expect.objectContaining({ reason, code: 'CHAIN_REFUSED' });
 

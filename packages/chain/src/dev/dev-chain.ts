@@ -11,10 +11,11 @@ import type { Call, Chain, EpochPaid, Head, Included, Metagraph } from '../chain
 import type { Signer } from '../identity/index.ts';
 import { ChainRefusal } from '../refusals.ts';
 import { type DevOptions, devConfig } from './config.ts';
-import { assertSigned, type Extrinsic, parseExtrinsic, signed } from './extrinsic.ts';
+import { assertSigned, parseExtrinsic } from './extrinsic.ts';
 import { type Blocks, type DevEffect, type DevMachine, devMaker } from './machine.ts';
 import { metagraphOf } from './metagraph.ts';
 import { fromPlain, toPlain } from './plain.ts';
+import { type Extrinsic, signed } from './signed-call.ts';
 import { isKnown } from './state.ts';
 
 export interface DevClock {
@@ -127,6 +128,11 @@ export class DevChain implements Chain {
 
   async balance(account: string): Promise<bigint> {
     return this.#journal.machine.state.accounts[account]?.free ?? 0n;
+  }
+
+  /** Alpha that the coldkey has on a hotkey, registered or not. */
+  stakeOf(coldkey: string, hotkey: string): bigint {
+    return this.#journal.machine.state.hotkeys[hotkey]?.stake[coldkey] ?? 0n;
   }
 
   async epochs(limit: number): Promise<EpochPaid[]> {

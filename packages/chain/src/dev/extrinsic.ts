@@ -1,19 +1,12 @@
-/** A call on its way into a block: signed, numbered, and good on one chain only. */
+/** A call on its way into a block, as it is taken: by its form, and by its signature. */
 import { createPublicKey, verify } from 'node:crypto';
-import { SwarmError, toHex } from '@starling/protocol';
+import { SwarmError } from '@starling/protocol';
 import * as v from 'valibot';
 import { Call } from '../chain.ts';
-import { decodeAddress, fromHex, isSr25519, type Signer, utf8 } from '../identity/index.ts';
+import { decodeAddress, fromHex, isSr25519 } from '../identity/index.ts';
 import { ChainRefusal } from '../refusals.ts';
-import { fromPlain, toPlain } from './plain.ts';
-
-export interface Extrinsic {
-  signer: string;
-  nonce: number;
-  call: Call;
-  /** sr25519, or ed25519 as devices sign; 128 hex digits. */
-  signature: string;
-}
+import { fromPlain } from './plain.ts';
+import { type Extrinsic, payload } from './signed-call.ts';
 
 const Signed = v.object({
   signer: v.pipe(v.string(), v.maxLength(60)),
@@ -27,18 +20,6 @@ export function parseExtrinsic(plain: unknown): Extrinsic {
   const parsed = v.safeParse(Signed, fromPlain(plain));
   if (!parsed.success) throw new SwarmError('BAD_MESSAGE', `This is no signed call: ${v.summarize(parsed.issues)}`);
   return parsed.output;
-}
-
-const payload = (network: string, nonce: number, call: Call) => utf8(JSON.stringify(['starling-dev', network, nonce, toPlain(call)]));
-
-/** Throws `BAD_MESSAGE` when it is no call, `ADDRESS_INVALID` when it names no account. */
-export async function signed(network: string, nonce: number, call: Call, signer: Signer): Promise<Extrinsic> {
-  const parsed = v.safeParse(Call, call);
-  if (!parsed.success) throw new SwarmError('BAD_MESSAGE', `This is no call: ${v.summarize(parsed.issues)}`);
-  const { hotkey, to, coldkey } = parsed.output as Partial<Record<'hotkey' | 'to' | 'coldkey', string>>;
-  for (const account of [hotkey, to, coldkey]) if (account !== undefined) decodeAddress(account);
-  const signature = toHex(await signer.sign(payload(network, nonce, parsed.output)));
-  return { signer: signer.address, nonce, call: parsed.output, signature };
 }
 
 /** Throws `ChainRefusal` `BadProof`. */

@@ -3,8 +3,8 @@ import { ERROR_HINTS, SwarmError, type WireError } from '@starling/protocol';
 import type { Call, Chain, EpochPaid, Head, Included, Metagraph } from '../chain.ts';
 import type { Signer } from '../identity/index.ts';
 import { ChainRefusal, REFUSALS, type Refusal } from '../refusals.ts';
-import { signed } from './extrinsic.ts';
 import { fromPlain, type Plain, toPlain } from './plain.ts';
+import { signed } from './signed-call.ts';
 
 export interface RemotePorts {
   /** Resolves after so many ms. */
