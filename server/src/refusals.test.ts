@@ -3,6 +3,7 @@ import * as fs from 'node:fs/promises';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { crossingOf } from '@starling/codecs';
 import { startNodeMiner } from '@starling/miner/node';
 import { cutStages, layoutOf, presetOf } from '@starling/model';
 import {
@@ -252,6 +253,32 @@ it('refuses every receipt that cannot count, keeps the lease open, and takes the
     expect(code(await ask(other.socket, 'receipt', report)), `${lossSum}`).toBe('LOSS_IMPLAUSIBLE');
   }
   expect(server.snapshot().stages[1]!.miners[0]!.microbatches).toBe(0);
+});
+
+it.each([
+  ['f16', 32_752, 32_768],
+  ['int8', 999_999, 1_010_000],
+] as const)('relays as %s what no device can fail to write, and says what to do about more', async (boundary, most, more) => {
+  const options = { port: 0, stages: 2, sequences: 1, microbatchesPerStep: 2, boundary, log: () => {} };
+  const own = await startServer({ ...options, dataDir: await mkdtemp(join(dataDir, `${boundary}-`)) });
+  const [first] = [await miner(own), await miner(own)];
+  const { config } = own.snapshot();
+  const crossing = crossingOf(config);
+  const { context, width } = config.model;
+  // Honest results of two devices that straddle the limit: neither is anything an audit could take for false.
+  for (const [given, [largest, expected]] of [[most, 'OK'] as const, [-more, 'TENSOR_NOT_FINITE'] as const].entries()) {
+    await expect.poll(() => first.leases.length).toBeGreaterThan(given);
+    const { id, inputHash } = first.leases[given]!;
+    const tensor = crossing.pack(new Float32Array(context * width).fill(largest, 7, 8));
+    const [output, outputHash] = [await encodeFrame(tensor, crossing.shape), await sha256Hex(tensor)];
+    const reply = await ask(first.socket, 'receipt', { leaseId: id, inputHash, outputHash, output, lossSum: null, computeMs: 1 });
+    expect(code(reply), `${largest}`).toBe(expected);
+    if (!reply.ok) {
+      expect(reply.error.message).toContain(`the most that is relayed as ${boundary}`);
+      expect(reply.error.hint).toContain('another --boundary');
+    }
+  }
+  await own.close();
 });
 
 it('takes no hash and no tensor where a lease has no output', async () => {

@@ -11,6 +11,8 @@ export interface Crossing {
   readonly dtype: 'float32' | 'uint8';
   /** Bytes of a token. */
   readonly tokenBytes: number;
+  /** Exclusive bound of the magnitudes that can be said. */
+  readonly limit: number;
   /** What it cannot say it says as NaN, as devices do: whoever reads it refuses it, and the lease goes its way. */
   pack(x: Vector): Vector | Bytes;
   /** What a device is to make of it instead of `pack`; null: it crosses as it is. */
@@ -23,6 +25,7 @@ export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boun
   const { context } = model;
   const width = boundaryWidth(model);
   const quantiser = QUANTISERS[boundary];
+  const { limit } = quantiser;
   const tokens = sequences * context;
   const tokenBytes = quantiser.rowBytes(width);
   const wrong = () => new SwarmError('TENSOR_SHAPE', `What crosses in this run is written as ${boundary}.`);
@@ -32,6 +35,7 @@ export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boun
       shape: [sequences, context, width],
       dtype: 'float32',
       tokenBytes,
+      limit,
       pack: (x) => x,
       format: null,
       unpack: (tensor) => {
@@ -44,6 +48,7 @@ export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boun
     shape: [tokens, tokenBytes],
     dtype: 'uint8',
     tokenBytes,
+    limit,
     pack(x) {
       try {
         return quantiser.encode(x, width);

@@ -47,6 +47,12 @@ describe('errors are as stated', () => {
       (width) => width,
       (x) => Math.max(2 ** -11 * Math.abs(x), 2 ** -25),
     ));
+  it.each([f16, int8, int4])('$name: and below its limit all of it can be written and read', ({ limit, encode, decode }) => {
+    const below = Math.fround(limit * (1 - 2 ** -24));
+    expect(below).toBeLessThan(limit);
+    expect(decode(encode(Float32Array.of(below, -below), 2), 2).every(Number.isFinite)).toBe(true);
+    expect(() => encode(Float32Array.of(0, -limit), 2)).toThrow('cannot cross a boundary');
+  });
   it('int8: of a row', () =>
     expectWithin(
       int8,

@@ -18,6 +18,8 @@ export type QuantiserName = 'f32' | 'f16' | 'int8' | 'int4';
 
 export interface Quantiser {
   readonly name: QuantiserName;
+  /** Exclusive bound of the magnitudes it can say. */
+  readonly limit: number;
   /** Bytes of a row. */
   rowBytes(width: number): number;
   /** Rows `[n, width]`. Throws `TENSOR_SHAPE`, or `TENSOR_NOT_FINITE` for what it cannot say. */
@@ -26,9 +28,7 @@ export interface Quantiser {
   decode(bytes: Uint8Array, width: number): Vector;
 }
 
-interface RowFormat extends Pick<Quantiser, 'name' | 'rowBytes'> {
-  /** Exclusive bound of what can be said. */
-  limit: number;
+interface RowFormat extends Pick<Quantiser, 'name' | 'limit' | 'rowBytes'> {
   write(row: Float32Array, view: DataView): void;
   read(view: DataView, row: Vector): void;
 }
@@ -36,6 +36,7 @@ interface RowFormat extends Pick<Quantiser, 'name' | 'rowBytes'> {
 function define({ name, rowBytes, limit, write, read }: RowFormat): Quantiser {
   return {
     name,
+    limit,
     rowBytes,
     encode(rows, width) {
       const count = rows.length / width;

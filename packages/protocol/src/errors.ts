@@ -14,7 +14,7 @@ export const ERROR_HINTS = {
   FRAME_HASH_MISMATCH: 'The bytes do not match their SHA-256: they were damaged on the way. Send them again.',
   TENSOR_SHAPE: 'The tensor has another shape or type than this lease asks for. The lease stays open: send the right one.',
   TENSOR_NOT_FINITE:
-    'The tensor holds NaN, infinity, or numbers far too large. Reload the page; if it happens again, this GPU computes wrongly: choose the wasm backend.',
+    'The tensor holds NaN, infinity, or numbers far too large. Reload the page; if it happens again, this GPU computes wrongly: choose the wasm backend. If everybody is told so, the run needs another --boundary.',
   LOSS_IMPLAUSIBLE:
     'The loss is no number a model can have. Reload the page; if it happens again, this GPU computes wrongly: choose the wasm backend.',
   BLOB_NOT_FOUND: 'The server does not hold these bytes (any more). Ask for a new assignment by reconnecting.',
