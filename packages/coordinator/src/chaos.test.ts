@@ -113,6 +113,40 @@ describe('whatever miners and the world do', () => {
     expect(totals.steps).toBeGreaterThan(500);
   });
 
+  it('quick strangers have the last word on no more microbatches than half of them, and no run stands still for it', () => {
+    let forfeits = 0;
+    for (let seed = 2_001; seed <= 2_006; seed++) {
+      const dice = new Dice(seed);
+      const swarm = new Swarm({ stages: 2, microbatchesPerStep: 12, overlap: seed % 2 === 0 });
+      const strangers = [0, 1, 2, 3, 4, 5].map((i) => `s${i}`);
+      for (const id of dice.chance(0.5) ? [...strangers, ...'abcdef'] : [...'abcdef', ...strangers]) swarm.join(id);
+      const isSlow = (id: string) => !strangers.includes(id);
+      // Those at the first stage work, or the text alone would tell that they do not.
+      const spoils = (id: string) => !isSlow(id) && swarm.coordinator.miner(id)!.stage === 1;
+      for (let step = 0; step < 400; step++) {
+        for (const [id, { assigned, merge, leases }] of swarm.hands) {
+          if (isSlow(id) && !dice.chance(0.2)) continue;
+          if (assigned) swarm.load(id);
+          if (merge) swarm.apply(id);
+          const [lease] = leases.values();
+          if (lease && spoils(id)) forfeits += swarm.forfeit(id, lease.id).length > 0 ? 1 : 0;
+          else if (lease) swarm.receipt(id, lease.id);
+        }
+        swarm.contributeAll();
+        for (const stage of swarm.reductions.keys()) {
+          swarm.reduceAll(stage);
+          if (swarm.sums.has(stage)) swarm.merge(stage);
+        }
+        for (const apply of swarm.applies.values()) swarm.applied(apply);
+        swarm.tick(100);
+      }
+      expect(of(swarm.log, 'closed').length, `seed ${seed}`).toBeGreaterThan(5);
+      expect(swarm.counters.abandoned, `seed ${seed}`).toBeLessThanOrEqual(strangers.length / 2);
+      expect(swarm.counters.bans, `seed ${seed}`).toBe(0);
+    }
+    expect(forfeits).toBeGreaterThan(300);
+  });
+
   it('an input that is delivered twice changes nothing', () => {
     const seen = new Map<Input['type'], number>();
     for (let seed = 1_001; seed <= 1_100; seed++) {

@@ -3,7 +3,7 @@
  * than before, by a change here, to any limit below, or to the butterfly of `@starling/reduce`: logs are read by handling their
  * inputs again, and an old one must not be by new rules.
  */
-export const RULES = 1;
+export const RULES = 2;
 
 /**
  * Every time and limit of the protocol, with its reason. Times are milliseconds.
@@ -45,6 +45,17 @@ export const LIMITS = {
   hedgeMinimum: 500,
   /** A microbatch whose result was useless this often, in whosever hands, is left out: its data or the model is at fault. */
   forfeitsPerTask: 3,
+  /**
+   * More of either makes nobody more trusted: those that have shown so much share what was useless in other hands, and who was useless
+   * itself is one of them again after half of it. As many clean steps as make audits rarer.
+   */
+  trustedSteps: 30,
+  /**
+   * Useful receipts in a row. Lies count like the truth until an audit finds them, so this much is what it costs: two members who let a
+   * third's useless result be the last word on a microbatch must each have sent half as many receipts in a row as the best of the others,
+   * and begin anew after it. At most one microbatch in 64 of theirs is left out that way, where lying in them would do more harm.
+   */
+  trustedReceipts: 64,
   /** No task of a step was settled for so long although some are open: what is missing is left out, if enough is there. */
   stalledStep: 300_000,
 

@@ -248,6 +248,70 @@ describe('whoever takes over for somebody', () => {
   });
 });
 
+describe('what was useless in some hands', () => {
+  const STRANGER = 'gave it back';
+  const trustedOf = (crew: Crew, steps: Record<string, number> = {}, tried = [STRANGER], slot: Slot = 'forward') =>
+    crew.pickTrusted(slot, NOW, tried, ({ id }) => steps[id] ?? 0);
+
+  it('goes to whoever has clean steps, before everybody who only sent much', () => {
+    const [proven, quick] = [aMiner({ useful: 1, pace: 900 }), aMiner({ useful: LIMITS.trustedReceipts, pace: 1 })];
+    expect(trustedOf(crewOf([quick, proven]), { [proven.id]: 1 })).toBe(proven);
+  });
+
+  it('waits for those that delivered, rather than to go to strangers that have nothing to do', () => {
+    const slow = aMiner({ useful: 1, leases: leases(2) });
+    const crew = crewOf([aMiner({ useful: 0 }), aMiner({ useful: -1 }), slow]);
+    expect(trustedOf(crew)).toBeNull();
+    slow.leases.delete('l0');
+    crew.place(slow);
+    expect(trustedOf(crew)).toBe(slow);
+  });
+
+  it.each([
+    ['keep as many inputs as they may', { kept: keptInputs }],
+    ['still apply a merge', { phase: 'applying', version: -1 }],
+  ] satisfies [string, Partial<MinerRecord>][])('waits for them also while they %s', (_, over) => {
+    const honest = aMiner({ useful: 9, ...over });
+    expect(trustedOf(crewOf([aMiner(), honest]))).toBeNull();
+  });
+
+  it('waits for nobody who is away, at rest or banned, however trusted', () => {
+    const gone = [PLACES.out, PLACES.banned, PLACES.absent, PLACES.owed, { phase: 'applying', connected: false } as const];
+    const rests = { phase: 'applying', resting: true, restUntil: NOW + 1 } as const;
+    const newcomer = aMiner();
+    const members = [...gone, rests].map((over) => aMiner({ useful: 9, ...over }));
+    expect(trustedOf(crewOf([...members, newcomer]), Object.fromEntries(members.map(({ id }) => [id, 9])))).toBe(newcomer);
+  });
+
+  it('goes among those that delivered nothing to one that was useless less often', () => {
+    const [first, again] = [aMiner({ useful: -1, pace: 900 }), aMiner({ useful: -2, pace: 1 })];
+    expect(trustedOf(crewOf([again, first]))).toBe(first);
+    first.leases = leases(2);
+    expect(trustedOf(crewOf([again, first]))).toBeNull();
+  });
+
+  it('is shared by all that have half of what the first has, by who would finish it first', () => {
+    const [best, half, less] = [aMiner({ useful: 64, pace: 900 }), aMiner({ useful: 32, pace: 500 }), aMiner({ useful: 31, pace: 1 })];
+    expect(trustedOf(crewOf([best, half, less]))).toBe(half);
+    half.leases = leases(1);
+    half.queueEnd = NOW + 401;
+    expect(trustedOf(crewOf([best, half, less]))).toBe(best);
+  });
+
+  it('goes by what was useful lately among devices that have proved enough', () => {
+    const [oldest, old] = [aMiner({ useful: -1, pace: 1 }), aMiner({ useful: 3 })];
+    const enough = LIMITS.trustedSteps / 2;
+    const crew = crewOf([oldest, old]);
+    expect(trustedOf(crew, { [oldest.id]: 9_999, [old.id]: enough })).toBe(old);
+    expect(trustedOf(crew, { [oldest.id]: 9_999, [old.id]: enough - 1 })).toBe(oldest);
+  });
+
+  it('comes back to who tried when nobody else can be expected', () => {
+    const [a, b] = [aMiner(), aMiner(PLACES.out)];
+    expect(trustedOf(crewOf([a, b]), {}, [a.id])).toBe(a);
+  });
+});
+
 describe('the pick', () => {
   /** All of it from the definition, by looking at everybody. */
   function bruteForce(crew: Crew, slot: Slot, now: number, avoid: string | null): MinerRecord | null {

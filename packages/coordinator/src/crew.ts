@@ -19,6 +19,12 @@ export type Place = 'idle' | 'half' | 'full' | 'taken' | 'banned' | 'owed' | 'ab
 
 const order = (miner: MinerRecord) => miner.order;
 
+/** Those with half of what the first has, or more: one that outdid all others would have to do everything that somebody makes useless. */
+function foremost(miners: readonly MinerRecord[], trust: (miner: MinerRecord) => number): MinerRecord[] {
+  const most = Math.max(...miners.map(trust));
+  return miners.filter((miner) => trust(miner) >= Math.min(most, most / 2));
+}
+
 /**
  * Miners that have a lease, by when they would have finished one more. Those that should have finished already could
  * begin at once, as far as anybody knows: they are ordered by their pace alone, or the longest overdue would look best.
@@ -130,36 +136,47 @@ export class Crew {
   pick(slot: Slot, now: number, avoid: string | null = null): MinerRecord | null {
     if (this.fit === 0) return this.pickBanned(slot, avoid);
     const shunned = avoid !== null && this.fit > 1 ? (this.members.get(avoid) ?? null) : null;
-    const units = unitsOf(this.stage, slot);
     let best: MinerRecord | null = null;
     let earliest = Number.POSITIVE_INFINITY;
     const able = [this.idle.first(shunned), ...this.half.first(now, shunned)];
     if (slot === 'backward') able.push(...this.full.first(now, shunned));
     for (const miner of able) {
       if (!miner) continue;
-      const finish = Math.max(now, miner.leases.size > 0 ? miner.queueEnd : now) + units * miner.pace;
+      const finish = this.finish(miner, slot, now);
       if (finish < earliest) [best, earliest] = [miner, finish];
     }
     return best;
   }
 
   /**
-   * For a task whose result was useless in some hands: the one that is trusted most among all others, so that quick strangers cannot make it
-   * useless among themselves; null while that one has no lease free. `trust`: more is better. Who tried gets it again only when nobody else
-   * is fit.
+   * For a task whose result was useless in some hands: who of the most trusted others would finish it first, so that quick strangers cannot
+   * make it useless among themselves; null while these have no lease free, or still apply a merge that strangers may only say they have.
+   * Clean steps come first, since nothing else is proved, then useful results: a new key has neither, and where nobody has, as in a run's
+   * first minutes, it has its say once and comes behind everybody else from then on. Who tried gets it again only when nobody else can.
    */
-  pickTrusted(slot: Slot, now: number, tried: readonly string[], trust: (miner: MinerRecord) => number): MinerRecord | null {
-    const able: readonly Place[] = slot === 'backward' ? ['idle', 'half', 'full'] : ['idle', 'half'];
-    const isAble = (miner: MinerRecord) => able.includes(this.placeOf(miner));
-    const others = [...this.members.values()].filter(
-      (miner) => !tried.includes(miner.id) && (isAble(miner) || this.placeOf(miner) === 'taken'),
-    );
+  pickTrusted(slot: Slot, now: number, tried: readonly string[], cleanSteps: (miner: MinerRecord) => number): MinerRecord | null {
+    const others = [...this.members.values()].filter((miner) => !tried.includes(miner.id) && this.isExpected(miner));
     if (others.length === 0) return this.pick(slot, now, tried.at(-1));
-    const best = others.reduce((most, miner) => {
-      const more = trust(miner) - trust(most);
-      return more > 0 || (more === 0 && isAble(miner) && !isAble(most)) ? miner : most;
-    });
-    return isAble(best) ? best : null;
+    const proven = foremost(others, (miner) => Math.min(LIMITS.trustedSteps, cleanSteps(miner)));
+    const able = foremost(proven, ({ useful }) => useful).filter((miner) => this.isAble(miner, slot));
+    const finish = (miner: MinerRecord) => this.finish(miner, slot, now);
+    return able.reduce<MinerRecord | null>((first, miner) => (first && finish(first) <= finish(miner) ? first : miner), null);
+  }
+
+  /** It has what it takes to compute, or will have when it is done with what it does. */
+  private isExpected(miner: MinerRecord): boolean {
+    const applies = miner.phase === 'applying' && miner.connected && !miner.resting;
+    return applies || ['idle', 'half', 'full', 'taken'].includes(this.placeOf(miner));
+  }
+
+  private isAble(miner: MinerRecord, slot: Slot): boolean {
+    const place = this.placeOf(miner);
+    return place === 'idle' || place === 'half' || (place === 'full' && slot === 'backward');
+  }
+
+  /** When it would have finished one more such lease. */
+  private finish(miner: MinerRecord, slot: Slot, now: number): number {
+    return Math.max(now, miner.leases.size > 0 ? miner.queueEnd : now) + unitsOf(this.stage, slot) * miner.pace;
   }
 
   /** Somebody with nothing to do but `except`. */

@@ -254,6 +254,55 @@ describe('a useless result', () => {
     expect(state.miners.get(honest)!.late).toBe(0);
   });
 
+  /** At the second stage: strangers that give back nothing of use, as quickly as they are asked, and honest ones with all the work they may have. */
+  function besieged() {
+    const swarm = Swarm.ready([...'abcdefghijklmn'], { stages: 2, microbatchesPerStep: 24 });
+    const { state } = swarm.coordinator;
+    const [first, second, third, ...honest] = [...state.crews[1]!.members.keys()] as [string, string, string, ...string[]];
+    const strangers = [first, second, third];
+    /** Until there is nothing left but what the honest compute. */
+    const forfeitAll = () => {
+      for (let held = true; held; ) {
+        held = false;
+        for (const id of strangers) for (const { id: lease } of swarm.leasesOf(id)) held = swarm.forfeit(id, lease).length > 0;
+      }
+    };
+    return { swarm, state, honest, forfeitAll };
+  }
+
+  it('is not the last word of three quick strangers where nobody is trusted: from the second on it waits for who delivers', () => {
+    const { swarm, state, honest, forfeitAll } = besieged();
+    for (let version = 1; version <= 2; version++) {
+      for (const [id, { merge }] of swarm.hands) if (merge) swarm.apply(id);
+      // What comes from the first stage is there at once, and the honest of the second have one lease done at a time.
+      for (let busy: string | undefined = 'all'; busy; ) {
+        swarm.compute((_, { stage }) => stage === 0);
+        forfeitAll();
+        busy = honest.find((id) => swarm.leasesOf(id).length > 0);
+        if (busy) swarm.wait(1_000).receipt(busy, swarm.leasesOf(busy)[0]!.id);
+      }
+      swarm.reach(version);
+    }
+    expect(swarm.counters.abandoned).toBeLessThanOrEqual(1);
+    expect(swarm.counters.bans).toBe(0);
+    expect(honest.every((id) => state.miners.get(id)!.late === 0)).toBe(true);
+  });
+
+  it('in the hands of strangers that are ready first waits for those that still apply the last merge', () => {
+    const { swarm, honest, forfeitAll } = besieged();
+    swarm.compute();
+    swarm.contributeAll();
+    for (const stage of [0, 1]) swarm.merge(stage);
+    for (const [id, { merge }] of swarm.hands) if (merge && !honest.includes(id)) swarm.apply(id);
+    swarm.compute((_, { stage }) => stage === 0);
+    for (const id of honest) expect(swarm.miner(id).phase).toBe('applying');
+    forfeitAll();
+    for (const id of honest) swarm.apply(id);
+    swarm.reach(2);
+    // Some had delivered as much as the honest: what those agree on is the last that they have a say in.
+    expect(swarm.counters.abandoned).toBeLessThanOrEqual(1);
+  });
+
   it('in a snapshot that tells only how many there were is read', () => {
     const { state } = Swarm.ready(['a'], { stages: 1, microbatchesPerStep: 2 }).coordinator;
     const [flow] = state.steps.get(0)!.flows;

@@ -41,6 +41,8 @@ export interface MinerRecord {
   late: number;
   /** So many gradients in a row did not come. */
   missed: number;
+  /** Receipts in a row that counted, as many as matter for trust; results in a row that were useless, as a negative number. */
+  useful: number;
   bannedUntil: number;
   /** 0 when it has not asked for a rest, or the rest is over. */
   restUntil: number;
@@ -141,6 +143,7 @@ export function newMiner(id: string, order: number, facts: MinerFacts, stage: nu
     samples: 0,
     late: 0,
     missed: 0,
+    useful: 0,
     bannedUntil: 0,
     restUntil: 0,
     restingSince: null,

@@ -1,7 +1,7 @@
 /** The state as plain data and back. Whatever follows from the rest is left out and made again. */
 import { Butterfly, type ButterflySnapshot } from '@starling/reduce';
 import { type Flow, newFlows, type Slot } from './flow.ts';
-import { type Credit, type MinerRecord, NO_REPUTATION, type Reputation } from './miner.ts';
+import { type Credit, type MinerRecord, NO_REPUTATION, newMiner, type Reputation } from './miner.ts';
 import { type PackedFlow, type PackedLease, packFlows, packLease, unpackFlows, unpackLease } from './packed.ts';
 import { type Claim, type MergeWork, noMerge, type StageRecord } from './stage.ts';
 import { State } from './state.ts';
@@ -21,6 +21,7 @@ export interface Snapshot {
   minerCount: number;
   roundCount: number;
   stages: Plain<StageRecord, 'merge', { merge: PlainMerge; crew: string[] }>[];
+  /** Those of before do not tell how useful anybody was: then everybody begins anew. */
   miners: Plain<MinerRecord, 'leases', { leases: string[] }>[];
   steps: {
     number: number;
@@ -101,7 +102,10 @@ export function fromSnapshot(snapshot: Snapshot): State {
   Object.assign(state.counters, counters);
   Object.assign(state, { rebalancedAt, leaseCount, minerCount, roundCount });
   // Overwriting a field keeps its place, and so the text of the next snapshot.
-  for (const miner of snapshot.miners) state.miners.set(miner.id, { ...miner, leases: new Set(miner.leases) });
+  for (const { leases, ...miner } of snapshot.miners) {
+    const { id, order, facts, stage, joinedAt } = miner;
+    state.miners.set(id, { ...newMiner(id, order, facts, stage, joinedAt), ...miner, leases: new Set(leases) });
+  }
   snapshot.stages.forEach(({ merge, crew: _, ...stage }, index) => {
     Object.assign(state.stages[index]!, { ...stage, merge: mergeOfPlain(merge) });
   });

@@ -79,7 +79,8 @@ export function dispatch(state: State, crew: Crew): void {
 export function pickFor(state: State, crew: Crew, flow: Flow, slot: Slot): MinerRecord | null {
   const { avoid, forfeits } = flow.cells[crew.stage.index]![slot]!;
   if (forfeits.length === 0) return crew.pick(slot, state.now, avoid);
-  return crew.pickTrusted(slot, state.now, avoid === null ? forfeits : [...forfeits, avoid], ({ id }) => cleanStepsOf(state, id));
+  const tried = avoid === null ? forfeits : [...forfeits, avoid];
+  return crew.pickTrusted(slot, state.now, tried, ({ id }) => cleanStepsOf(state, id));
 }
 
 const cleanStepsOf = (state: State, minerId: string) => state.reputations.get(state.ownerOf(minerId))?.cleanSteps ?? 0;
@@ -190,6 +191,7 @@ export function receipt(state: State, { minerId, leaseId, lossSum }: Of<'receipt
   addTime(stage.times[kind], state.now - grantedAt);
   // Even one that came late and counts: who delivers is slow, and not gone.
   miner.late = 0;
+  miner.useful = Math.min(LIMITS.trustedReceipts, Math.max(0, miner.useful) + 1);
   Object.assign(miner, { restingSince: null, absent: false } satisfies Partial<MinerRecord>);
   learnWork(state, miner, stage, lease);
   settle(state, lease, miner);
@@ -260,6 +262,7 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
   const { miner, lease } = ownLease(state, minerId, leaseId);
   state.refuse(minerId, code, message, leaseId);
   if (lease.state !== 'open') return;
+  miner.useful = Math.min(0, miner.useful) - 1;
   const task = state.taskOf(lease);
   // On what another miner sent, or when it was useless so often, nobody is at fault, as far as is known: poison would have all honest ones banned.
   const blamed = !takesFromOthers(state, lease) && task.forfeits.length < LIMITS.forfeitsPerTask;
