@@ -114,7 +114,7 @@ describe('a log of inputs', () => {
 });
 
 /** Of one log under the rules of now. Another hash: raise `RULES`, unless only these tests' own inputs have changed. */
-const RULED = { rules: 2, hash: '1f1977b093d3615027b37305d5374e765147611e4ac2121010af192faaad31ca' };
+const RULED = { rules: 2, hash: '6039baa0ff6f4c2023a6dc567367b76fdb3e621290c66f1cdc508b3c107a8dc0' };
 
 describe('the rules', () => {
   it('have another number as soon as the same inputs give another state or other effects', () => {
