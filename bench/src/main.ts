@@ -33,8 +33,8 @@ const HELP = `Usage: npm run bench -- NAME [options]
                   --only A,B      presets (nano,shakespeare)
                   --backends A,B  of wasm and webgpu (both)
                   --tune          measure the ways to compute on WebGPU first, and keep what was found
-  pages         1,000 spectators, the network view with 500 miners, and a tab that mines 1,000 microbatches. Takes minutes
-                  --only A,B      of spectators, network, and the backends of the tab, wasm and webgpu (all)
+  pages         1,000 spectators, the network view with 500 miners, a tab on 1 thread and more, and one that mines 1,000 microbatches. Takes minutes
+                  --only A,B      of spectators, network, threads, and the backends of the tab, wasm and webgpu (all)
   convergence   what each encoding, inner steps and overlap cost in loss. Takes hours; goes on where --json says it stopped
                   --corpus PATH   text to learn from (needed)
                   --iterations N  of 12 × 64 tokens (2000)

@@ -1,11 +1,11 @@
 /**
- * What pages cost: a thousand spectators beside mining, the moving picture of the network with hundreds of miners, and the memory of a
- * tab that mines a thousand microbatches.
+ * What pages cost: a thousand spectators beside mining, the moving picture of the network with hundreds of miners, a tab's speed with
+ * threads on WebAssembly, and the memory of one that mines a thousand microbatches.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { constants, setPriority, tmpdir } from 'node:os';
+import { availableParallelism, constants, setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 import { type Browser, type CDPSession, chromium, type Page } from 'playwright-core';
@@ -20,6 +20,10 @@ const MEASURED_S = 15;
 const FRAMES_S = 8;
 /** Microbatches at which the memory of a tab is looked at. */
 const SOAKED = [100, 250, 500, 750, 1_000];
+/** Microbatches after which all is compiled. */
+const WARM = 8;
+/** tfjs has no more. */
+const MOST_THREADS = 8;
 const FLAGS = [
   '--no-sandbox',
   '--enable-unsafe-webgpu',
@@ -216,7 +220,7 @@ async function soak(browser: Browser, backend: 'webgpu' | 'wasm'): Promise<Row[]
   return withServer(['--stages', '1', '--sequences', '1', '--no-audits'], async ({ url }) => {
     const page = await browser.newPage();
     page.on('worker', (worker) => void worker.evaluate(countBuffers));
-    await page.goto(`${url}/?autostart=1&backend=${backend}&name=soak`);
+    await page.goto(`${url}/?autostart=1&backend=${backend}&name=soak&threads=1`);
     const session = await browser.newBrowserCDPSession();
     const rows: Row[] = [];
     let first: { heap: number; bytes: number; buffers: GpuBuffers } | null = null;
@@ -263,7 +267,34 @@ async function soak(browser: Browser, backend: 'webgpu' | 'wasm'): Promise<Row[]
   });
 }
 
-const PARTS = ['spectators', 'network', 'wasm', 'webgpu'] as const;
+/** A run of one tab, on one thread and on more, up to the cores there are. */
+async function threads(browser: Browser): Promise<Row[]> {
+  const rows: Row[] = [];
+  let alone = 0;
+  for (let count = 1; count <= Math.min(MOST_THREADS, availableParallelism()); count *= 2) {
+    const options = ['--preset', 'shakespeare', '--stages', '1', '--no-audits', '--validate-every', '1000000'];
+    const speed = await withServer(options, async ({ url }) => {
+      const page = await browser.newPage();
+      await page.goto(`${url}/?autostart=1&lean=1&backend=wasm&name=threads&threads=${count}`);
+      const state = () =>
+        page.evaluate(() => (window as unknown as { starling: { state: { tokens: number; adapter: string } | null } }).starling.state);
+      while ((await counted(page)) < WARM) await page.waitForTimeout(200);
+      const [before, started] = [await state(), performance.now()];
+      await page.waitForTimeout(1_000 * MEASURED_S);
+      const after = await state();
+      const seconds = (performance.now() - started) / 1_000;
+      await page.close();
+      if (count > 1 && !after!.adapter.includes(`${count} threads`)) throw new Error(`It computes on ${after!.adapter}.`);
+      return (after!.tokens - before!.tokens) / seconds;
+    });
+    alone ||= speed;
+    const against = { against: 'one thread', ratio: speed / alone };
+    rows.push({ metric: `shakespeare, ${count} thread${count > 1 ? 's' : ''}`, value: speed, unit: 'tokens/s', ...(count > 1 && against) });
+  }
+  return rows;
+}
+
+const PARTS = ['spectators', 'network', 'threads', 'wasm', 'webgpu'] as const;
 
 /** `only`: of `PARTS`, separated by commas. */
 export async function pages(only: string = PARTS.join()): Promise<Report> {
@@ -272,6 +303,7 @@ export async function pages(only: string = PARTS.join()): Promise<Report> {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM_PATH, args: FLAGS });
   try {
     if (wants('network')) rows.push(...(await network(browser)));
+    if (wants('threads')) rows.push(...(await threads(browser)));
     for (const backend of ['wasm', 'webgpu'] as const) if (wants(backend)) rows.push(...(await soak(browser, backend)));
     return { name: 'pages', environment: { ...environment(), chromium: browser.version() }, rows };
   } finally {

@@ -32,6 +32,15 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
 
 const IMMUTABLE = 'public, max-age=31536000, immutable';
 
+/**
+ * A page of which no other origin is a part may share memory between threads. Workers must say the same as their page, so all files do.
+ */
+const ISOLATED = {
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-embedder-policy': 'require-corp',
+  'cross-origin-resource-policy': 'same-origin',
+};
+
 /** Fastify's own refusals, as ours. */
 function asSwarmError(error: unknown): SwarmError {
   if (error instanceof SwarmError) return error;
@@ -177,6 +186,7 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
         response.header('cache-control', path.includes(`${sep}assets${sep}`) ? IMMUTABLE : 'public, max-age=0');
         // Nobody makes strangers mine, or sign, behind a page of his own.
         response.header('content-security-policy', "frame-ancestors 'none'");
+        for (const [name, value] of Object.entries(ISOLATED)) response.header(name, value);
       },
     });
   http.setNotFoundHandler((request, reply) => {

@@ -12,6 +12,8 @@ beforeAll(async () => {
   const webRoot = join(folder, 'web');
   await mkdir(webRoot);
   await writeFile(join(webRoot, 'index.html'), '<!doctype html>');
+  await mkdir(join(webRoot, 'assets'));
+  await writeFile(join(webRoot, 'assets', 'mine.worker.js'), '');
   server = await startServer({ port: 0, dataDir: join(folder, 'data'), webRoot, preset: 'pico', stages: 1, log: () => {} });
 });
 afterAll(async () => {
@@ -23,4 +25,11 @@ it.each(['/', '/index.html', '/dashboard', '/?autostart=1'])('no other page can 
   const response = await fetch(`${server.url}${path}`, { headers: { accept: 'text/html' } });
   expect(response.status).toBe(200);
   expect(response.headers.get('content-security-policy')).toBe("frame-ancestors 'none'");
+});
+
+it.each(['/', '/dashboard', '/assets/mine.worker.js'])('%s may be part of a page that is isolated from other origins', async (path) => {
+  const { headers } = await fetch(`${server.url}${path}`, { headers: { accept: 'text/html' } });
+  expect(headers.get('cross-origin-opener-policy')).toBe('same-origin');
+  expect(headers.get('cross-origin-embedder-policy')).toBe('require-corp');
+  expect(headers.get('cross-origin-resource-policy')).toBe('same-origin');
 });

@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { launchMiners, type Miners, type TabEvent } from './launch.ts';
 import { parseMineArgs } from './options.ts';
@@ -40,6 +41,8 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
 
   test('tabs say what their pages say; a killed one stays dead; close ends all', async () => {
     miners = await launchMiners({ url, count: 2, backend: 'webgpu', software: 'always', namePrefix: 'test', onEvent: events.push });
+    const threads = () => pages.asked.map((asked) => Number(asked.searchParams.get('threads')));
+    expect(threads(), 'shared by both').toEqual(Array(2).fill(Math.max(1, Math.floor(availableParallelism() / 2))));
     const figures = { microbatches: 17, refused: 1, tokensPerSecond: 99.5, restarts: 0, failures: 0 };
     const alive = { activity: 'forward', backend: 'webgpu', stage: 2, ...figures };
     expect(await miners.pages()).toEqual([
@@ -150,6 +153,7 @@ describe('command line', () => {
       intensity: 0.5,
       headless: false,
     });
+    expect(parseMineArgs(['--threads=4'])).toMatchObject({ threads: 4 });
     expect(parseMineArgs(['--json', '--metrics-port=9100'])).toMatchObject({ json: true, metricsPort: 9100 });
     expect(parseMineArgs(['--metrics-port=9100', '--metrics-host=0.0.0.0'])).toMatchObject({ metricsHost: '0.0.0.0' });
     expect(parseMineArgs(['--metrics-port=9100'])).toMatchObject({ metricsHost: '127.0.0.1' });
@@ -164,6 +168,7 @@ describe('command line', () => {
     ['extra'],
     ['--gpu'],
     ['--intensity=2'],
+    ['--threads=9'],
     ['--tabs-per-browser=0'],
     ['--metrics-port=70000'],
     ['--metrics-host=0.0.0.0'],

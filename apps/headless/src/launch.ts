@@ -29,6 +29,8 @@ export interface LaunchOptions {
   namePrefix?: string;
   /** Share of the time in which they compute, 0.1 to 1. */
   intensity?: number;
+  /** What each computes with on WebAssembly, 8 at most. Default: the cores of this machine, shared by all `count`. */
+  threads?: number;
   /** Whom they mine for; absent: each tab for itself, as a guest. */
   hotkey?: Sr25519Key;
   /** How long a page may take to say what its miner does, in ms; it is asked as often, and given up after twelve times as long. Default: 5 s. */

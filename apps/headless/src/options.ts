@@ -15,6 +15,7 @@ Ends with 0 after that, with 2 for an option that is wrong, with 3 when no tab c
   --backend auto|webgpu|wasm what computes (auto)
   --tabs-per-browser N       tabs that share one Chromium, and go with it when it ends (8)
   --intensity X              share of the time in which they compute, 0.1 to 1 (1)
+  --threads N                what each computes with on WebAssembly, 1 to 8 (the cores of this machine, shared by all tabs)
   --hotkey-file FILE         hotkey to mine for: of a Bittensor wallet, or a seed of 64 hex digits (guests, each with a key of its own)
   --allow-software           WebGPU imitated on the CPU will do where there is no GPU; else \`auto\` is wasm there
   --software                 WebGPU on the CPU (SwiftShader), whatever GPU there is
@@ -32,6 +33,7 @@ const OPTIONS = {
   backend: { type: 'string', default: 'auto' },
   'tabs-per-browser': { type: 'string', default: '8' },
   intensity: { type: 'string' },
+  threads: { type: 'string' },
   'hotkey-file': { type: 'string' },
   'allow-software': { type: 'boolean' },
   software: { type: 'boolean' },
@@ -70,9 +72,10 @@ export function parseMineArgs(argv: string[]): MineOptions | 'help' {
   const tabsPerBrowser = values['tabs-per-browser'];
   if (!/^[1-9]\d{0,2}$/.test(tabsPerBrowser))
     throw invalid(`--tabs-per-browser needs a whole number from 1 to 999, not "${tabsPerBrowser}".`);
-  const { intensity } = values;
+  const { intensity, threads } = values;
   if (intensity !== undefined && !(intensity.trim() !== '' && Number(intensity) >= 0.1 && Number(intensity) <= 1))
     throw invalid(`--intensity needs a number from 0.1 to 1, not "${intensity}".`);
+  if (threads !== undefined && !/^[1-8]$/.test(threads)) throw invalid(`--threads needs a whole number from 1 to 8, not "${threads}".`);
   const port = values['metrics-port'];
   if (port !== undefined && !(/^[1-9]\d{0,4}$/.test(port) && Number(port) < 65_536))
     throw invalid(`--metrics-port needs a port from 1 to 65535, not "${port}".`);
@@ -85,6 +88,7 @@ export function parseMineArgs(argv: string[]): MineOptions | 'help' {
     tabsPerBrowser: Number(tabsPerBrowser),
     software: values.software ? 'always' : values['allow-software'] ? 'allowed' : 'never',
     ...(intensity !== undefined && { intensity: Number(intensity) }),
+    ...(threads !== undefined && { threads: Number(threads) }),
     hotkeyFile: values['hotkey-file'] ?? null,
     headless: !values.window,
     namePrefix: values.name,

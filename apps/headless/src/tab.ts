@@ -1,4 +1,5 @@
 /** One miner: a tab in a context of its own, opened again after a crash. */
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ErrorCode, WireError } from '@starling/protocol';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
@@ -94,8 +95,8 @@ export class Tab {
   /** Never throws: what cannot be opened is tried again. */
   async open(browser: Browser, backend: MinerBackend): Promise<void> {
     if (this.isOver) return;
-    const { url, intensity, hotkey } = this.#options;
-    const query = new URLSearchParams({ autostart: '1', backend, name: this.#name });
+    const { url, count, intensity, hotkey, threads = Math.max(1, Math.floor(availableParallelism() / count)) } = this.#options;
+    const query = new URLSearchParams({ autostart: '1', backend, name: this.#name, threads: String(threads) });
     if (this.#options.headless !== false) query.set('lean', '1');
     if (intensity !== undefined) query.set('intensity', String(intensity));
     if (hotkey) query.set('wallet', WALLET);

@@ -8,6 +8,8 @@ export interface CheckOrder {
   /** Origin of the server. */
   url: string;
   backend: 'auto' | 'webgpu' | 'wasm';
+  /** What it computes with on WebAssembly. */
+  threads: number;
   /** Bytes of device memory that are asked for, at most. */
   memory: number;
 }
@@ -48,7 +50,7 @@ self.onmessage = async ({ data: order }: MessageEvent<CheckOrder>) => {
   }
 };
 
-async function check({ url, backend: wanted, memory }: CheckOrder): Promise<Checked> {
+async function check({ url, backend: wanted, threads, memory }: CheckOrder): Promise<Checked> {
   let fallback: WireError | null = null;
   let device = null;
   if (wanted !== 'wasm') {
@@ -60,15 +62,15 @@ async function check({ url, backend: wanted, memory }: CheckOrder): Promise<Chec
     }
   }
   const backend = device ? 'webgpu' : 'wasm';
-  const { adapter, flops } = await compute(backend);
+  const { adapter, flops } = await compute(backend, threads);
   return {
     ...{ backend, adapter, flops, fallback, uplink: await uplink(url).catch((error) => SwarmError.from(error).toWire()) },
     ...(device ?? { f16: false, memory: null, limits: null }),
   };
 }
 
-async function compute(backend: 'webgpu' | 'wasm'): Promise<{ adapter: string; flops: number }> {
-  const kernels = await createKernels({ backend, wasmPaths });
+async function compute(backend: 'webgpu' | 'wasm', threads: number): Promise<{ adapter: string; flops: number }> {
+  const kernels = await createKernels({ backend, wasmPaths, threads });
   try {
     const values = Float32Array.from({ length: SIZE * SIZE }, (_, i) => ((i * 7) % 11) / 11 - 0.5);
     const a = kernels.upload(values, [SIZE, SIZE]);

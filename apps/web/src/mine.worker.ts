@@ -48,11 +48,12 @@ self.onmessage = ({ data: message }: MessageEvent<ToWorker>) => {
   }
 };
 
-function start({ url, name, backend, tab, intensity, memoryCap, paused }: StartMessage): void {
+function start({ url, name, backend, tab, intensity, threads, memoryCap, paused }: StartMessage): void {
   miner = new Miner(
     { url, name, backend, intensity, ...(memoryCap !== null && { memoryCap }) },
     {
-      createKernels: (chosen) => createKernels({ backend: chosen, wasmPaths, tuning: { store: tuningStore(), budgetMs: TUNING_MS } }),
+      createKernels: (chosen) =>
+        createKernels({ backend: chosen, wasmPaths, threads, tuning: { store: tuningStore(), budgetMs: TUNING_MS } }),
       storage: sessionStore(tab),
       // A browser that makes no such keys mines all the same, and is in no account.
       device: () =>

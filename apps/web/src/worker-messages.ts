@@ -14,6 +14,8 @@ export interface StartMessage {
   tab: string;
   /** Share of the time in which it computes. */
   intensity: number;
+  /** What it computes with on WebAssembly. */
+  threads: number;
   /** Bytes on the device; null: no cap. */
   memoryCap: number | null;
   /** It starts paused, for this reason. */

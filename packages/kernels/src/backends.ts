@@ -5,6 +5,7 @@ import type { KernelOptions } from './create.ts';
 import type { Kernels } from './kernels.ts';
 import { TfjsKernels } from './tfjs.ts';
 import { Heap } from './wasm/heap.ts';
+import { startWithThreads } from './wasm/threads.ts';
 import { WasmKernels } from './wasm-kernels.ts';
 
 const NEVER = new Promise<never>(() => {});
@@ -20,16 +21,24 @@ export async function createCpu(): Promise<Kernels> {
   return new TfjsKernels('cpu', 'CPU (JavaScript)', NEVER, () => {});
 }
 
-export async function createWasm(paths: KernelOptions['wasmPaths'], operations: 'own' | 'tfjs'): Promise<Kernels> {
+/** It is started once, and stays. Its threads. */
+let startedWasm: Promise<number> | null = null;
+
+export async function createWasm({ wasmPaths, operations = 'own', threads = 1 }: KernelOptions): Promise<Kernels> {
   const wasm = await import('@tensorflow/tfjs-backend-wasm');
-  if (paths && tf.findBackend('wasm') === null) wasm.setWasmPaths(paths);
+  // tfjs is not asked whether it is started: it would start it then, on its own terms.
+  if (startedWasm === null) {
+    if (wasmPaths) wasm.setWasmPaths(wasmPaths);
+    startedWasm = startWithThreads(wasm, threads, () => use('wasm'));
+    startedWasm.catch(() => {
+      startedWasm = null;
+    });
+  }
+  const count = await startedWasm;
   await use('wasm');
-  const [simd, threads] = await Promise.all([
-    tf.env().getAsync('WASM_HAS_SIMD_SUPPORT'),
-    tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'),
-  ]);
-  const features = [simd && 'SIMD', threads && 'threads'].filter(Boolean).join(', ');
-  const adapter = `CPU (WebAssembly${features ? `, ${features}` : ''})`;
+  const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
+  const features = [simd && 'SIMD', count > 1 && `${count} threads`].filter(Boolean);
+  const adapter = `CPU (${['WebAssembly', ...features].join(', ')})`;
   const heap = simd && operations === 'own' ? Heap.find() : null;
   return heap ? new WasmKernels(heap, adapter, NEVER, () => {}) : new TfjsKernels('wasm', adapter, NEVER, () => {});
 }

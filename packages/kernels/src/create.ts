@@ -11,16 +11,19 @@ export interface KernelOptions {
   gpu?: GPU;
   /** Where the three .wasm files are: a folder's address, or each file's by name. */
   wasmPaths?: string | Record<string, string>;
+  /** What wasm computes with where the page is cross-origin isolated, 8 at most; elsewhere, and by default, one. Whoever starts it first says. */
+  threads?: number;
   /** Measure the ways to compute on WebGPU, and keep what was found; default: take what suits the kind of adapter. */
   tuning?: TuningOptions;
 }
 
 /** Throws `WEBGPU_UNAVAILABLE` when there is no adapter, `BACKEND_FAILED` when the backend does not start. */
-export async function createKernels({ backend, operations = 'own', gpu, wasmPaths, tuning }: KernelOptions): Promise<Kernels> {
+export async function createKernels(options: KernelOptions): Promise<Kernels> {
+  const { backend, operations = 'own', gpu, tuning } = options;
   try {
     if (backend === 'webgpu') return await createWebGpu(gpu ?? globalThis.navigator?.gpu, operations, tuning ?? null);
     const { createCpu, createWasm } = await import('./backends.ts');
-    return backend === 'wasm' ? await createWasm(wasmPaths, operations) : await createCpu();
+    return backend === 'wasm' ? await createWasm(options) : await createCpu();
   } catch (error) {
     throw SwarmError.from(error, 'BACKEND_FAILED');
   }

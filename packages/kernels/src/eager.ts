@@ -17,7 +17,7 @@ export class EagerVariables implements Variables {
     this.dispose();
     let at = 0;
     this.tensors = this.shapes.map((shape) => {
-      const tensor = this.kernels.upload(values.slice(at, at + sizeOf(shape)), shape);
+      const tensor = this.kernels.upload(values.subarray(at, at + sizeOf(shape)), shape);
       at += sizeOf(shape);
       return tensor;
     });

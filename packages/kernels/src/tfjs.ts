@@ -22,6 +22,12 @@ const t = (tensor: Tensor) => tensor as tf.Tensor;
 const t2 = (tensor: Tensor) => tensor as tf.Tensor2D;
 const rows = (x: tf.Tensor) => x.shape[0]!;
 
+/** Throws `TENSOR_SHAPE`. */
+export function assertFills({ length }: ArrayLike<number>, shape: readonly number[]): void {
+  if (shape.reduce((n, size) => n * size, 1) !== length)
+    throw new SwarmError('TENSOR_SHAPE', `${length} elements do not fill the shape [${shape}].`);
+}
+
 interface AttentionTables {
   queryCos: tf.Tensor2D;
   querySin: tf.Tensor2D;
@@ -48,15 +54,13 @@ export class TfjsKernels implements Kernels {
   }
 
   upload(data: Float32Array | Int32Array, shape: readonly number[]): Tensor {
-    if (shape.reduce((n, size) => n * size, 1) !== data.length) {
-      throw new SwarmError('TENSOR_SHAPE', `${data.length} elements do not fill the shape [${shape}].`);
-    }
+    assertFills(data, shape);
     // A copy: the cpu backend goes on using the memory it is given, and webgpu reads it at the first use only.
     return tf.tensor(data.slice(), [...shape], data instanceof Float32Array ? 'float32' : 'int32');
   }
 
   async download(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
-    // A copy: on wasm and cpu tfjs hands out the memory it goes on using.
+    // A copy: on cpu tfjs hands out the memory it goes on using.
     return new Float32Array(await t(tensor).data());
   }
 

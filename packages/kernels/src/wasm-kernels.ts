@@ -3,7 +3,7 @@ import type { SwarmError } from '@starling/protocol';
 import * as tf from '@tensorflow/tfjs-core';
 import type { AttentionShape, Kernels, Tensor } from './kernels.ts';
 import { rotaryAngles } from './tables.ts';
-import { TfjsKernels } from './tfjs.ts';
+import { assertFills, TfjsKernels } from './tfjs.ts';
 import { type AttentionProgram, attentionProgram } from './wasm/attention.ts';
 import type { Heap } from './wasm/heap.ts';
 import { type RowPrograms, rowPrograms } from './wasm/rows.ts';
@@ -28,6 +28,19 @@ export class WasmKernels extends TfjsKernels {
     for (const { angles } of this.attentions.values()) angles.dispose();
     this.attentions.clear();
     super.close();
+  }
+
+  /** Copied once, to where it lies; tfjs would copy it on the way. */
+  override upload(data: Float32Array | Int32Array, shape: readonly number[]): Tensor {
+    if (data instanceof Int32Array) return super.upload(data, shape);
+    assertFills(data, shape);
+    const tensor = this.heap.make(shape);
+    this.heap.view(tensor).set(data);
+    return tensor;
+  }
+
+  override async download(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
+    return tensor.dtype === 'float32' ? this.heap.view(tensor as tf.Tensor).slice() : super.download(tensor);
   }
 
   override rmsNorm(x: Tensor, gain: Tensor): ReturnType<Kernels['rmsNorm']> {

@@ -5,7 +5,7 @@ import type { CheckAnswer, Checked, CheckOrder } from '../check.worker.ts';
 import { bytes, compact } from '../format.ts';
 import { recall, remember } from '../remember.ts';
 import type { BackendChoice } from '../worker-messages.ts';
-import { MEMORY_CAPS, type Settings } from './settings.ts';
+import { MEMORY_CAPS, ownThreads, type Settings } from './settings.ts';
 
 export type CheckState =
   | { phase: 'none' }
@@ -101,7 +101,7 @@ export async function runCheck({ backend, memoryCap }: Pick<Settings, 'backend' 
   running = new AbortController();
   const worker = new Worker(new URL('../check.worker.ts', import.meta.url), { type: 'module' });
   const memory = (memoryCap ?? MEMORY_CAPS.at(-1)!) * 2 ** 20;
-  const answer = await ask(worker, { url: location.origin, backend, memory }, running.signal);
+  const answer = await ask(worker, { url: location.origin, backend, threads: ownThreads(), memory }, running.signal);
   if (!answer) {
     become(backend, before);
     return false;

@@ -16,7 +16,7 @@ import { headline, inShort, isInHeadline, SHORT_WAIT_MS, situation, times } from
 import { ask, findingsOf, stillTrue } from './check.ts';
 import { adapterName, webgpuFix } from './device.ts';
 import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
-import { chosenElsewhere, isLean, saveSettings, settingsFrom, wantedWallet, wantsAutostart } from './settings.ts';
+import { chosenElsewhere, isLean, saveSettings, settingsFrom, threadsFrom, wantedWallet, wantsAutostart } from './settings.ts';
 import { claimTab, minersOf, rememberMiner } from './tab.ts';
 
 const state = (part: Partial<MinerState>) =>
@@ -162,6 +162,12 @@ test('what two tabs choose is kept together: each writes only what it changed, a
   expect([chosenElsewhere('starling.miners', '[]', none), chosenElsewhere(null, null, none)]).toEqual([{}, {}]);
 });
 
+test('WebAssembly has half of the cores, or what the address says, and never more than there are', () => {
+  const threads = (address: string, cores: number) => threadsFrom(new URLSearchParams(address), cores);
+  expect([1, 2, 3, 4, 10].map((cores) => threads('', cores))).toEqual([1, 1, 1, 2, 5]);
+  expect(['?threads=3', '?threads=9', '?threads=0', '?threads=x'].map((address) => threads(address, 4))).toEqual([3, 4, 2, 2]);
+});
+
 test('a link starts nothing and opens no wallet: only a program that drives the browser may', () => {
   const query = new URLSearchParams('?autostart=1&wallet=polkadot-js');
   expect([wantsAutostart(query, true), wantedWallet(query, true)]).toEqual([true, 'polkadot-js']);
@@ -295,7 +301,7 @@ test('a check ends with what was found, with why nothing was, or when it is stop
   const check = () => {
     const worker = { onmessage: null, onerror: null, postMessage: vi.fn(), terminate: vi.fn() } as unknown as Worker;
     const stop = new AbortController();
-    return { worker, stop, answer: ask(worker, { url: 'http://x', backend: 'auto', memory: 0 }, stop.signal) };
+    return { worker, stop, answer: ask(worker, { url: 'http://x', backend: 'auto', threads: 1, memory: 0 }, stop.signal) };
   };
   const found = check();
   found.worker.onmessage!({ data: { checked: CHECKED } } as MessageEvent<CheckAnswer>);

@@ -8,6 +8,7 @@ import { watchConditions, watchWholeDeviceAgain } from './conditions.ts';
 import { isIos } from './device.ts';
 import { type Conditions, obstacle } from './policy.ts';
 import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
+import { ownThreads } from './settings.ts';
 import { type Claim, claimTab, freshClaim, minersOf, rememberMiner } from './tab.ts';
 import { playTone } from './tone.ts';
 import { currentSettings, onSettings } from './use-settings.ts';
@@ -82,7 +83,7 @@ export async function start(): Promise<void> {
   const { tab } = await claim();
   if (worker !== mine || ending) return;
   held = whyPaused(); // the battery may have been heard of meanwhile
-  const message = { url: location.origin, name, backend, intensity, memoryCap: cap, paused: held, tab };
+  const message = { url: location.origin, name, backend, intensity, threads: ownThreads(), memoryCap: cap, paused: held, tab };
   mine.postMessage({ type: 'start', ...message } satisfies ToWorker);
 }
 

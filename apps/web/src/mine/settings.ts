@@ -92,6 +92,18 @@ export function chosenElsewhere(key: string | null, text: string | null, query: 
  */
 export const wantsAutostart = (query: URLSearchParams, webdriver: boolean): boolean => webdriver && query.get('autostart') === '1';
 
+/**
+ * What it computes with on WebAssembly: `?threads=N`, as programs that open several tabs say it, else half of the cores. Of most
+ * processors two cores are one's two threads, or half are slow ones; and the page has to be drawn.
+ */
+export function threadsFrom(query: URLSearchParams, cores: number): number {
+  const asked = Number(query.get('threads') ?? Number.NaN);
+  return Number.isInteger(asked) && asked > 0 ? Math.min(asked, cores) : Math.max(1, Math.floor(cores / 2));
+}
+
+/** Of this tab, in this browser. */
+export const ownThreads = (): number => threadsFrom(new URLSearchParams(location.search), navigator.hardwareConcurrency);
+
 /** `?lean=1`: nobody looks at this tab. */
 export const isLean = (query: URLSearchParams): boolean => query.get('lean') === '1';
 

@@ -186,6 +186,12 @@ interface Defined {
   body: Body;
 }
 
+/** A memory that threads share must say how large it may grow, and whoever imports it, at least as much: here all that 32 bits reach. */
+const MOST_PAGES = 65_536;
+
+const isShared = ({ buffer }: WebAssembly.Memory) =>
+  typeof SharedArrayBuffer !== 'undefined' && (buffer as ArrayBufferLike) instanceof SharedArrayBuffer;
+
 /** Functions over a memory that somebody else owns. */
 export class Module {
   private readonly functions: Defined[] = [];
@@ -207,10 +213,10 @@ export class Module {
 
   /** Throws what the engine finds wrong. */
   instantiate(memory: WebAssembly.Memory): WebAssembly.Exports {
-    return new WebAssembly.Instance(new WebAssembly.Module(this.bytes()), { env: { memory } }).exports;
+    return new WebAssembly.Instance(new WebAssembly.Module(this.bytes(isShared(memory))), { env: { memory } }).exports;
   }
 
-  private bytes(): Uint8Array<ArrayBuffer> {
+  private bytes(shared: boolean): Uint8Array<ArrayBuffer> {
     const section = (id: number, content: readonly number[]) => [id, ...unsigned(content.length), ...content];
     const list = (items: readonly (readonly number[])[]) => [...unsigned(items.length), ...items.flat()];
     const text = (value: string) => list([...new TextEncoder().encode(value)].map((byte) => [byte]));
@@ -227,7 +233,7 @@ export class Module {
     return Uint8Array.from([
       ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
       ...section(1, list(types)),
-      ...section(2, list([[...text('env'), ...text('memory'), 0x02, 0x00, 0x00]])),
+      ...section(2, list([[...text('env'), ...text('memory'), 0x02, ...(shared ? [0x03, 0x00, ...unsigned(MOST_PAGES)] : [0x00, 0x00])]])),
       ...section(3, list(types.map((_, i) => unsigned(i)))),
       ...section(7, list(named)),
       ...section(10, list(bodies)),

@@ -2,8 +2,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 interface Backend {
-  /** Emscripten's exports; the threaded build has its memory elsewhere. */
-  wasm: { asm?: { memory?: WebAssembly.Memory } };
+  /** Emscripten's exports; the threaded build imports its memory, which all threads share. */
+  wasm: { asm?: { memory?: WebAssembly.Memory }; wasmMemory?: WebAssembly.Memory };
   dataIdMap: { get(id: tf.DataId): { memoryOffset: number } };
   makeOutput(shape: number[], dtype: tf.DataType): tf.TensorInfo;
 }
@@ -20,7 +20,7 @@ export class Heap {
   /** Null where the memory of the present backend cannot be reached. */
   static find(): Heap | null {
     const backend = tf.backend() as unknown as Backend;
-    const memory = backend.wasm.asm?.memory;
+    const memory = backend.wasm.wasmMemory ?? backend.wasm.asm?.memory;
     return memory instanceof WebAssembly.Memory ? new Heap(backend, memory) : null;
   }
 
