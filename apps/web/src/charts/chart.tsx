@@ -7,6 +7,7 @@ import { compact, count, elapsed } from '../format.ts';
 import { save } from '../save.ts';
 import { textScale } from '../text-scale.ts';
 import { onTheme } from '../theme.ts';
+import { inTurn } from './in-turn.ts';
 
 export interface Line {
   label: string;
@@ -72,7 +73,7 @@ export function Chart({ title, data, lines, axis, range, onRange, log = false, f
     };
   }, [lines, axis, log, format]);
 
-  useEffect(show, [data, range]);
+  useEffect(() => inTurn(() => show()), [data, range]);
 
   /** What the pointer does, by keyboard: from point to point, to the first and the last one that is shown, and away. */
   const onKeyDown = (event: KeyboardEvent) => {
