@@ -23,7 +23,8 @@ export function LogWindow<T extends Keyed>({ lines, children }: { lines: readonl
   const shown = held ?? lines;
 
   const look = () => {
-    const { scrollTop, clientHeight } = list.current!;
+    if (!list.current) return; // the pointer or the focus leaves as the page does
+    const { scrollTop, clientHeight } = list.current;
     const line = LINE_REM * 10 * textScale();
     setSight({ from: Math.max(0, Math.floor(scrollTop / line) - BEYOND), to: Math.ceil((scrollTop + clientHeight) / line) + BEYOND });
     const isRead = reading.current.pointed || reading.current.within || scrollTop > 0;
