@@ -156,7 +156,7 @@ test('from the network to a miner and a stage, by name, hotkey, UID and click; o
   for (const viewport of [PHONE, DESKTOP]) {
     await page.setViewportSize(viewport);
     const box = (await canvas.boundingBox())!;
-    await canvas.click({ position: { x: box.width * 0.75, y: 12 } });
+    await canvas.click({ position: { x: box.width * 0.98, y: box.height * 0.6 } });
     await expect(page).toHaveURL(/\/stage\/1$/);
     await page.getByRole('link', { name: 'stage 0' }).click();
     await expect(page.getByRole('heading', { name: /^Stage 0/ })).toBeVisible();

@@ -37,5 +37,11 @@ test('the faster, the larger; what is under a point is found', () => {
   expect(fast!.radius).toBeGreaterThan(slow!.radius);
   expect(under(columns, fast!.x + 1, fast!.y)).toEqual({ dot: fast });
   expect(under(columns, columns[1]!.x, 10)).toEqual({ stage: 1 });
-  expect(under(columns, columns[1]!.x, 299)).toBeNull();
+  expect(under(columns, columns[1]!.x, 299), 'a column is its stage from top to bottom').toEqual({ stage: 1 });
+  expect(under(columns, 700, 150)).toBeNull();
+});
+
+test('a finger means the nearest of the miners that it may mean', () => {
+  const columns = layOut(run(400), 300, 300, 0);
+  for (const dot of columns[0]!.dots) expect(under(columns, dot.x + 1, dot.y - 1, 16)).toEqual({ dot });
 });

@@ -78,12 +78,14 @@ function gridOf(n: number, width: number, height: number): { lines: number; rows
   return { lines, rows: Math.ceil(n / lines) };
 }
 
-/** What is under a point: a miner, or else a stage. */
-export function under(columns: readonly Column[], x: number, y: number): { dot: Dot } | { stage: number } | null {
-  const near = 6;
+/** What is under a point: the nearest miner that is `near` it, in pixels from its edge, or else the stage whose column it is. */
+export function under(columns: readonly Column[], x: number, y: number, near = 6): { dot: Dot } | { stage: number } | null {
+  const away = ({ x: dotX, y: dotY, radius }: Dot) => Math.hypot(dotX - x, dotY - y) - radius;
+  let nearest: Dot | null = null;
   for (const { dots } of columns) {
-    for (const dot of dots) if (Math.hypot(dot.x - x, dot.y - y) <= dot.radius + near) return { dot };
+    for (const dot of dots) if (away(dot) <= (nearest ? away(nearest) : near)) nearest = dot;
   }
+  if (nearest) return { dot: nearest };
   const column = columns.find((one) => Math.abs(one.x - x) <= one.reach);
-  return column && y <= HEAD ? { stage: column.stage } : null;
+  return column ? { stage: column.stage } : null;
 }
