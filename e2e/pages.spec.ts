@@ -8,6 +8,7 @@ import { type Browser, expect, type Locator, type Page, test } from '@playwright
 import { type NodeMiner, startNodeMiner } from '@starling/miner/node';
 import type { ChainView, Moment, MomentRange, RunSnapshot, StepPoint } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
+import { layOut } from '../apps/web/src/network/layout.ts';
 
 test.describe.configure({ mode: 'serial', timeout: 180_000 });
 
@@ -164,6 +165,34 @@ test('from the network to a miner and a stage, by name, hotkey, UID and click; o
   }
   await expect(page.getByRole('img', { name: 'Step 7: complete, 100 % of its microbatches are done' })).toBeVisible();
   await page.context().close();
+});
+
+test('a pointer names a miner and opens it; a finger is told whom it means, and opens that by a second tap', async ({ browser }) => {
+  for (const viewport of [DESKTOP, PHONE]) {
+    const touch = viewport === PHONE;
+    const page = await (await browser.newContext({ viewport, hasTouch: touch })).newPage();
+    await page.goto(`${server.url}/dashboard`);
+    const network = page.getByRole('region', { name: 'The network' });
+    const canvas = network.locator('canvas');
+    await expect(network.getByText('3 miners')).toBeVisible(SLOW);
+    const { width, height } = (await canvas.boundingBox())!;
+    const snapshot = await run();
+    for (const { dots } of layOut(snapshot, width, height, Date.now())) {
+      const { x, y, id, name } = dots[0]!;
+      const position = { x: x + 3, y: y - 3 };
+      await (touch ? canvas.tap({ position }) : canvas.hover({ position }));
+      const tip = network.locator('.network-tip');
+      await expect(tip).toContainText(name);
+      await expect(page).toHaveURL(/\/dashboard$/);
+      const [inner, outer] = [(await tip.boundingBox())!, (await canvas.boundingBox())!];
+      expect(inner.x).toBeGreaterThanOrEqual(outer.x);
+      expect(inner.x + inner.width).toBeLessThanOrEqual(outer.x + outer.width);
+      await (touch ? canvas.tap({ position }) : canvas.click({ position }));
+      await expect(page).toHaveURL(new RegExp(`/miner/${id}$`));
+      await page.goBack();
+    }
+    await page.context().close();
+  }
 });
 
 test('the chain page tells the way from receipts to emission, and finds a neuron', async ({ browser }) => {

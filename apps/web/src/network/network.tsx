@@ -8,7 +8,7 @@ import { minerPath, stagePath } from '../paths.ts';
 import { navigate } from '../router.tsx';
 import { textScale } from '../text-scale.ts';
 import { onTheme } from '../theme.ts';
-import { type Column, layOut, under } from './layout.ts';
+import { type Column, type Dot, layOut, under } from './layout.ts';
 import { type Palette, Scene } from './scene.ts';
 import { useFound } from './use-found.ts';
 
@@ -23,6 +23,9 @@ const COLORS: Record<keyof Palette, string> = {
   bad: '--red',
 };
 
+/** Pixels from a dot that still mean it: a finger is not as exact as a pointer. */
+const NEAR = { pointer: 6, finger: 14 };
+
 /** The pipeline as it works: stages as columns, miners as dots, activations and gradients between them. `live`: what moves is shown. */
 export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
   const box = useRef<HTMLDivElement>(null);
@@ -30,7 +33,8 @@ export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
   const picture = useRef<{ scene: Scene; columns: Column[]; palette: Palette | null; frame: number }>({
     ...{ scene: new Scene(), columns: [], palette: null, frame: 0 },
   });
-  const [hover, setHover] = useState<{ x: number; y: number; id: string } | null>(null);
+  const [named, setNamed] = useState<Dot | null>(null);
+  const [byFinger, setByFinger] = useState(false);
   const [query, setQuery] = useState('');
   const found = useFound(run, query);
 
@@ -64,6 +68,8 @@ export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
     const zoom = textScale();
     current.columns = layOut(run, clientWidth / zoom, clientHeight / zoom, Date.now());
     current.scene.show(current.columns);
+    // A name stays with its miner, wherever that is drawn now.
+    setNamed((was) => was && (current.columns.flatMap(({ dots }) => dots).find(({ id }) => id === was.id) ?? null));
     schedule();
   });
 
@@ -91,19 +97,22 @@ export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
     });
   }, [live]);
 
-  const at = ({ nativeEvent: { offsetX, offsetY } }: PointerEvent | React.MouseEvent) =>
-    under(picture.current.columns, offsetX / textScale(), offsetY / textScale());
+  const at = ({ nativeEvent: { offsetX, offsetY } }: PointerEvent | React.MouseEvent, near: number) =>
+    under(picture.current.columns, offsetX / textScale(), offsetY / textScale(), near);
   const point = (event: PointerEvent) => {
-    const what = at(event);
-    setHover(what && 'dot' in what ? { x: what.dot.x, y: what.dot.y, id: what.dot.id } : null);
+    if (event.pointerType === 'touch') return;
+    const what = at(event, NEAR.pointer);
+    setNamed(what && 'dot' in what ? what.dot : null);
     canvas.current!.style.cursor = what ? 'pointer' : '';
   };
   const open = (event: React.MouseEvent) => {
-    const what = at(event);
-    if (what) navigate('dot' in what ? minerPath(what.dot.id) : stagePath(what.stage));
+    const what = at(event, byFinger ? NEAR.finger : NEAR.pointer);
+    // A finger cannot point without touching: it is told first whom it would open.
+    if (byFinger && what && 'dot' in what && what.dot.id !== named?.id) setNamed(what.dot);
+    else if (what) navigate('dot' in what ? minerPath(what.dot.id) : stagePath(what.stage));
   };
   const miners = run.stages.flatMap((stage) => stage.miners);
-  const shown = hover && miners.find(({ id }) => id === hover.id);
+  const shown = named && miners.find(({ id }) => id === named.id);
   return (
     <section className="panel network" aria-labelledby="network">
       <div className="panel-head">
@@ -133,16 +142,25 @@ export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
           aria-label={run.stages
             .map(({ index, miners: crew, phase }) => `stage ${index}: ${plural(crew.length, 'miner')}, ${phase}`)
             .join('; ')}
+          onPointerDown={({ pointerType }) => setByFinger(pointerType === 'touch')}
           onPointerMove={point}
-          onPointerLeave={() => setHover(null)}
+          onPointerLeave={({ pointerType }) => pointerType !== 'touch' && setNamed(null)}
           onClick={open}
         />
-        {hover && shown && (
-          <div className="network-tip" style={{ left: hover.x * textScale(), top: hover.y * textScale() }}>
+        {named && shown && (
+          <div
+            className="network-tip"
+            // As far to its left as the dot is from the left: so it is never outside of the box.
+            style={{
+              ...{ left: named.x * textScale(), top: named.y * textScale() },
+              translate: `${(-100 * named.x * textScale()) / box.current!.clientWidth}% 0`,
+            }}
+          >
             <b>{shown.name || shown.id}</b>
             <span>
               {shown.connected ? ACTIVITY_WORDS[shown.activity] : 'disconnected'} · {count(shown.tokensPerSecond)} tok/s
             </span>
+            {byFinger && <span className="muted">Tap again for its page</span>}
           </div>
         )}
       </div>
