@@ -136,7 +136,9 @@ test('size limit: the dashboard needs little JavaScript at first, and nothing ju
 /** A page is used at desktop size, and then made a telephone's. */
 async function asPhone(page: Page): Promise<void> {
   await page.setViewportSize(PHONE);
-  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 'no sideways scroll').toBeLessThanOrEqual(0);
+  // A chart takes the page's new width a moment after the page does.
+  const sideways = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  await expect.poll(sideways, { message: 'no sideways scroll' }).toBeLessThanOrEqual(0);
 }
 
 test('from the network to a miner and a stage, by name, hotkey, UID and click; on a telephone, too', async ({ browser }) => {
@@ -203,6 +205,15 @@ test('the chain page tells the way from receipts to emission, and finds a neuron
   await expect(page.getByRole('region', { name: 'Accounts' }).getByRole('row')).toHaveCount(4);
   await expect(page.getByRole('listitem').filter({ hasText: /^Receipts/ })).toContainText(/round \d+, step 6/);
   await expect(page.getByRole('listitem').filter({ hasText: /^Weights/ })).toContainText(/round \d+, block [\d,]+/);
+  // Every account by name, at every size; the legend in the order of the bars.
+  const shares = page.getByRole('region', { name: 'Work and pay' });
+  for (const viewport of [DESKTOP, PHONE]) {
+    await page.setViewportSize(viewport);
+    const names = shares.locator('.recharts-xAxis-tick-labels .recharts-cartesian-axis-tick-value');
+    await expect.poll(async () => (await names.allTextContents()).toSorted()).toEqual(['kestrel', 'osprey', 'wren']);
+    await expect(shares.locator('.recharts-legend-item-text')).toHaveText(['share of all work', 'share of all emission']);
+  }
+  await page.setViewportSize(DESKTOP);
   const rows = page
     .getByRole('region', { name: 'Metagraph' })
     .getByRole('row')
@@ -338,6 +349,11 @@ test('on a telephone the open page is seen among the pages, and the metagraph so
     await expect(pages.locator('[aria-current]')).toBeInViewport({ ratio: 1 });
     await expect(heading(page, name)).toBeVisible(SLOW);
     await asPhone(page);
+  }
+  // WCAG 2.2, 2.5.8.
+  for (const button of await page.getByRole('banner').getByRole('button').all()) {
+    const { width, height } = (await button.boundingBox())!;
+    expect(Math.min(width, height)).toBeGreaterThanOrEqual(24);
   }
   const metagraph = page.getByRole('region', { name: 'Metagraph' });
   const uids = async () => (await metagraph.getByRole('row').locator('td:first-child').allInnerTexts()).map(Number);
