@@ -9,6 +9,7 @@ import { type ServerProcess, startServerProcess } from '@starling/server/process
 test.describe.configure({ mode: 'serial', timeout: 120_000 });
 
 const SLOW = { timeout: 45_000 };
+const DESKTOP = { width: 1280, height: 900 };
 const PHONE = { width: 360, height: 780 };
 let server: ServerProcess;
 const OPTIONS = [
@@ -362,6 +363,20 @@ test('a telephone watches by default, and mines where its owner insists', async 
       .first(),
   ).toBeVisible();
   await page.context().close();
+});
+
+test('a page that is not secure says so first, with its code, and offers no Start', async ({ browser }) => {
+  const open = await startServerProcess(['--port', '0', '--host', '0.0.0.0', '--data', mkdtempSync(join(tmpdir(), 'starling-insecure-'))]);
+  for (const viewport of [DESKTOP, PHONE]) {
+    const page = await browser.newPage({ viewport });
+    await page.goto(`http://0.0.0.0:${new URL(open.url).port}/`);
+    await expect(mining(page).getByText('Cannot mine here', { exact: true })).toBeVisible();
+    await expect(mining(page).getByText('INSECURE_CONTEXT', { exact: true })).toBeVisible();
+    await expect(mining(page).getByText('Press Start')).toHaveCount(0);
+    await expect(button(page, 'Start')).toBeDisabled();
+    await page.close();
+  }
+  await open.kill();
 });
 
 test('none of it left an error on the console', () => {

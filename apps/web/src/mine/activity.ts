@@ -115,8 +115,18 @@ function waits({ code, message, remedy, since, until }: Waiting, fallbackSince: 
   };
 }
 
-/** The calm summary of this tab's miner: it does not flicker between microbatches, as the activity itself does. */
-export function headline(state: MinerState | null, ending: 'stop' | 'finish' | null, now: number): Headline {
+/**
+ * The calm summary of this tab's miner: it does not flicker between microbatches, as the activity itself does. `hopeless`: why the page
+ * cannot mine at all.
+ */
+export function headline(
+  state: MinerState | null,
+  ending: 'stop' | 'finish' | null,
+  now: number,
+  hopeless: WireError | null = null,
+): Headline {
+  if (state === null && hopeless)
+    return { ...plain('idle', 'Cannot mine here', hopeless.message), remedy: hopeless.hint, code: hopeless.code };
   if (state === null) return plain('idle', 'Ready', 'Press Start, and this tab holds a part of the model.');
   if (ending === 'stop') return plain('busy', 'Stopping', 'Giving unfinished work back to the swarm.');
   const { activity, reason, since, error, waiting } = state;

@@ -7,7 +7,7 @@ import { Link } from '../router.tsx';
 import type { BackendChoice } from '../worker-messages.ts';
 import { ACTIVITY_WORDS } from './activity.ts';
 import { mustCheck, runCheck, stopCheck, useCheck } from './check.ts';
-import { type Device, isHopeless } from './device.ts';
+import { type Device, hopeless } from './device.ts';
 import { finish, setPaused, start, stop, useEnding, useMiner, usePaused } from './mining.ts';
 import { MAX_NAME, type Settings } from './settings.ts';
 import { SettingsPanel } from './settings-panel.tsx';
@@ -56,7 +56,7 @@ export function Control({ device }: { device: Device | null }) {
             running={running}
             stopping={ending === 'stop'}
             checking={checking}
-            impossible={device !== null && isHopeless(device)}
+            impossible={hopeless() !== null}
             onClick={() => (checking ? stopCheck() : running ? stop('Stop was pressed.') : void checkAndStart(settings))}
           />
         )}

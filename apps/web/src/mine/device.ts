@@ -1,5 +1,5 @@
 /** What this browser offers, found before Start so that nobody has to guess. */
-import { ERROR_HINTS, type WireError } from '@starling/protocol';
+import { ERROR_HINTS, type ErrorCode, type WireError } from '@starling/protocol';
 
 export interface Device {
   /** The GPU as the browser names it; null when WebGPU gives none. */
@@ -22,14 +22,12 @@ const FEATURES: [GPUFeatureName, string][] = [
 ];
 
 export async function findDevice(): Promise<Device> {
-  if (!isSecureContext) {
-    return without('INSECURE_CONTEXT', `${location.origin} is not a secure page, so the browser hides WebGPU and SHA-256.`, null);
-  }
-  if (self !== top) return without('FRAMED', 'This page is inside another one, and does not mine there.', null);
+  const problem = hopeless();
+  if (problem) return without(problem, null);
   const fix = webgpuFix(navigator.userAgent);
-  if (!navigator.gpu) return without('WEBGPU_UNAVAILABLE', 'This browser has no WebGPU.', fix);
+  if (!navigator.gpu) return without(told('WEBGPU_UNAVAILABLE', 'This browser has no WebGPU.'), fix);
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
-  if (!adapter) return without('WEBGPU_UNAVAILABLE', 'This browser has WebGPU but offers no GPU.', fix);
+  if (!adapter) return without(told('WEBGPU_UNAVAILABLE', 'This browser has WebGPU but offers no GPU.'), fix);
   return {
     adapter: adapterName(adapter.info),
     software: adapter.info.isFallbackAdapter || /swiftshader|llvmpipe|basic render/i.test(adapterName(adapter.info)),
@@ -40,19 +38,18 @@ export async function findDevice(): Promise<Device> {
   };
 }
 
-function without(code: 'INSECURE_CONTEXT' | 'FRAMED' | 'WEBGPU_UNAVAILABLE', message: string, fix: string | null): Device {
-  return {
-    adapter: null,
-    software: false,
-    features: [],
-    problem: { code, message, hint: ERROR_HINTS[code] },
-    fix,
-    watchOnly: isIos(navigator),
-  };
+function without(problem: WireError, fix: string | null): Device {
+  return { ...{ adapter: null, software: false, features: [], problem, fix }, watchOnly: isIos(navigator) };
 }
 
-/** There the page cannot mine at all, not even on the processor. */
-export const isHopeless = ({ problem }: Device): boolean => problem?.code === 'INSECURE_CONTEXT' || problem?.code === 'FRAMED';
+const told = (code: ErrorCode, message: string): WireError => ({ code, message, hint: ERROR_HINTS[code] });
+
+/** Why this page cannot mine at all, not even on the processor; null where it can. */
+export function hopeless(): WireError | null {
+  if (!isSecureContext)
+    return told('INSECURE_CONTEXT', `${location.origin} is not a secure page, so the browser hides WebGPU and SHA-256.`);
+  return self === top ? null : told('FRAMED', 'This page is inside another one, and does not mine there.');
+}
 
 /** iPads call themselves Macs; a Mac has no touch screen. */
 export const isIos = ({ userAgent, maxTouchPoints }: Pick<Navigator, 'userAgent' | 'maxTouchPoints'>): boolean =>

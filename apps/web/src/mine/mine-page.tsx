@@ -5,7 +5,7 @@ import { useLive } from '../live.ts';
 import { ErrorText, Notice, Stat, Wait } from '../parts.tsx';
 import { isInHeadline } from './activity.ts';
 import { Control } from './control.tsx';
-import { type Device, findDevice, isHopeless } from './device.ts';
+import { type Device, findDevice, hopeless } from './device.ts';
 import { DevicePanel } from './device-panel.tsx';
 import { useMiner } from './mining.ts';
 import { OwnHistory } from './own-history.tsx';
@@ -87,8 +87,8 @@ function Concerns({ device }: { device: Device | null }) {
           <p>The browser lets a page make a sound only after somebody touched it: any click or key on this page starts the tone.</p>
         </Notice>
       )}
-      {!miner && device?.problem && (
-        <Notice tone="wait" title={isHopeless(device) ? 'This page cannot mine here' : 'No WebGPU: this tab would mine on the CPU'}>
+      {!miner && device?.problem && !hopeless() && (
+        <Notice tone="wait" title="No WebGPU: this tab would mine on the CPU">
           <ErrorText error={device.problem} />
           {device.fix && <p>{device.fix}</p>}
         </Notice>

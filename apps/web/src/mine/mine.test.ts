@@ -59,6 +59,8 @@ test('a ban is told at once, with its end', () => {
 
 test('every situation has a headline', () => {
   expect(headline(null, null, 0).title).toBe('Ready');
+  const framed = failure('FRAMED');
+  expect(headline(null, null, 0, framed)).toMatchObject({ title: 'Cannot mine here', sentence: framed.message, code: 'FRAMED' });
   expect(headline(state({ activity: 'forward' }), 'stop', 0).title).toBe('Stopping');
   expect(headline(state({ activity: 'forward' }), 'finish', 0)).toMatchObject({ title: 'Finishing', code: 'FINISHING' });
   expect(headline(state({ activity: 'warming-up' }), null, 0).title).toBe('Warming up');

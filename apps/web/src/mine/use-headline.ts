@@ -2,6 +2,7 @@
 import { useNow } from '../now.ts';
 import { type Headline, headline, inShort } from './activity.ts';
 import { useCheck } from './check.ts';
+import { hopeless } from './device.ts';
 import { useEnding, useMiner } from './mining.ts';
 import { useSettings } from './use-settings.ts';
 
@@ -15,7 +16,7 @@ export function useHeadline(): Headline {
   const ending = useEnding();
   const now = useNow();
   const { backend } = useSettings();
-  return useCheck(backend).phase === 'running' ? CHECKING : headline(miner, ending, now);
+  return useCheck(backend).phase === 'running' ? CHECKING : headline(miner, ending, now, hopeless());
 }
 
 export function useInShort(): ReturnType<typeof inShort> {
