@@ -365,6 +365,21 @@ test('a telephone watches by default, and mines where its owner insists', async 
   await page.context().close();
 });
 
+test('where there is no WebGPU the page says what follows for what is chosen, and nothing where the CPU is', async ({ browser }) => {
+  for (const viewport of [DESKTOP, PHONE]) {
+    const context = await browser.newContext({ viewport });
+    await context.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined }));
+    const page = await open(context, '/');
+    const notice = page.getByText(/^No WebGPU:/);
+    await expect(notice).toHaveText('No WebGPU: this tab would mine on the CPU');
+    await mining(page).getByRole('radio', { name: 'WebGPU' }).check();
+    await expect(notice).toHaveText('No WebGPU: this tab cannot mine on it');
+    await mining(page).getByRole('radio', { name: 'CPU' }).check();
+    await expect(notice).toHaveCount(0);
+    await context.close();
+  }
+});
+
 test('a page that is not secure says so first, with its code, and offers no Start', async ({ browser }) => {
   const open = await startServerProcess(['--port', '0', '--host', '0.0.0.0', '--data', mkdtempSync(join(tmpdir(), 'starling-insecure-'))]);
   for (const viewport of [DESKTOP, PHONE]) {

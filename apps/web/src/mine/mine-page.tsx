@@ -13,6 +13,7 @@ import { Pipeline } from './pipeline.tsx';
 import { Refusals } from './refusals.tsx';
 import { SharedRun } from './shared-run.tsx';
 import { useToneSilenced } from './tone.ts';
+import { useSettings } from './use-settings.ts';
 
 /** Signatures and wallets are larger than the rest of the page, and nobody needs them to start. */
 const WalletPanel = lazy(() => import('../wallet/wallet-panel.tsx'));
@@ -69,6 +70,9 @@ function Concerns({ device }: { device: Device | null }) {
   const miner = useMiner();
   const { run } = useLive();
   const silenced = useToneSilenced();
+  const { backend } = useSettings();
+  /** What there is to say of the GPU only matters where it may be used. */
+  const idleGpu = !miner && backend !== 'wasm' && !hopeless() ? device : null;
   return (
     <>
       {miner?.error && !isInHeadline(miner) && (
@@ -87,13 +91,13 @@ function Concerns({ device }: { device: Device | null }) {
           <p>The browser lets a page make a sound only after somebody touched it: any click or key on this page starts the tone.</p>
         </Notice>
       )}
-      {!miner && device?.problem && !hopeless() && (
-        <Notice tone="wait" title="No WebGPU: this tab would mine on the CPU">
-          <ErrorText error={device.problem} />
-          {device.fix && <p>{device.fix}</p>}
+      {idleGpu?.problem && (
+        <Notice tone="wait" title={`No WebGPU: this tab ${backend === 'webgpu' ? 'cannot mine on it' : 'would mine on the CPU'}`}>
+          <ErrorText error={idleGpu.problem} />
+          {idleGpu.fix && <p>{idleGpu.fix}</p>}
         </Notice>
       )}
-      {!miner && device?.software && (
+      {idleGpu?.software && (
         <Notice tone="wait" title="This WebGPU runs in software">
           <p>
             The browser imitates a GPU on the CPU. Mining works, slowly; the CPU backend may be faster. Switch hardware acceleration on if
