@@ -17,13 +17,13 @@ export const REASON_REMEDIES = {
   FULL: 'Nothing to do: keep the page open; a place is asked for again by itself.',
   BANNED: 'Close other heavy tabs and keep the computer awake; leases are granted again by themselves when the time is over.',
   BANNED_WRONG:
-    'Reload the page; if it happens again, this device computes wrongly: choose the wasm backend. Leases are granted again by themselves when the time is over.',
+    'Reload the page; if it happens again, this device computes wrongly: press Stop, choose CPU under “Compute on”, and press Start. Leases are granted again by themselves when the time is over.',
   USELESS:
     'If different devices fail alike, the model has diverged or the text is unusable: the operator can go back to an earlier checkpoint, or start again with a smaller --min-microbatches.',
   RESTING: 'Nothing to do: this miner said that it is busy; leases come again after the time it asked for.',
   OFFLINE: 'Nothing to do: the server is tried again by itself, and the miner goes on where it was.',
   DEVICE:
-    'Nothing to do: the device is tried again by itself. Browsers keep a GPU that crashed often from a page until it is loaded anew: if it stays away, reload the page, or choose Auto or CPU under “Compute on”.',
+    'Nothing to do: the device is tried again by itself. Browsers keep a GPU that crashed often from a page until it is loaded anew: if it stays away, reload the page, or press Stop, choose Auto or CPU under “Compute on”, and press Start.',
   PAUSED: 'Press Resume when the miner may go on.',
   POLICY: 'Nothing to do: the miner goes on by itself when the settings allow it. They are under Settings.',
   FINISHING: 'Nothing to do: what is under way is completed, and no more is taken. Stop ends it at once.',

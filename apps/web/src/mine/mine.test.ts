@@ -91,6 +91,12 @@ test('every reason to wait reaches the headline with its sentence, its remedy an
   }
 });
 
+test('what can be chosen only while nothing runs is advised with the Stop before it', () => {
+  const choosing = Object.values(REASON_REMEDIES).filter((remedy) => /choose/i.test(remedy));
+  expect(choosing).toHaveLength(2);
+  for (const remedy of choosing) expect(remedy).toMatch(/press Stop, choose .* under “Compute on”, and press Start/);
+});
+
 test('every failure that stops or delays has its sentence, its hint and its code, and no headline says only "error"', () => {
   for (const code of Object.keys(ERROR_HINTS) as ErrorCode[]) {
     const connecting = state({ activity: 'connecting', reason: null, error: failure(code) });
