@@ -317,6 +317,17 @@ test('a range is set by fields and by dragging, and is that of all curves', asyn
   await from.fill('2');
   await to.fill('5');
   await shows(2, 5);
+  for (const viewport of [PHONE, DESKTOP]) {
+    await page.setViewportSize(viewport);
+    await from.fill('5');
+    await to.fill('2');
+    await expect(curves.getByText('Nothing lies there: all is shown.')).toBeVisible();
+    for (const field of [from, to]) await expect(field).toHaveAttribute('aria-invalid', 'true');
+    await shows(1, 6);
+    await to.fill('6');
+    await expect(from).toHaveAttribute('aria-invalid', 'false');
+    await shows(5, 6);
+  }
   await page.context().close();
 });
 

@@ -2,6 +2,7 @@ import type { RunConfig, StepPoint } from '@starling/protocol';
 import { expect, test } from 'vitest';
 import {
   column,
+  isVain,
   logTicks,
   lossColumns,
   remaining,
@@ -72,6 +73,9 @@ test('a range has an end that goes along with the data where none is set, and sh
   expect(shownOf([1, 2, 3], { from: 3, to: 2 })).toBeNull();
   expect(shownOf([1, 2, 3], { from: 9, to: null })).toBeNull();
   expect(shownOf([], { from: 2, to: 3 })).toBeNull();
+  const asked = (from: number | null, to: number | null) => isVain([1, 2, 3], { from, to });
+  expect([asked(3, 2), asked(9, null), asked(null, 0)], 'of which nothing would be left').toEqual([true, true, true]);
+  expect([asked(null, null), asked(1, 2), isVain([], { from: 3, to: 2 })]).toEqual([false, false, false]);
 });
 
 test('the goal is the tokens of all steps; a run without end has none', () => {

@@ -62,6 +62,10 @@ export function shownOf(x: readonly number[], { from, to }: Range): [from: numbe
   return low < high ? [low, high] : null;
 }
 
+/** A range was asked for of which nothing would be left. */
+export const isVain = (x: readonly number[], range: Range): boolean =>
+  x.length > 0 && (range.from !== null || range.to !== null) && shownOf(x, range) === null;
+
 /** Tokens after the last step; null for a run without end. */
 export function tokenGoal({ steps, microbatchesPerStep, sequences, model }: RunConfig): number | null {
   return steps > 0 ? steps * microbatchesPerStep * sequences * model.context : null;

@@ -79,7 +79,7 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
           </label>
           <Choice name="scale" legend="Loss axis" options={SCALES} value={scale} onChange={setScale} />
           <Choice name="axis" legend="Horizontal axis" options={AXES} value={axis} onChange={change} />
-          <RangeFields axis={axis} range={range} onRange={setRange} />
+          <RangeFields axis={axis} x={losses[0]} range={range} onRange={setRange} />
         </div>
       </div>
       {thin && (

@@ -96,7 +96,7 @@ export default function StagePage({ index }: { index: number }) {
         </dl>
       </section>
       <section className="panel curves" aria-label="Curves of the stage">
-        <RangeFields axis="step" range={range} onRange={setRange} />
+        <RangeFields axis="step" x={pace[0]} range={range} onRange={setRange} />
         <div className="chart-row">
           <Chart title="Tokens per second" data={pace} lines={PACE} {...common} format={compact} />
           <Chart title="Queue of ready tasks" data={queue} lines={QUEUE} {...common} format={tasks} />
