@@ -153,6 +153,10 @@ export function headline(
   }
 }
 
+/** The activity whose lamp is lit: the present one, and none in the moments between two microbatches, which the headline calls mining. */
+export const lampOf = ({ activity }: MinerState, { tone }: Headline): Activity | null =>
+  tone === 'work' && TONES[activity] !== 'work' ? null : activity;
+
 /** The same in a word, for the header and the window's title: the rate only while it works. Null: this tab does not mine. */
 export function inShort(head: Headline, state: MinerState | null): { tone: Tone; text: string } | null {
   const { tone, title } = head;

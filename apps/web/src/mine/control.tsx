@@ -1,11 +1,11 @@
 import type { MinerState } from '@starling/miner';
-import { ACTIVITIES } from '@starling/protocol';
+import { ACTIVITIES, type Activity } from '@starling/protocol';
 import { useState } from 'react';
 import { useNow } from '../now.ts';
 import { Announce, Choice, type Option, State } from '../parts.tsx';
 import { Link } from '../router.tsx';
 import type { BackendChoice } from '../worker-messages.ts';
-import { ACTIVITY_WORDS } from './activity.ts';
+import { ACTIVITY_WORDS, lampOf } from './activity.ts';
 import { mustCheck, runCheck, stopCheck, useCheck } from './check.ts';
 import { type Device, hopeless } from './device.ts';
 import { finish, setPaused, start, stop, useEnding, useMiner, usePaused } from './mining.ts';
@@ -39,7 +39,7 @@ export function Control({ device }: { device: Device | null }) {
       <div className="control-state">
         <State head={head} now={now} />
         <Announce head={head} />
-        <Lamps miner={miner} />
+        <Lamps lit={miner && lampOf(miner, head)} />
       </div>
       <div className="control-buttons">
         {watchOnly ? (
@@ -164,12 +164,12 @@ function Found({ device, miner }: { device: Device | null; miner: MinerState | n
 
 const SHOWN = ACTIVITIES.filter((activity) => activity !== 'stopped');
 
-/** One lamp per activity; the present one is lit. Screen readers hear the headline instead. */
-function Lamps({ miner }: { miner: MinerState | null }) {
+/** One lamp per activity. Screen readers hear the headline instead. */
+function Lamps({ lit }: { lit: Activity | null }) {
   return (
     <ul className="lamps" aria-hidden="true">
       {SHOWN.map((name) => (
-        <li key={name} className={name === miner?.activity ? 'lit' : ''}>
+        <li key={name} className={name === lit ? 'lit' : ''}>
           {ACTIVITY_WORDS[name]}
         </li>
       ))}

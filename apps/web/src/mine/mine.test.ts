@@ -12,7 +12,7 @@ import {
 } from '@starling/protocol';
 import { expect, test, vi } from 'vitest';
 import type { CheckAnswer, Checked } from '../check.worker.ts';
-import { headline, inShort, isInHeadline, SHORT_WAIT_MS, situation, times } from './activity.ts';
+import { headline, inShort, isInHeadline, lampOf, SHORT_WAIT_MS, situation, times } from './activity.ts';
 import { ask, findingsOf, stillTrue } from './check.ts';
 import { adapterName, webgpuFix } from './device.ts';
 import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
@@ -43,6 +43,13 @@ test('a short wait between microbatches still reads as mining, a long one says w
     until: null,
   });
   expect(headline(state({ microbatches: 0 }), null, 0)).toMatchObject({ title: 'Waiting' });
+});
+
+test('the lamp of waiting is not lit while the headline says mining', () => {
+  const lit = (miner: MinerState, now: number) => lampOf(miner, headline(miner, null, now));
+  const waiting = state({ waiting: reason('UPSTREAM', 700) });
+  expect([lit(waiting, SHORT_WAIT_MS - 1), lit(waiting, SHORT_WAIT_MS)]).toEqual([null, 'waiting']);
+  expect([lit(state({ activity: 'backward' }), 0), lit(state({ activity: 'downloading' }), 0)]).toEqual(['backward', 'downloading']);
 });
 
 test('a wait whose beginning the server does not tell counts from when it was seen', () => {
