@@ -463,6 +463,20 @@ test('the run is scrubbed, and a moment is shared by its address', async ({ brow
   const other = await open(browser, new URL(page.url()).pathname + new URL(page.url()).search, DESKTOP, 'light');
   const same = async () => (await other.getByText(/· entry/).textContent())?.replace(/ of [\d,]+ /, ' of ');
   await expect.poll(same, SLOW).toBe(text);
+  // The link is copied, and that is said; where the browser does not copy, the link is there, and is selected.
+  for (const viewport of [DESKTOP, PHONE]) {
+    await page.setViewportSize(viewport);
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write'], { origin: server.url });
+    await bar.getByRole('button', { name: 'Copy link' }).click();
+    await expect(bar.getByRole('status')).toHaveText('Copied.');
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(page.url());
+    await page.context().clearPermissions();
+    await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true }));
+    await bar.getByRole('button', { name: 'Copy link' }).click();
+    await expect(bar.getByRole('textbox')).toHaveValue(page.url());
+    expect(await bar.getByRole('textbox').evaluate((field: HTMLInputElement) => field.value.slice(field.selectionStart!))).toBe(page.url());
+    await page.evaluate(() => Reflect.deleteProperty(navigator, 'clipboard'));
+  }
   // Before anybody was there.
   await asPhone(page);
   await bar.getByRole('slider').fill('0');

@@ -11,6 +11,7 @@ import { Network } from '../network/network.tsx';
 import { ErrorText, Notice } from '../parts.tsx';
 import { replayPath } from '../paths.ts';
 import { readdress, useSearch } from '../router.tsx';
+import { CopyLink } from './copy-link.tsx';
 import { placeAt, seqIn } from './place.ts';
 
 const loadRange = (signal: AbortSignal) => getJson<MomentRange>('/v1/moments', signal);
@@ -86,13 +87,7 @@ export default function ReplayPage() {
               seek(Math.round(range.first.seq + (event.target.valueAsNumber / PLACES) * (range.last.seq - range.first.seq)));
             }}
           />
-          <button
-            type="button"
-            className="quiet"
-            onClick={() => void navigator.clipboard?.writeText(new URL(replayPath(seq), location.href).href)}
-          >
-            Copy link
-          </button>
+          <CopyLink address={new URL(replayPath(seq), location.href).href} />
         </div>
         {shown?.otherRules && (
           <p className="muted">
