@@ -313,7 +313,7 @@ describe.skipIf(!metadata)('subtensor', () => {
       expect(accounts.delegationOf(device)).toBeNull();
       await link(await delegation(knownKey('m1')));
       await expect.poll(() => node.taken.length, { interval: 5 }).toBe(1);
-      expect(node.taken[0]).toEqual({
+      expect(node.taken[0]).toMatchObject({
         signer: knownKey('v1').address,
         method: 'subtensorModule.setWeights',
         args: { netuid: '9', dests: ['2'], weights: ['65,535'], version_key: '7' },

@@ -5,12 +5,13 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
-import type { DispatchError } from '@polkadot/types/interfaces';
+import { expandMetadata, Metadata, TypeRegistry } from '@polkadot/types';
+import type { DispatchError, Header } from '@polkadot/types/interfaces';
+import type { StorageEntry } from '@polkadot/types/primitive/types';
 import { toHex } from '@starling/protocol';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { key } from '../dev/for-tests.ts';
 import { fromHex, isSr25519 } from '../identity/index.ts';
-import { Runtime, type RuntimeVersion } from './runtime.ts';
 
 const FILE = 'chain/subtensor-metadata-v16.scale';
 /** Beside the repository or in it. */
@@ -23,24 +24,45 @@ export function findMetadata(explain: (why: string) => void): Uint8Array | null 
   return path ? readFileSync(path) : null;
 }
 
-export const GENESIS = `0x${'2f'.repeat(32)}`;
-export const VERSION: RuntimeVersion = { specVersion: 425, transactionVersion: 1 };
+const NOTHING = `0x${'00'.repeat(32)}`;
+/** As JSON-RPC has it. */
+const headerOf = (number: number, parentHash: string) => ({
+  ...{ parentHash, number: `0x${number.toString(16)}`, stateRoot: NOTHING, extrinsicsRoot: NOTHING, digest: { logs: [] } },
+});
+const plain = new TypeRegistry();
+const hashOf = (header: object) => (plain.createType('Header', header) as Header).hash.toHex();
+
+export const GENESIS = hashOf(headerOf(0, NOTHING));
+/** As of subtensor; its only runtime API is the one that gives metadata. */
+export const VERSION = {
+  ...{ specName: 'node-subtensor', implName: 'node-subtensor', authoringVersion: 1, specVersion: 425, implVersion: 1 },
+  ...{ apis: [['0x37e397fc7c91f5e4', 2]], transactionVersion: 1, stateVersion: 1 },
+};
 
 export const NETUID = 9;
 
+type Storage = Record<string, Record<string, StorageEntry>>;
 type Refusal = { code: number; message: string; data?: string };
 
 export class TestNode {
-  readonly runtime: Runtime;
-  readonly #metadata: string;
+  readonly #registry = new TypeRegistry();
+  readonly #query: Storage;
+  /** SCALE. */
+  metadata: Uint8Array;
   readonly #server: WebSocketServer;
   readonly #storage = new Map<string, string>();
-  readonly #blocks: { hash: string; extrinsics: string[]; events: string | null }[] = [{ hash: GENESIS, extrinsics: [], events: null }];
+  readonly #blocks: { hash: string; header: object; extrinsics: string[]; events: string | null }[] = [
+    { hash: GENESIS, header: headerOf(0, NOTHING), extrinsics: [], events: null },
+  ];
   version = VERSION;
   genesis = GENESIS;
   metadataReads = 0;
+  /** Keys of storage that were asked for. */
+  read: string[] = [];
   /** Methods that it leaves unanswered. */
   silent = new Set<string>();
+  /** Methods that it refuses. */
+  refuses = new Set<string>();
   /** What it says instead of its answers, made of the request's id. */
   says: ((id: number) => string | Uint8Array) | null = null;
   /** Connections that were made so far. */
@@ -55,11 +77,13 @@ export class TestNode {
   statuses: unknown[] = ['ready', { broadcast: [] }];
   readonly nonces = new Map<string, number>();
   /** What was taken, decoded. */
-  readonly taken: { signer: string; method: string; args: unknown }[] = [];
+  readonly taken: { signer: string; method: string; args: unknown; call: string }[] = [];
 
   private constructor(metadata: Uint8Array, server: WebSocketServer) {
-    this.#metadata = `0x${toHex(metadata)}`;
-    this.runtime = new Runtime(VERSION, this.#metadata as `0x${string}`);
+    this.metadata = metadata;
+    const read = new Metadata(this.#registry, metadata);
+    this.#registry.setMetadata(read, undefined, undefined, true);
+    this.#query = expandMetadata(this.#registry, read).query as unknown as Storage;
     this.#server = server;
     server.on('connection', (socket) => {
       this.lines += 1;
@@ -79,14 +103,24 @@ export class TestNode {
 
   /** Puts a value there, in the type that the metadata gives it. */
   set(pallet: string, entry: string, args: readonly unknown[], value: unknown): void {
-    const { registry } = this.runtime;
-    const type = this.runtime.decode(pallet, entry, null).toRawType();
-    this.setBytes(pallet, entry, args, `0x${toHex(registry.createType(type as 'u8', value).toU8a())}`);
+    const { type } = this.#query[pallet]![entry]!.meta;
+    const encoded = this.#registry.createType(this.#registry.createLookupType(type.isMap ? type.asMap.value : type.asPlain) as 'u8', value);
+    this.setBytes(pallet, entry, args, `0x${toHex(encoded.toU8a())}`);
   }
 
   /** Whatever bytes, in hex. */
   setBytes(pallet: string, entry: string, args: readonly unknown[], bytes: string): void {
-    this.#storage.set(this.runtime.key(pallet, entry, ...args), bytes);
+    this.#storage.set(this.key(pallet, entry, args), bytes);
+  }
+
+  /** Of storage, in hex. */
+  key(pallet: string, entry: string, args: readonly unknown[]): string {
+    return this.#registry.createType('StorageKey', [this.#query[pallet]![entry]!, args]).toHex();
+  }
+
+  /** Hash of the newest block. */
+  get head(): string {
+    return this.#blocks.at(-1)!.hash;
   }
 
   /** A further block, empty. Returns its number. */
@@ -96,8 +130,9 @@ export class TestNode {
   }
 
   #append(extrinsics: string[], events: string | null): string {
-    const hash = `0x${this.#blocks.length.toString(16).padStart(64, '0')}`;
-    this.#blocks.push({ hash, extrinsics, events });
+    const header = headerOf(this.#blocks.length, this.#blocks.at(-1)!.hash);
+    const hash = hashOf(header);
+    this.#blocks.push({ hash, header, extrinsics, events });
     return hash;
   }
 
@@ -127,34 +162,44 @@ export class TestNode {
       return;
     }
     const answer = (body: object) => socket.send(JSON.stringify({ jsonrpc: '2.0', id, ...body }));
-    if (method === 'author_submitAndWatchExtrinsic') this.#submitted(socket, answer, params[0]!);
+    if (this.refuses.has(method)) answer({ error: { code: -32_601, message: 'Method not found' } });
+    else if (method === 'author_submitAndWatchExtrinsic') this.#submitted(socket, answer, params[0]!);
     else answer({ result: this.#result(method, params) });
   }
 
   #result(method: string, params: readonly never[]): unknown {
     const best = this.#blocks.at(-1)!;
-    const at = (hash: string | undefined) => this.#blocks.findIndex((block) => block.hash === (hash ?? best.hash));
+    const at = (hash: string | undefined) => this.#blocks.find((block) => block.hash === (hash ?? best.hash));
     switch (method) {
       case 'chain_getBlockHash':
         return params[0] === 0 ? this.genesis : best.hash;
       case 'chain_getFinalizedHead':
         return best.hash;
       case 'chain_getHeader':
-        return { number: `0x${at(params[0]).toString(16)}` };
-      case 'chain_getBlock':
-        return { block: { header: { number: `0x${at(params[0]).toString(16)}` }, extrinsics: this.#blocks[at(params[0])]!.extrinsics } };
+        return at(params[0])?.header ?? null;
+      case 'chain_getBlock': {
+        const block = at(params[0]);
+        return block ? { block: { header: block.header, extrinsics: block.extrinsics }, justifications: null } : null;
+      }
       case 'state_getRuntimeVersion':
         return this.version;
+      case 'state_subscribeRuntimeVersion':
+        return 'versions';
       case 'state_call':
-        return this.#metadataAt(params[1]!);
+        return params[0] === 'Metadata_metadata_versions' ? '0x0410000000' : this.#metadataAt(params[1]!);
       case 'state_getStorage':
-        return params[0] === this.runtime.key('system', 'events')
-          ? this.#blocks[at(params[1])]!.events
-          : (this.#storage.get(params[0]!) ?? null);
+        return params[0] === this.key('system', 'events', []) ? at(params[1])!.events : (this.#storage.get(params[0]!) ?? null);
       case 'state_queryStorageAt':
+        this.read.push(...(params[0] as string[]));
         return [{ block: best.hash, changes: (params[0] as string[]).map((key) => [key, this.#storage.get(key) ?? null]) }];
       case 'system_accountNextIndex':
         return this.nonces.get(params[0]!) ?? 0;
+      case 'system_chain':
+        return 'Bittensor';
+      case 'system_properties':
+        return { ss58Format: 42, tokenDecimals: 9, tokenSymbol: 'TAO' };
+      case 'rpc_methods':
+        return { methods: METHODS };
       default:
         return null;
     }
@@ -163,7 +208,7 @@ export class TestNode {
   #metadataAt(version: string): string {
     if (version !== '0x10000000') return '0x00';
     this.metadataReads += 1;
-    return `0x01${toHex(this.runtime.registry.createType('Bytes', this.#metadata).toU8a())}`;
+    return `0x01${toHex(this.#registry.createType('Bytes', `0x${toHex(this.metadata)}`).toU8a())}`;
   }
 
   #submitted(socket: WebSocket, answer: (body: object) => void, extrinsic: string): void {
@@ -185,7 +230,7 @@ export class TestNode {
 
   /** As a node's pool: the signature is over what the signed extensions say, in their order (runtime/src/lib.rs), and the nonce is next. */
   #take(hex: string): Refusal | null {
-    const extrinsic = this.runtime.registry.createType('Extrinsic', hex);
+    const extrinsic = this.#registry.createType('Extrinsic', hex);
     const signer = extrinsic.signer.toString();
     const expected = this.nonces.get(signer) ?? 0;
     if (extrinsic.nonce.toNumber() !== expected) return { code: 1010, message: 'Invalid Transaction', data: 'Transaction is outdated' };
@@ -201,13 +246,14 @@ export class TestNode {
       fromHex(this.#blocks.at(-1)!.hash)!,
       [0],
     );
-    const text = signed.length > 256 ? this.runtime.registry.hash(signed).toU8a() : signed;
+    const text = signed.length > 256 ? this.#registry.hash(signed).toU8a() : signed;
     const signature = extrinsic.signature.toU8a(true).slice(-64);
     if (!isSr25519(text, signature, extrinsic.signer.value.toU8a()))
       return { code: 1010, message: 'Invalid Transaction', data: 'Transaction has a bad signature' };
     this.nonces.set(signer, expected + 1);
     const { section, method } = extrinsic.method;
-    this.taken.push({ signer, method: `${section}.${method}`, args: (extrinsic.method.toHuman() as { args: unknown }).args });
+    const { args } = extrinsic.method.toHuman() as { args: unknown };
+    this.taken.push({ signer, method: `${section}.${method}`, args, call: extrinsic.method.toHex() });
     return null;
   }
 
@@ -225,14 +271,16 @@ export class TestNode {
   #errorOf(name: string): string {
     for (let number = 0; number < 256; number++) {
       const error = `0x${number.toString(16).padStart(2, '0')}000000`;
-      const dispatched = this.runtime.registry.createType('DispatchError', { Module: { index: SUBTENSOR_PALLET, error } }) as DispatchError;
-      if (this.runtime.errorName(dispatched) === name) return error;
+      const dispatched = this.#registry.createType('DispatchError', { Module: { index: SUBTENSOR_PALLET, error } }) as DispatchError;
+      if (this.#registry.findMetaError(dispatched.asModule).name === name) return error;
     }
     throw new Error(`the runtime has no error ${name}`);
   }
 }
 
 const SUBTENSOR_PALLET = 7;
+/** Those that the library looks for. */
+const METHODS = ['author_submitAndWatchExtrinsic', 'chain_getBlock', 'chain_getFinalizedHead', 'chain_getHeader', 'state_queryStorageAt'];
 
 const u32 = (value: number) => [value & 255, (value >> 8) & 255, (value >> 16) & 255, value >>> 24];
 

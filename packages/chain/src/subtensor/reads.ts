@@ -1,28 +1,35 @@
 /** Subtensor's storage as a metagraph, all of one block. */
+import type { ApiDecoration, QueryableStorageEntry } from '@polkadot/api/types';
 import type { Bool, Bytes, u16, u64, Vec } from '@polkadot/types';
 import type { AccountId } from '@polkadot/types/interfaces';
 import type { Codec } from '@polkadot/types/types';
-import * as v from 'valibot';
+import { SwarmError } from '@starling/protocol';
 import type { Metagraph, Neuron, SubnetRules } from '../chain.ts';
 import { encodeAddress } from '../identity/index.ts';
-import { Hex, type Rpc } from './rpc.ts';
-import type { Runtime } from './runtime.ts';
 
-const PALLET = 'subtensorModule';
+export const PALLET = 'subtensorModule';
 
-/** `state_queryStorageAt`: keys, and what lies there. */
-const Changes = v.array(v.object({ changes: v.array(v.tuple([Hex, v.nullable(Hex)])) }));
-
+/** The library's view of one block. */
+export type Block = ApiDecoration<'promise'>;
 /** One thing to read: storage of the pallet, and which. */
 type Wanted = [entry: string, ...args: unknown[]];
 
-/** Everything wanted as it was in block `at` (a hash), in the same order. */
-export async function readStorage(rpc: Rpc, runtime: Runtime, at: string, wanted: readonly Wanted[]): Promise<Codec[]> {
-  const keys = wanted.map(([entry, ...args]) => runtime.key(PALLET, entry, ...args));
-  const answer = await rpc.request('state_queryStorageAt', [keys, at], Changes);
-  const found = new Map(answer.flatMap(({ changes }) => changes));
-  return wanted.map(([entry], i) => runtime.decode(PALLET, entry, found.get(keys[i]!) ?? null));
+/** Everything wanted, in the same order. Throws `CHAIN_INCOMPATIBLE` where the runtime has no such storage. */
+export async function read(at: Block, wanted: readonly Wanted[]): Promise<Codec[]> {
+  // Of one argument the library wants the argument, of several a list.
+  return at.queryMulti(wanted.map(([name, ...args]) => [entry(at, name), args.length > 1 ? args : args[0]]));
 }
+
+const has = ({ query }: Block, name: string) => query[PALLET]?.[name] !== undefined;
+
+function entry(at: Block, name: string): QueryableStorageEntry<'promise'> {
+  if (!has(at, name)) throw lacks(at, `the storage ${PALLET}.${name}`);
+  return at.query[PALLET]![name]!;
+}
+
+/** `CHAIN_INCOMPATIBLE`, by name. */
+export const lacks = ({ runtimeVersion }: Pick<Block, 'runtimeVersion'>, what: string): SwarmError =>
+  new SwarmError('CHAIN_INCOMPATIBLE', `The runtime (spec ${runtimeVersion.specVersion}) does not have ${what}.`);
 
 const number = (value: Codec | undefined): number => (value as u64).toNumber();
 const bigint = (value: Codec | undefined): bigint => (value as u64).toBigInt();
@@ -45,37 +52,34 @@ export function epochAt(
   return { epoch: Math.floor(passed / length), nextEpoch: block + length - (passed % length) };
 }
 
-const isScheduled = (runtime: Runtime) => runtime.has(PALLET, 'subnetEpochIndex') && runtime.has(PALLET, 'lastEpochBlock');
+const isScheduled = (at: Block) => has(at, 'subnetEpochIndex') && has(at, 'lastEpochBlock');
 
-/** The epoch that block number `block`, of hash `at`, is in. */
-export async function readEpoch(rpc: Rpc, runtime: Runtime, netuid: number, block: number, at: string): Promise<number> {
-  if (isScheduled(runtime)) return number((await readStorage(rpc, runtime, at, [['subnetEpochIndex', netuid]]))[0]);
-  const [tempo] = await readStorage(rpc, runtime, at, [['tempo', netuid]]);
+/** The epoch that block number `block` is in. */
+export async function readEpoch(at: Block, netuid: number, block: number): Promise<number> {
+  if (isScheduled(at)) return number((await read(at, [['subnetEpochIndex', netuid]]))[0]);
+  const [tempo] = await read(at, [['tempo', netuid]]);
   return epochAt(block, netuid, number(tempo), null, null).epoch;
 }
 
-/** `at`: hash of block number `block`. */
-export async function readMetagraph(rpc: Rpc, runtime: Runtime, netuid: number, block: number, at: string): Promise<Metagraph> {
-  const scheduled = isScheduled(runtime);
-  const perSubnet = ['tempo', 'burn', 'subnetworkN', 'maxAllowedUids', 'maxAllowedValidators', 'minAllowedWeights', 'maxWeightsLimit'];
-  const rest = ['weightsSetRateLimit', 'weightsVersionKey', 'commitRevealWeightsEnabled', 'revealPeriodEpochs'];
-  const vectors = [
-    'lastUpdate',
-    'validatorPermit',
-    'active',
-    'stakeWeight',
-    'consensus',
-    'incentive',
-    'dividends',
-    'validatorTrust',
-    'emission',
-  ];
-  const schedule = scheduled ? ['subnetEpochIndex', 'lastEpochBlock'] : [];
-  const owner = runtime.has(PALLET, 'subnetOwnerHotkey') ? ['subnetOwnerHotkey'] : [];
-  const names = [...perSubnet, ...rest, ...vectors, ...schedule, ...owner];
-  const values = await readStorage(rpc, runtime, at, [...names.map((name): Wanted => [name, netuid]), ['stakeThreshold']]);
-  const of = Object.fromEntries([...names, 'stakeThreshold'].map((name, i) => [name, values[i]!]));
+/** Block of the last epoch. */
+export const readLastStep = async (at: Block, netuid: number): Promise<number> =>
+  number((await read(at, [['lastMechansimStepBlock', netuid]]))[0]);
 
+const OF_SUBNET = [
+  ...['tempo', 'burn', 'subnetworkN', 'maxAllowedUids', 'maxAllowedValidators', 'minAllowedWeights', 'maxWeightsLimit'],
+  ...['weightsSetRateLimit', 'weightsVersionKey', 'commitRevealWeightsEnabled', 'revealPeriodEpochs'],
+];
+/** By uid, and called as a neuron has it. */
+const COLUMNS = ['lastUpdate', 'stakeWeight', 'consensus', 'incentive', 'dividends', 'validatorTrust'] as const;
+
+/** `block`: the number of the block at hand. */
+export async function readMetagraph(at: Block, netuid: number, block: number): Promise<Metagraph> {
+  const scheduled = isScheduled(at);
+  const names = [...OF_SUBNET, ...COLUMNS, 'validatorPermit', 'active', 'emission'];
+  if (scheduled) names.push('subnetEpochIndex', 'lastEpochBlock');
+  if (has(at, 'subnetOwnerHotkey')) names.push('subnetOwnerHotkey');
+  const values = await read(at, [...names.map((name): Wanted => [name, netuid]), ['stakeThreshold']]);
+  const of = Object.fromEntries([...names, 'stakeThreshold'].map((name, i) => [name, values[i]!]));
   const rules: SubnetRules = {
     tempo: number(of.tempo),
     maxUids: number(of.maxAllowedUids),
@@ -87,33 +91,13 @@ export async function readMetagraph(rpc: Rpc, runtime: Runtime, netuid: number, 
     stakeThreshold: bigint(of.stakeThreshold),
     revealPeriod: (of.commitRevealWeightsEnabled as Bool).isTrue ? number(of.revealPeriodEpochs) : null,
   };
-  const shares = (name: string) => numbers(of[name]);
-  const columns = {
-    lastUpdate: shares('lastUpdate'),
-    stakeWeight: shares('stakeWeight'),
-    consensus: shares('consensus'),
-    incentive: shares('incentive'),
-    dividends: shares('dividends'),
-    validatorTrust: shares('validatorTrust'),
-  };
+  const columns = COLUMNS.map((name) => [name, numbers(of[name])] as const);
   const [permit, active] = [flags(of.validatorPermit), flags(of.active)];
   const emission = (of.emission as Vec<u64>).map((one) => one.toBigInt());
-  const accounts = await readAccounts(rpc, runtime, netuid, at, number(of.subnetworkN));
+  const accounts = await readAccounts(at, netuid, number(of.subnetworkN));
   const neurons = accounts.map((who, uid): Neuron => {
-    const at = (column: readonly number[]) => column[uid] ?? 0;
-    return {
-      uid,
-      ...who,
-      lastUpdate: at(columns.lastUpdate),
-      permit: permit[uid] ?? false,
-      active: active[uid] ?? false,
-      stakeWeight: at(columns.stakeWeight),
-      consensus: at(columns.consensus),
-      incentive: at(columns.incentive),
-      dividends: at(columns.dividends),
-      validatorTrust: at(columns.validatorTrust),
-      emission: emission[uid] ?? 0n,
-    };
+    const row = Object.fromEntries(columns.map(([name, column]) => [name, column[uid] ?? 0])) as Pick<Neuron, (typeof COLUMNS)[number]>;
+    return { uid, ...who, ...row, permit: permit[uid] ?? false, active: active[uid] ?? false, emission: emission[uid] ?? 0n };
   });
   const kept = scheduled ? [number(of.subnetEpochIndex), number(of.lastEpochBlock)] : [null, null];
   return {
@@ -127,13 +111,13 @@ export async function readMetagraph(rpc: Rpc, runtime: Runtime, netuid: number, 
 }
 
 /** Who the neurons are, and what is staked on them. */
-async function readAccounts(rpc: Rpc, runtime: Runtime, netuid: number, at: string, n: number) {
+async function readAccounts(at: Block, netuid: number, n: number) {
   const uids = Array.from({ length: n }, (_, uid) => uid);
-  const hotkeys = await readStorage(rpc, runtime, at, [
+  const hotkeys = await read(at, [
     ...uids.map((uid): Wanted => ['keys', netuid, uid]),
     ...uids.map((uid): Wanted => ['blockAtRegistration', netuid, uid]),
   ]);
-  const owned = await readStorage(rpc, runtime, at, [
+  const owned = await read(at, [
     ...uids.map((uid): Wanted => ['owner', hotkeys[uid]]),
     ...uids.map((uid): Wanted => ['totalHotkeyAlpha', hotkeys[uid], netuid]),
   ]);

@@ -1,13 +1,12 @@
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { type SwarmError, toHex } from '@starling/protocol';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Call, EpochPaid } from '../chain.ts';
 import { commitHash } from '../commit-hash.ts';
 import { key } from '../dev/for-tests.ts';
-import { runtimeCall } from './extrinsic.ts';
+import { extrinsicOf } from './calls.ts';
 import { fillSubnet, findMetadata, GENESIS, NETUID, TestNode, VERSION } from './node-for-tests.ts';
 import { epochAt } from './reads.ts';
-import { Runtime } from './runtime.ts';
 import { SubtensorChain, type SubtensorOptions } from './subtensor-chain.ts';
 
 const metadata = findMetadata(console.warn);
@@ -53,65 +52,53 @@ describe.skipIf(!metadata)('subtensor', () => {
     await node.stop();
   });
 
-  describe('the encoding', () => {
-    const runtime = metadata && new Runtime(VERSION, `0x${toHex(metadata)}`);
+  it('takes calls in the bytes that the runtime’s source says', async () => {
+    chain = await open();
     const [hotkey, hotkeyHex] = [key('v1').address, toHex(key('v1').publicKey)];
-
-    it.each<[string, Call, string]>([
-      // pallet 7; call, netuid 9 (u16), vectors of u16 with compact length, version u64: macros/dispatches.rs
-      [
-        'set_weights, 0',
-        { type: 'setWeights', uids: [1, 258], weights: [65_535, 3], version: 7 },
-        '07000900080100020108ffff03000700000000000000',
-      ],
-      ['commit_weights, 96', { type: 'commitWeights', hash: 'ab'.repeat(32) }, `07600900${'ab'.repeat(32)}`],
-      [
-        'reveal_weights, 97',
-        { type: 'revealWeights', uids: [1], weights: [2], salt: [3, 4], version: 5 },
-        '0761090004010004020008030004000500000000000000',
-      ],
-      ['burned_register, 7', { type: 'register', hotkey, limit: null }, `07070900${hotkeyHex}`],
-    ])('of %s is what the runtime’s source says', (_, call, expected) => {
-      expect(runtimeCall(runtime!, NETUID, call).toHex()).toBe(`0x${expected}`);
-    });
-
-    it('of a registration names the limit where the runtime takes one', () => {
-      // registration.rs, `register_limit(netuid, hotkey, limit_price)`: not in the metadata at hand.
-      const of = (has: boolean, limit: bigint | null) => {
-        const call = (_: string, name: string, args: object) => [name, args];
-        return runtimeCall({ hasCall: () => has, call } as unknown as Runtime, NETUID, { type: 'register', hotkey, limit });
-      };
-      expect(of(true, 5n)).toEqual(['registerLimit', { netuid: NETUID, hotkey, limitPrice: 5n }]);
-      expect(of(true, null)).toEqual(['burnedRegister', { netuid: NETUID, hotkey }]);
-      expect(of(false, 5n)).toEqual(['burnedRegister', { netuid: NETUID, hotkey }]);
-      expect(runtime!.hasCall('subtensorModule', 'burnedRegister')).toBe(true);
-      expect(runtime!.hasCall('subtensorModule', 'registerLimit')).toBe(false);
-    });
-
-    it('of a registration in another’s name is refused', () => {
-      const call: Call = { type: 'register', hotkey, limit: null, coldkey: hotkey };
-      expect(() => runtimeCall(runtime!, NETUID, call)).toThrow(expect.objectContaining({ code: 'BAD_MESSAGE' }));
-    });
-
-    it('of a storage key is the one that the live chain has', () => {
-      // twox128("SubtensorModule") ++ twox128("Burn") ++ netuid
-      expect(runtime!.key('subtensorModule', 'burn', 9)).toBe('0x658faa385070e074c85bf6b568cf055501be1755d08418802946bca51b6863250900');
-    });
-
-    it('of what this runtime lacks is refused by name', () => {
-      const lacks = (text: string) => expect.objectContaining({ code: 'CHAIN_INCOMPATIBLE', message: expect.stringContaining(text) });
-      expect(() => runtime!.key('subtensorModule', 'noSuchThing')).toThrow(lacks('subtensorModule.noSuchThing'));
-      expect(() => runtime!.call('subtensorModule', 'noSuchCall', {})).toThrow(lacks('subtensorModule.noSuchCall'));
-      expect(() => runtime!.call('subtensorModule', 'commitWeights', { netuid: 9 })).toThrow(lacks('commitWeights (netuid)'));
-    });
+    // pallet 7; call, netuid 9 (u16), vectors of u16 with compact length, version u64: macros/dispatches.rs
+    const calls: [Call, string][] = [
+      [{ type: 'setWeights', uids: [1, 258], weights: [65_535, 3], version: 7 }, '07000900080100020108ffff03000700000000000000'],
+      [{ type: 'commitWeights', hash: 'ab'.repeat(32) }, `07600900${'ab'.repeat(32)}`],
+      [{ type: 'revealWeights', uids: [1], weights: [2], salt: [3, 4], version: 5 }, '0761090004010004020008030004000500000000000000'],
+      [{ type: 'register', hotkey, limit: null }, `07070900${hotkeyHex}`],
+    ];
+    for (const [call] of calls) await chain.submit(call, key('v1'));
+    expect(node.taken.map(({ call }) => call)).toEqual(calls.map(([, bytes]) => `0x${bytes}`));
+    // twox128("SubtensorModule") ++ twox128("Burn") ++ netuid, as the live chain has it
+    node.read = [];
+    await chain.metagraph();
+    expect(node.read).toContain('0x658faa385070e074c85bf6b568cf055501be1755d08418802946bca51b6863250900');
   });
 
-  it('that wants something in signed calls that nobody here knows is refused', () => {
-    const hex = `0x${toHex(metadata!)}` as const;
-    const wants = (name: string) => expect.objectContaining({ code: 'CHAIN_INCOMPATIBLE', message: expect.stringContaining(name) });
-    const known = ['CheckNonZeroSender', 'CheckSpecVersion', 'CheckTxVersion', 'CheckGenesis', 'CheckWeight', 'CheckMetadataHash'];
-    expect(() => new Runtime(VERSION, hex, new Set([...known, 'CheckNonce', 'ChargeTransactionPayment']))).toThrow(wants('CheckMortality'));
-    expect(() => new Runtime(VERSION, hex, new Set([...known, 'CheckMortality', 'ChargeTransactionPayment']))).toThrow(wants('CheckNonce'));
+  it('is asked for a registration with its limit where the runtime takes one, and in nobody else’s name', () => {
+    // registration.rs, `register_limit(netuid, hotkey, limit_price)`: not in the metadata at hand.
+    const hotkey = key('v1').address;
+    const made = (name: string, fields: string[]) =>
+      Object.assign((...args: unknown[]) => [name, ...args], { meta: { args: fields.map((field) => ({ name: field })) } });
+    const burnedRegister = made('burnedRegister', ['netuid', 'hotkey']);
+    const registerLimit = made('registerLimit', ['netuid', 'hotkey', 'limitPrice']);
+    const of = (subtensorModule: object, call: object) =>
+      extrinsicOf({ tx: { subtensorModule }, runtimeVersion: VERSION } as never, NETUID, { type: 'register', hotkey, ...call } as Call);
+    expect(of({ burnedRegister, registerLimit }, { limit: 5n })).toEqual(['registerLimit', NETUID, hotkey, 5n]);
+    expect(of({ burnedRegister, registerLimit }, { limit: null })).toEqual(['burnedRegister', NETUID, hotkey]);
+    expect(of({ burnedRegister }, { limit: 5n })).toEqual(['burnedRegister', NETUID, hotkey]);
+    const lacks = (what: string) => expect.objectContaining({ code: 'CHAIN_INCOMPATIBLE', message: expect.stringContaining(what) });
+    expect(() => of({}, { limit: null })).toThrow(lacks('the call subtensorModule.burnedRegister'));
+    const changed = made('burnedRegister', ['hotkey', 'netuid']);
+    expect(() => of({ burnedRegister: changed }, { limit: null })).toThrow(lacks('burnedRegister (netuid, hotkey)'));
+    expect(() => of({}, { limit: null, coldkey: hotkey })).toThrow(expect.objectContaining({ code: 'BAD_MESSAGE' }));
+  });
+
+  it.each([
+    ['CheckNonce', 'CheckNoncf', 'wants CheckNoncf in every signed call'],
+    ['NetworksAdded', 'NetworksAddes', 'does not have the storage subtensorModule.networksAdded'],
+    ['meta', 'mete', 'cannot be read'],
+  ])('whose metadata has %s as %s is refused by name, and nothing is written by the library', async (name, other, why) => {
+    const written = [vi.spyOn(process.stdout, 'write'), vi.spyOn(process.stderr, 'write')];
+    node.metadata = Buffer.from(Buffer.from(metadata!).toString('latin1').replaceAll(name, other), 'latin1');
+    await expect(open()).rejects.toMatchObject({ code: 'CHAIN_INCOMPATIBLE', message: expect.stringContaining(why) });
+    expect(written.map(({ mock }) => mock.calls.map(([text]) => String(text)))).toEqual([[], []]);
+    for (const write of written) write.mockRestore();
   });
 
   it('is read as a metagraph, all of one block', async () => {
@@ -148,8 +135,9 @@ describe.skipIf(!metadata)('subtensor', () => {
       emission: 41_000n,
     });
     node.set('subtensorModule', 'commitRevealWeightsEnabled', [NETUID], true);
+    node.nextBlock();
     expect((await chain.metagraph()).rules.revealPeriod).toBe(2);
-    expect(await chain.head()).toEqual({ number: 20, hash: '14'.padStart(64, '0') });
+    expect(await chain.head()).toEqual({ number: 21, hash: node.head.slice(2) });
     expect(await chain.balance(key('cold').address)).toBe(0n);
   });
 
@@ -226,7 +214,7 @@ describe.skipIf(!metadata)('subtensor', () => {
     chain = await open();
     await chain.metagraph();
     expect(node.metadataReads).toBe(1);
-    node.version = { specVersion: 426, transactionVersion: 2 };
+    node.version = { ...VERSION, specVersion: 426, transactionVersion: 2 };
     await chain.submit({ type: 'setWeights', uids: [2], weights: [1], version: 7 }, key('v1'));
     expect(node.metadataReads).toBe(2);
   });
@@ -239,6 +227,18 @@ describe.skipIf(!metadata)('subtensor', () => {
     });
     chain = await open({ genesis: null });
     expect(chain.network).toBe(GENESIS.slice(2));
+    node.silent.add('chain_getHeader');
+    const asked = expect(chain.head()).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE' });
+    await node.asked('chain_getHeader');
+    node.genesis = `0x${'cd'.repeat(32)}`;
+    node.breakLines();
+    await asked;
+    await expect(chain.head(), 'what is at this address has to be the same chain').rejects.toMatchObject({ code: 'CHAIN_WRONG_NETWORK' });
+    node.version = { ...VERSION, specName: 'polkadot' };
+    await expect(open({ genesis: null })).rejects.toMatchObject({
+      code: 'CHAIN_WRONG_NETWORK',
+      message: expect.stringContaining('"polkadot"'),
+    });
   });
 
   it('that is away is told, and asked again when it is back', async () => {
@@ -288,9 +288,6 @@ describe.skipIf(!metadata)('subtensor', () => {
     ['nothing', () => ''],
     ['bytes', (id) => new TextEncoder().encode(JSON.stringify({ jsonrpc: '2.0', id, result: '0x' }))],
     ['null', () => 'null'],
-    ['a list', () => '[]'],
-    ['an answer to nobody', () => '{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"rate limited"}}'],
-    ['an answer to something else', () => '{"jsonrpc":"2.0","id":1000000,"result":"0x"}'],
     ['an answer that says nothing', (id) => JSON.stringify({ jsonrpc: '2.0', id })],
     ['a result of null', (id) => JSON.stringify({ jsonrpc: '2.0', id, result: null })],
     ['a result of another form', (id) => JSON.stringify({ jsonrpc: '2.0', id, result: { specVersion: '425' } })],
@@ -315,21 +312,55 @@ describe.skipIf(!metadata)('subtensor', () => {
     await running;
   });
 
-  it.each([[null], [5], [{ finalized: null }], [{ finalized: 'ab' }]])('that tells %j of a call costs its line, too', async (status) => {
+  it.each([
+    ['a list', '[]'],
+    ['an answer to nobody', '{"jsonrpc":"2.0","id":null,"error":{"code":-32005,"message":"rate limited"}}'],
+    ['an answer to something else', '{"jsonrpc":"2.0","id":1000000,"result":"0x"}'],
+  ])('that says %s has not answered', async (_, says) => {
+    chain = await open();
+    node.says = () => says;
+    const asked = expect(chain.head()).rejects.toMatchObject({
+      code: 'CHAIN_UNREACHABLE',
+      message: expect.stringContaining('did not answer'),
+    });
+    await node.asked('chain_getBlockHash');
+    timers.runOut();
+    await asked;
+    node.says = null;
+    expect((await chain.head()).number).toBe(0);
+    expect(node.lines).toBe(2);
+  });
+
+  it.each([[null], [5], [{ finalized: null }], [{ finalized: 'ab' }]])('that tells %j of a call has told nothing', async (status) => {
     chain = await open();
     node.statuses = ['ready', status];
     node.finalises = false;
     const send = () => chain!.submit({ type: 'setWeights', uids: [2], weights: [1], version: 7 }, key('v1'));
-    await expect(send()).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE' });
+    const sent = expect(send()).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE' });
+    await node.asked('author_submitAndWatchExtrinsic');
+    await chain.head(); // the answer to that came after the subscription
+    timers.runOut();
+    await sent;
     node.statuses = ['ready'];
     node.finalises = true;
     await expect(send()).resolves.toMatchObject({ block: 1 });
-    expect(node.lines).toBe(2);
+  });
+
+  it('that refuses what the library asks by itself is read all the same', async () => {
+    node.refuses.add('state_subscribeRuntimeVersion');
+    chain = await open();
+    await chain.poll();
+    node.nextBlock();
+    expect((await chain.metagraph()).neurons).toHaveLength(3);
+    expect(node.lines).toBe(1);
+    node.refuses.add('chain_getHeader');
+    await expect(chain.head()).rejects.toMatchObject({ code: 'CHAIN_REFUSED', message: expect.stringContaining('Method not found') });
   });
 
   it('whose final block does not have the call is not believed', async () => {
     chain = await open();
     node.statuses = [{ finalized: GENESIS }];
+    node.finalises = false;
     const call: Call = { type: 'setWeights', uids: [2], weights: [1], version: 7 };
     await expect(chain.submit(call, key('v1'))).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE' });
   });
@@ -345,7 +376,7 @@ describe.skipIf(!metadata)('subtensor', () => {
     chain = await open();
     expect(timers.tasks.size).toBe(0); // nobody waits for what was answered
     node.silent.add('chain_getHeader');
-    const asked = expect(chain.head()).rejects.toMatchObject({ message: expect.stringContaining('did not answer chain_getHeader') });
+    const asked = expect(chain.head()).rejects.toMatchObject({ message: expect.stringContaining('did not answer') });
     await node.asked('chain_getHeader');
     timers.runOut();
     await asked;
@@ -359,7 +390,7 @@ describe.skipIf(!metadata)('subtensor', () => {
       const server = createServer(() => timers.runOut()).listen(0, '127.0.0.1', () => resolve(server));
     });
     const endpoint = `ws://127.0.0.1:${(mute.address() as AddressInfo).port}`;
-    await expect(open({ endpoint })).rejects.toMatchObject({ message: expect.stringContaining('did not answer chain_getBlockHash') });
+    await expect(open({ endpoint })).rejects.toMatchObject({ message: expect.stringContaining('did not answer') });
     mute.close();
   });
 
@@ -371,6 +402,7 @@ describe.skipIf(!metadata)('subtensor', () => {
     await chain.poll();
     expect(told).toEqual([]);
     node.set('subtensorModule', 'lastMechansimStepBlock', [NETUID], 366);
+    node.nextBlock();
     await chain.poll();
     await chain.poll();
     expect(told).toHaveLength(1);
@@ -383,6 +415,7 @@ describe.skipIf(!metadata)('subtensor', () => {
     expect(await chain.epochs(5)).toEqual(told);
     stop();
     node.set('subtensorModule', 'lastMechansimStepBlock', [NETUID], 727);
+    node.nextBlock();
     await chain.poll();
     expect(told).toHaveLength(1);
     expect(await chain.epochs(1)).toMatchObject([{ block: 727 }]);
@@ -391,15 +424,15 @@ describe.skipIf(!metadata)('subtensor', () => {
   it('runs on through trouble, which it tells once, and its end', async () => {
     const troubles: (string | undefined)[] = [];
     chain = await open({ onTrouble: (error) => troubles.push(error?.code) });
-    node.silent.add('state_getRuntimeVersion');
+    node.silent.add('chain_getBlockHash');
     const running = chain.run();
     for (let again = 0; again < 2; again++) {
-      await node.asked('state_getRuntimeVersion');
+      await node.asked('chain_getBlockHash');
       node.breakLines();
       await timers.some(); // the pause until the next block
       timers.runOut();
     }
-    await node.asked('state_getRuntimeVersion');
+    await node.asked('chain_getBlockHash');
     node.silent.clear();
     node.breakLines();
     await timers.some();

@@ -1,22 +1,16 @@
 /**
- * Subtensor behind the `Chain` interface, through any node's JSON-RPC. It only reads unless it is given keys, and knows
- * the runtime by its metadata alone, which is read again whenever the runtime was upgraded.
+ * Subtensor behind the `Chain` interface, through any node. It only reads unless it is given keys.
  *
  * A node that is down costs what was asked meanwhile (`CHAIN_UNREACHABLE`), and is tried again at the next question. A
  * call counts when its block is final, so that a reorganisation takes nothing back.
  */
-
-import type { u64 } from '@polkadot/types';
-import type { AccountInfo } from '@polkadot/types/interfaces';
 import { SwarmError } from '@starling/protocol';
 import * as v from 'valibot';
 import { Call, type Chain, type EpochPaid, type Head, type Included, type Metagraph } from '../chain.ts';
 import type { Signer } from '../identity/index.ts';
-import { ChainRefusal } from '../refusals.ts';
-import { BLOCK_MS, runtimeCall, sendCall, signCall } from './extrinsic.ts';
-import { readMetagraph, readStorage } from './reads.ts';
-import { type After, Hash, Header, Hex, Rpc } from './rpc.ts';
-import { Runtime, RuntimeVersion } from './runtime.ts';
+import { ChainRefusal, REFUSALS, type Refusal } from '../refusals.ts';
+import { type After, ApiThread, type Question, type Questions, type Sign, type Where } from './api-thread.ts';
+import { MORTAL_BLOCKS } from './calls.ts';
 
 export interface SubtensorOptions {
   /** `wss://…` */
@@ -29,16 +23,21 @@ export interface SubtensorOptions {
   onTrouble?(error: SwarmError | null): void;
 }
 
-const Nonce = v.pipe(v.number(), v.integer(), v.minValue(0));
+const BLOCK_MS = 12_000;
+/** By then a call is void or in a block, and blocks become final in some ten seconds: who waits longer waits for a chain that stands still. */
+const FINAL_MS = MORTAL_BLOCKS * BLOCK_MS;
+/** For a question as a whole, which on a busy machine begins with loading the library. */
+const QUESTION_MS = 120_000;
+/** To end a line well; then it is cut. */
+const LEAVE_MS = 5_000;
 /** Epochs remembered: the chain itself does not keep them. */
 const EPOCHS_KEPT = 100;
 
 export class SubtensorChain implements Chain {
-  readonly network: string;
   readonly netuid: number;
-  readonly #rpc: Rpc;
   readonly #options: SubtensorOptions;
-  #runtime: Runtime;
+  readonly #where: Where;
+  #thread = ApiThread.take();
   readonly #listeners = new Set<(paid: EpochPaid) => void>();
   /** The newest first. */
   #epochs: EpochPaid[] = [];
@@ -47,48 +46,40 @@ export class SubtensorChain implements Chain {
   readonly #sending = new Map<string, Promise<unknown>>();
   #closed = false;
 
-  private constructor(rpc: Rpc, options: SubtensorOptions, network: string, runtime: Runtime) {
-    this.#rpc = rpc;
+  private constructor(options: SubtensorOptions) {
+    const { endpoint, netuid, genesis } = options;
     this.#options = options;
-    this.network = network;
-    this.netuid = options.netuid;
-    this.#runtime = runtime;
+    this.netuid = netuid;
+    this.#where = { endpoint, netuid, genesis };
   }
 
   /** Throws `CHAIN_UNREACHABLE`, `CHAIN_WRONG_NETWORK` (another chain, or no such subnet), `CHAIN_INCOMPATIBLE`. */
   static async open(options: SubtensorOptions): Promise<SubtensorChain> {
-    const { endpoint, netuid, genesis, after } = options;
-    const rpc = new Rpc(endpoint, after);
+    const chain = new SubtensorChain(options);
     try {
-      const network = (await rpc.request('chain_getBlockHash', [0], Hash)).slice(2);
-      if (genesis !== null && network !== genesis)
-        throw new SwarmError('CHAIN_WRONG_NETWORK', `At ${endpoint} is the chain ${network}, not ${genesis}.`);
-      const chain = new SubtensorChain(rpc, options, network, await Runtime.load(rpc));
-      const [exists] = await readStorage(rpc, chain.#runtime, await chain.#bestHash(), [['networksAdded', netuid]]);
-      if (!exists!.eq(true)) throw new SwarmError('CHAIN_WRONG_NETWORK', `The chain at ${endpoint} has no subnet ${netuid}.`);
+      // Whoever answers at this address later must be of the same chain.
+      chain.#where.genesis = await chain.#ask('network', []);
       return chain;
     } catch (error) {
-      rpc.close();
+      await chain.close();
       throw error;
     }
   }
 
-  async head(): Promise<Head> {
-    const hash = await this.#bestHash();
-    return { number: await this.#numberOf(hash), hash: hash.slice(2) };
+  get network(): string {
+    return this.#where.genesis!;
   }
 
-  async metagraph(): Promise<Metagraph> {
-    const hash = await this.#bestHash();
-    const runtime = await this.#currentRuntime();
-    return readMetagraph(this.#rpc, runtime, this.netuid, await this.#numberOf(hash), hash);
+  head(): Promise<Head> {
+    return this.#ask('head', []);
   }
 
-  async balance(account: string): Promise<bigint> {
-    const runtime = await this.#currentRuntime();
-    const where = [runtime.key('system', 'account', account), await this.#bestHash()];
-    const bytes = await this.#rpc.request('state_getStorage', where, v.nullable(Hex));
-    return runtime.decode<AccountInfo>('system', 'account', bytes).data.free.toBigInt();
+  metagraph(): Promise<Metagraph> {
+    return this.#ask('metagraph', []);
+  }
+
+  balance(account: string): Promise<bigint> {
+    return this.#ask('balance', [account]);
   }
 
   /** Of each signer one call is on its way at a time, so that nonces have no gap. */
@@ -105,20 +96,10 @@ export class SubtensorChain implements Chain {
   }
 
   async #send(call: Call, signer: Signer): Promise<Included> {
-    const runtime = await this.#currentRuntime();
-    if (call.type === 'register' && call.limit !== null) await this.#assertPrice(call.limit);
-    const hash = await this.#rpc.request('chain_getFinalizedHead', [], Hash);
-    const nonce = await this.#rpc.request('system_accountNextIndex', [signer.address], Nonce);
-    const anchor = { genesis: `0x${this.network}`, number: await this.#numberOf(hash), hash, nonce };
-    const extrinsic = await signCall(runtime, runtimeCall(runtime, this.netuid, call), anchor, signer);
-    return sendCall(this.#rpc, runtime, this.netuid, extrinsic, this.#options.after);
-  }
-
-  /** So that no call is made in vain; the price may still move until it is in a block. */
-  async #assertPrice(limit: bigint): Promise<void> {
-    const [burn] = await readStorage(this.#rpc, this.#runtime, await this.#bestHash(), [['burn', this.netuid]]);
-    const price = (burn as u64).toBigInt();
-    if (price > limit) throw new ChainRefusal('RegistrationPriceLimitExceeded', `A registration costs ${price} rao, more than ${limit}.`);
+    const late = `The call is in no final block after ${FINAL_MS / 60_000} minutes.`;
+    const sent = await this.#ask('send', [call, signer.address], { ms: FINAL_MS, late, sign: (text) => signer.sign(text) });
+    if ('refused' in sent) throw refusal(sent.refused, sent.what);
+    return sent;
   }
 
   /** Those seen since this was opened. */
@@ -133,9 +114,7 @@ export class SubtensorChain implements Chain {
 
   /** Looks whether an epoch was closed since the last time, and tells of it. */
   async poll(): Promise<void> {
-    const runtime = await this.#currentRuntime();
-    const [step] = await readStorage(this.#rpc, runtime, await this.#bestHash(), [['lastMechansimStepBlock', this.netuid]]);
-    const block = (step as u64).toNumber();
+    const block = await this.#ask('lastStep', []);
     const isNew = this.#lastStep !== null && block !== this.#lastStep;
     if (!isNew) {
       this.#lastStep ??= block;
@@ -164,24 +143,32 @@ export class SubtensorChain implements Chain {
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return;
     this.#closed = true;
-    this.#rpc.close();
+    const late = 'The line could not be ended.';
+    // A thread that does not take leave is ended.
+    await this.#thread.park(this.#where, { after: this.#options.after, ms: LEAVE_MS, late }).catch(() => {});
   }
 
-  /** The runtime as it is now: metadata is read again after an upgrade. */
-  async #currentRuntime(): Promise<Runtime> {
-    const { specVersion } = await this.#rpc.request('state_getRuntimeVersion', [], RuntimeVersion);
-    if (specVersion !== this.#runtime.version.specVersion) this.#runtime = await Runtime.load(this.#rpc);
-    return this.#runtime;
+  async #ask<Q extends Question>(
+    question: Q,
+    args: Parameters<Questions[Q]>,
+    {
+      ms = QUESTION_MS,
+      late = `The node at ${this.#where.endpoint} did not answer (${question}) in ${ms / 1_000} s.`,
+      sign,
+    }: { ms?: number; late?: string; sign?: Sign } = {},
+  ): Promise<Awaited<ReturnType<Questions[Q]>>> {
+    if (this.#closed) throw new SwarmError('CHAIN_UNREACHABLE', `The node at ${this.#where.endpoint} was left.`);
+    if (this.#thread.ended) this.#thread = ApiThread.take();
+    return this.#thread.ask(this.#where, question, args, { ms, late, sign, after: this.#options.after });
   }
+}
 
-  #bestHash(): Promise<string> {
-    return this.#rpc.request('chain_getBlockHash', [], Hash);
-  }
-
-  async #numberOf(hash: string): Promise<number> {
-    return (await this.#rpc.request('chain_getHeader', [hash], Header)).number;
-  }
+/** A reason of ours if we know it, else the chain's word for it. */
+function refusal(name: string, what: string): SwarmError {
+  if (Object.hasOwn(REFUSALS, name)) return new ChainRefusal(name as Refusal, `${what}.`);
+  return new SwarmError('CHAIN_REFUSED', `${what}: ${name}.`);
 }
 
 /**
