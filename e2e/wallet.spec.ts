@@ -17,7 +17,8 @@ interface Asked {
 }
 
 /**
- * Two wallets: one that works, with an account of each kind, and one that never answers. What they are asked is written down.
+ * Wallets: one that works, with an account of each kind, one that never answers, and two that refuse, each by one of the two ways to
+ * ask. What they are asked is written down.
  * `window.showAccounts` is the person choosing in the wallet which accounts the page may see.
  */
 async function giveWallets(context: BrowserContext): Promise<{ asked: Asked; addresses: string[] }> {
@@ -71,6 +72,8 @@ async function giveWallets(context: BrowserContext): Promise<{ asked: Asked; add
           return new Promise(() => {});
         },
       },
+      refusing: { version: '1', enable: () => Promise.reject(new Error('The person said no.')) },
+      'refusing anew': { version: '1', connect: () => Promise.reject(new Error('The person said no.')) },
       'polkadot-js': {
         version: '1',
         enable: async () => {
@@ -84,6 +87,34 @@ async function giveWallets(context: BrowserContext): Promise<{ asked: Asked; add
 }
 
 const panel = (page: Page) => page.getByRole('region', { name: 'Account' });
+
+test('a wallet that refuses is told with what it said, and is no error of the page; another one can be opened after it', async ({
+  browser,
+}) => {
+  const server = await startServerProcess(['--port', '0', '--data', mkdtempSync(join(tmpdir(), 'starling-refused-'))]);
+  try {
+    for (const viewport of [DESKTOP, PHONE]) {
+      const context = await browser.newContext({ viewport });
+      const { addresses } = await giveWallets(context);
+      const page = await context.newPage();
+      const errors: string[] = [];
+      page.on('pageerror', (error) => errors.push(error.message));
+      page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+      await page.goto(`${server.url}/?backend=wasm`);
+      for (const name of ['refusing', 'refusing anew']) {
+        await panel(page).getByRole('button', { name, exact: true }).click();
+        await expect(panel(page)).toContainText(`The wallet ${name} does not let this page in: The person said no.`);
+        await expect(panel(page)).toContainText('WALLET_REFUSED');
+      }
+      await panel(page).getByRole('button', { name: 'polkadot{.js}' }).click();
+      await expect(panel(page)).toContainText(addresses[0]!);
+      expect(errors).toEqual([]);
+      await context.close();
+    }
+  } finally {
+    await server.kill();
+  }
+});
 
 test('a guest mines, links a wallet with one signature, changes the account on a telephone-sized screen, and disconnects, and no credit is lost', async ({
   browser,

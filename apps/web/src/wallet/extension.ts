@@ -36,9 +36,7 @@ const CHOICE = { accountType: ['sr25519', 'ed25519'] as ['sr25519', 'ed25519'], 
 export async function openWallet(name: string): Promise<OpenWallet> {
   if (!injected()[name]) throw new SwarmError('WALLET_MISSING', `The wallet ${name} is not in this browser.`);
   await loaded();
-  const enabled = await within(enableOnly(name), `The wallet ${name} did not answer.`);
-  const wallet = enabled[0];
-  if (!wallet) throw new SwarmError('WALLET_REFUSED', `The wallet ${name} does not let this page in.`);
+  const wallet = await within(enableOnly(name), `The wallet ${name} did not answer.`);
   const choice = { ...CHOICE, extensions: [wallet.name] };
   const plain = (found: Awaited<ReturnType<typeof web3Accounts>>): WalletAccount[] =>
     found.map(({ address, meta }) => ({ address, name: meta.name ?? '' }));
@@ -61,16 +59,33 @@ export async function openWallet(name: string): Promise<OpenWallet> {
   };
 }
 
-async function enableOnly(name: string): ReturnType<typeof web3Enable> {
+/** Throws `WALLET_REFUSED` with what the wallet says. */
+async function enableOnly(name: string): Promise<Awaited<ReturnType<typeof web3Enable>>[number]> {
   const all = window.injectedWeb3;
-  window.injectedWeb3 = { [name]: injected()[name]! };
+  const wallet = injected()[name]!;
+  let refusal: unknown = null;
+  // `web3Enable` writes a refusal on the console, as an error of this page: it gets to see none, only that there is nothing.
+  const connect = async (origin: string) => {
+    try {
+      if (wallet.connect) return await wallet.connect(origin);
+      return { name, version: wallet.version ?? 'unknown', ...(await wallet.enable!(origin)) };
+    } catch (error) {
+      refusal = error;
+      return null;
+    }
+  };
+  window.injectedWeb3 = { [name]: { connect } };
+  let enabled: ReturnType<typeof web3Enable>;
   try {
-    const enabled = web3Enable(APP);
+    enabled = web3Enable(APP);
     for (let i = 0; i < TURNS; i++) await Promise.resolve();
-    return enabled;
   } finally {
     window.injectedWeb3 = all;
   }
+  const [extension] = await enabled;
+  if (extension) return extension;
+  const why = refusal instanceof Error && refusal.message ? `: ${refusal.message.replace(/\.$/, '')}` : '';
+  throw new SwarmError('WALLET_REFUSED', `The wallet ${name} does not let this page in${why}.`, { cause: refusal });
 }
 
 /** `web3Enable` waits for this, and must not while the other wallets are out of sight. */

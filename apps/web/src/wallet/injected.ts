@@ -2,7 +2,7 @@
 interface InjectedWallet {
   version?: string;
   connect?(origin: string): Promise<unknown>;
-  enable?(origin: string): Promise<unknown>;
+  enable?(origin: string): Promise<object>;
 }
 
 declare global {
