@@ -284,9 +284,15 @@ test('rules hold at once and over a reload, on a telephone-sized screen, too', a
   await page.getByText('Settings', { exact: true }).click();
   await plug(true);
   await works(page);
-  await page.setViewportSize(PHONE);
+  for (const viewport of [DESKTOP, PHONE]) {
+    await page.setViewportSize(viewport);
+    await page.getByRole('slider', { name: 'Intensity' }).fill('0.1');
+    await expect(mining(page).getByText(/^Rests .*: it is to compute 10 % of the time/)).toBeVisible(SLOW);
+    await expect(mining(page).getByText('INTENSITY', { exact: true })).toBeVisible(SLOW);
+    await expect(page.getByText('Intensity: 10 % of the time (it rests after each microbatch, for 10 s at most)')).toBeVisible();
+  }
   await page.getByRole('slider', { name: 'Intensity' }).fill('0.5');
-  await expect(page.getByText('50 % of the time')).toBeVisible();
+  await expect(page.getByText('Intensity: 50 % of the time')).toBeVisible();
   await page.getByLabel('Only at these hours').check();
   // An hour that is not now.
   const other = new Date((await page.evaluate(() => Date.now())) + 5 * 3_600_000).getHours();

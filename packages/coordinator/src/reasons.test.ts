@@ -16,7 +16,7 @@ function spoiled(): Swarm {
   return swarm;
 }
 
-type Elsewhere = 'STORE' | 'FULL' | 'IDLE' | 'USELESS' | 'OFFLINE' | 'DEVICE' | 'PAUSED' | 'POLICY' | 'FINISHING';
+type Elsewhere = 'STORE' | 'FULL' | 'IDLE' | 'USELESS' | 'OFFLINE' | 'DEVICE' | 'PAUSED' | 'POLICY' | 'INTENSITY' | 'FINISHING';
 
 /**
  * For every reason but the store's and a full server's, which the server tells, the miner's own, and a stage's: who is told

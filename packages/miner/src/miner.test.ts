@@ -1,15 +1,21 @@
-/** A miner whose device is lost, by a virtual clock: when it is built anew, what is said meanwhile, and who is told. */
+/** A miner whose device is lost, or that is to rest, by a virtual clock: what it does when, what is said meanwhile, and who is told. */
 import type { Kernels } from '@starling/kernels';
-import { explain, SwarmError, type Waiting, type Welcome } from '@starling/protocol';
+import { cutStages, presetOf } from '@starling/model';
+import { type Assign, explain, type Lease, type RunConfig, SwarmError, type Waiting, type Welcome } from '@starling/protocol';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Connection, ConnectionEvents } from './connection.ts';
 import { Miner, type MinerOptions } from './miner.ts';
+import type { Status } from './status.ts';
+import type { Term, TermParts } from './term.ts';
+
+const { shape, sequences } = presetOf('nano');
+const RUN = { model: shape, stages: cutStages(shape, 1), sequences } as RunConfig;
 
 /** What the miner did with its connection, in order. */
 let said: string[];
 let server: ConnectionEvents;
 vi.mock('./connection.ts', () => ({
-  Connection: class implements Pick<Connection, 'join' | 'stepAside' | 'tell' | 'leave' | 'socketId'> {
+  Connection: class implements Pick<Connection, 'join' | 'stepAside' | 'tell' | 'request' | 'leave' | 'socketId'> {
     readonly socketId = 's';
     constructor(_url: string, events: ConnectionEvents) {
       server = events;
@@ -18,15 +24,45 @@ vi.mock('./connection.ts', () => ({
     join() {
       queueMicrotask(() => {
         said.push(`hello with ${server.hello().backend}`);
-        server.welcome({ minerId: 'm', token: 't', server: 'x', run: { stages: [{}] } } as unknown as Welcome);
+        server.welcome({ minerId: 'm', token: 't', server: 'x', run: RUN } as unknown as Welcome);
       });
     }
     stepAside() {
       said.push('aside');
     }
     tell() {}
+    request() {
+      return Promise.reject(new Error('Nobody answers.'));
+    }
     leave() {
       return Promise.resolve();
+    }
+  },
+}));
+
+/** Computing a lease takes so long. */
+const LEASE_MS = 2_000;
+vi.mock('./term.ts', () => ({
+  Term: class implements Pick<Term, 'ended' | 'owes' | 'hold' | 'take' | 'work' | 'end' | 'giveBack'> {
+    ended = false;
+    owes = false;
+    readonly status: Status;
+    constructor(_round: number, { status }: TermParts) {
+      this.status = status;
+    }
+    async hold() {}
+    take() {
+      return true;
+    }
+    async work() {
+      this.status.act('backward', null);
+      await new Promise((resolve) => setTimeout(resolve, LEASE_MS));
+    }
+    end() {
+      this.ended = true;
+    }
+    giveBack() {
+      return [];
     }
   },
 }));
@@ -121,4 +157,42 @@ test('in auto a GPU that stays away, or is lost again and again, is done without
     expect(said.at(-1)).toBe('hello with wasm');
     await miner.stop('');
   }
+});
+
+test('between leases it rests for its intensity, and says so, until when, and what share comes of it', async () => {
+  const { miner } = await startOn('wasm');
+  await pass(0);
+  server.command('assign', { stage: 0, round: 1 } as Assign);
+  miner.setIntensity(0.5);
+  server.command('lease', { id: 'a' } as Lease);
+  server.command('lease', { id: 'b' } as Lease);
+  await pass(LEASE_MS);
+  const now = Date.now();
+  const rests = {
+    code: 'INTENSITY',
+    message: 'Rests after a microbatch: it is to compute 50 % of the time.',
+    since: now,
+    until: now + LEASE_MS,
+  };
+  expect(miner.state).toMatchObject({ activity: 'waiting', waiting: rests });
+  // What the server says meanwhile is no reason to wait; that its owner paused it is one.
+  server.command('wait', MERGING);
+  expect(miner.state.waiting).toMatchObject(rests);
+  miner.pause({ ...MERGING, code: 'PAUSED' });
+  expect(miner.state.waiting).toMatchObject({ code: 'PAUSED' });
+  miner.resume();
+  expect(miner.state.waiting).toMatchObject(rests);
+
+  await pass(LEASE_MS);
+  expect(miner.state).toMatchObject({ activity: 'backward', waiting: null });
+  miner.setIntensity(0.1);
+  await pass(LEASE_MS);
+  expect(miner.state.waiting).toMatchObject({ code: 'INTENSITY', message: expect.stringContaining('17 %'), until: Date.now() + 10_000 });
+  expect(miner.state.spent.compute).toBe(2 * LEASE_MS);
+  // Another share holds at once.
+  miner.setIntensity(1);
+  await pass(0);
+  expect(miner.state.waiting).toMatchObject({ code: 'IDLE' });
+  await miner.stop('');
+  expect(vi.getTimerCount()).toBe(0);
 });

@@ -25,6 +25,7 @@ import { ErrorFeedback } from '@starling/reduce';
 import { BlobClient } from './blob-client.ts';
 import { Connection } from './connection.ts';
 import type { HeldStage } from './held-stage.ts';
+import { LEAST_INTENSITY, restAfter } from './pacing.ts';
 import type { MinerState } from './state.ts';
 import { Status } from './status.ts';
 import { Term } from './term.ts';
@@ -61,9 +62,6 @@ const REST_MS = 60_000;
 /** A step's merge may take its time; whoever wants to go does not wait for ever. */
 const FINISH_MS = 120_000;
 const POLL_MS = 100;
-const LEAST_INTENSITY = 0.05;
-/** After a lease at little intensity, at most: its deadline must not run out for the next. */
-const LONGEST_BREAK_MS = 10_000;
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -96,6 +94,8 @@ export class Miner {
   /** While it finishes, the version of the step that it completes; null: it does not. */
   private lastVersion: number | null = null;
   private resting: ReturnType<typeof setTimeout> | undefined;
+  /** Ends the rest after a lease, should there be one. */
+  private endRest = () => {};
 
   constructor(options: MinerOptions, ports: MinerPorts) {
     this.options = options;
@@ -160,6 +160,7 @@ export class Miner {
   /** Share of the time in which it computes, above 0 to 1: after each lease it does nothing for the rest. */
   setIntensity(share: number): void {
     this.intensity = Math.min(1, Math.max(LEAST_INTENSITY, share));
+    this.endRest();
   }
 
   /**
@@ -169,7 +170,7 @@ export class Miner {
     this.paused = reason;
     this.status.paused = reason;
     this.keepResting();
-    if (this.queued === 0) this.idle();
+    if (this.isIdle) this.idle();
   }
 
   resume(): void {
@@ -178,7 +179,7 @@ export class Miner {
     this.status.paused = null;
     clearTimeout(this.resting);
     this.rest(0);
-    if (this.queued === 0) this.idle();
+    if (this.isIdle) this.idle();
   }
 
   /** A rest is granted for a minute at most: it is asked for again and again. */
@@ -199,7 +200,7 @@ export class Miner {
     this.lastVersion = this.term?.held?.version ?? -1;
     const message = 'Completing its part of this step; nothing of the next is taken.';
     this.status.paused = { ...explain({ code: 'FINISHING', message }), since: Date.now(), until: Date.now() + FINISH_MS };
-    if (this.queued === 0) this.idle();
+    if (this.isIdle) this.idle();
     const deadline = performance.now() + FINISH_MS;
     while (!this.stopped && performance.now() < deadline && (this.queued > 0 || this.term?.owes)) await pause(POLL_MS);
     await this.stop(reason);
@@ -210,6 +211,7 @@ export class Miner {
     if (this.stopped) return;
     this.stopped = true;
     clearTimeout(this.resting);
+    this.endRest();
     this.endTerm();
     await this.connection?.leave(reason);
     this.kernels?.close();
@@ -402,7 +404,7 @@ export class Miner {
         break;
       case 'wait':
         this.status.waiting = message as Commands['wait'];
-        if (this.queued === 0) this.idle();
+        if (this.isIdle) this.idle();
         break;
     }
   }
@@ -424,10 +426,19 @@ export class Miner {
   private async paced(work: () => Promise<void>): Promise<void> {
     const started = performance.now();
     await work();
-    if (this.intensity >= 1) return;
-    const took = performance.now() - started;
-    this.status.enter('wait');
-    await pause(Math.min(LONGEST_BREAK_MS, took * (1 / this.intensity - 1)));
+    const rest = restAfter(performance.now() - started, this.intensity);
+    if (!rest || this.stopped) return;
+    const since = Date.now();
+    this.status.resting = { ...explain({ code: 'INTENSITY', message: rest.message }), since, until: since + rest.ms };
+    this.idle();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, rest.ms);
+      this.endRest = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.status.resting = null;
   }
 
   private newTerm(): Term {
@@ -474,6 +485,11 @@ export class Miner {
     if (fault.code === 'MEMORY_SHORT') this.refusedEntry(fault);
     else if (fault.code === 'BACKEND_FAILED') void this.rebuild(fault);
     else this.resynchronise();
+  }
+
+  /** Nothing is computed at the moment: the state says why. */
+  private get isIdle(): boolean {
+    return this.queued === 0 || this.status.resting !== null;
   }
 
   private idle(): void {

@@ -33,6 +33,8 @@ export class Status {
   waiting: Waiting = IDLE;
   /** Why it takes no work, by its own will; null when it does. */
   paused: Waiting | null = null;
+  /** The rest after a lease, where it is to compute for a share of the time only; null when there is none. */
+  resting: Waiting | null = null;
   private current: MinerState;
   private readonly ports: StatusPorts;
   private meter: { phase: Phase; since: number } = { phase: 'wait', since: performance.now() };
@@ -74,7 +76,7 @@ export class Status {
   }
 
   idle(): void {
-    const waiting = this.paused ?? this.waiting;
+    const waiting = this.paused ?? this.resting ?? this.waiting;
     this.act('waiting', waiting.message, waiting);
   }
 

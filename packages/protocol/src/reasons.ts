@@ -26,6 +26,7 @@ export const REASON_REMEDIES = {
     'Nothing to do: the device is tried again by itself. Browsers keep a GPU that crashed often from a page until it is loaded anew: if it stays away, reload the page, or press Stop, choose Auto or CPU under “Compute on”, and press Start.',
   PAUSED: 'Press Resume when the miner may go on.',
   POLICY: 'Nothing to do: the miner goes on by itself when the settings allow it. They are under Settings.',
+  INTENSITY: 'Nothing to do: the miner goes on by itself after its rest. How much it is to compute is under Settings.',
   FINISHING: 'Nothing to do: what is under way is completed, and no more is taken. Stop ends it at once.',
   STORE: 'The operator must free space or bring the database back; nothing is lost meanwhile.',
 } as const;

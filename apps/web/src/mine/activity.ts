@@ -56,6 +56,7 @@ const WAITS: { [K in ReasonCode]?: { title: string; tone: Tone } } = {
   APPLYING: { title: 'Applying', tone: 'busy' },
   BANNED: { title: 'Banned', tone: 'bad' },
   RESTING: { title: 'Resting', tone: 'wait' },
+  INTENSITY: { title: 'Resting', tone: 'wait' },
   DEVICE: { title: 'Waiting for the device', tone: 'wait' },
   PAUSED: { title: 'Paused', tone: 'idle' },
   POLICY: { title: 'Paused', tone: 'idle' },
@@ -99,7 +100,7 @@ const plain = (tone: Tone, title: string, sentence: string, since: number | null
 });
 
 /** The miner's own reasons are told by this clock, all others by the server's. */
-const OWN: ReadonlySet<ReasonCode> = new Set(['PAUSED', 'POLICY', 'FINISHING', 'OFFLINE', 'DEVICE']);
+const OWN: ReadonlySet<ReasonCode> = new Set(['PAUSED', 'POLICY', 'INTENSITY', 'FINISHING', 'OFFLINE', 'DEVICE']);
 const clockOf = (code: ReasonCode) => (OWN.has(code) ? (time: number) => time : onThisClock);
 
 function waits({ code, message, remedy, since, until }: Waiting, fallbackSince: number): Headline {
@@ -142,6 +143,7 @@ export function headline(
   if (activity === 'stopped') return plain('idle', 'Stopped', sentence, since);
   switch (TONES[activity]) {
     case 'wait': {
+      if (waiting && isShortRest(waiting)) return { ...waits(waiting, since), tone: 'work', title: 'Mining', since: null, until: null };
       const settled = now - since >= SHORT_WAIT_MS || state.microbatches === 0 || (waiting && waiting.code in WAITS);
       if (!settled) return { ...plain('work', 'Mining', 'Between two microbatches.'), remedy: KEEP_OPEN };
       return waiting ? waits(waiting, since) : plain('wait', 'Waiting', sentence, since);
@@ -152,6 +154,9 @@ export function headline(
       return plain('busy', capitalised(ACTIVITY_WORDS[activity]), sentence, since);
   }
 }
+
+/** Rests as short as that come with every microbatch: a headline that told each would flicker. */
+const isShortRest = ({ code, since, until }: Waiting) => code === 'INTENSITY' && until! - since < SHORT_WAIT_MS;
 
 /** The activity whose lamp is lit: the present one, and none in the moments between two microbatches, which the headline calls mining. */
 export const lampOf = ({ activity }: MinerState, { tone }: Headline): Activity | null =>
@@ -179,7 +184,7 @@ export function situation(miner: MinerView, now: number): Headline {
   if (waiting && (now - onThisClock(waiting.since) >= SHORT_WAIT_MS || waiting.code in WAITS)) return waits(waiting, now);
   switch (TONES[activity]) {
     case 'wait':
-      return plain('work', 'Mining', 'Between two microbatches.');
+      return plain('work', 'Mining', reason ?? 'Between two microbatches.');
     case 'work':
       return plain('work', 'Mining', reason ?? SENTENCES[activity]);
     default:

@@ -45,6 +45,17 @@ test('a short wait between microbatches still reads as mining, a long one says w
   expect(headline(state({ microbatches: 0 }), null, 0)).toMatchObject({ title: 'Waiting' });
 });
 
+test('a rest for the intensity is told with its end, and a short one as part of mining; other miners’, too', () => {
+  const rests = (until: number) => state({ reason: 'About INTENSITY.', waiting: reason('INTENSITY', 1_000, until) });
+  expect(headline(rests(11_000), null, 1_001)).toMatchObject({
+    ...{ title: 'Resting', tone: 'wait', sentence: 'About INTENSITY.', code: 'INTENSITY', since: 1_000, until: 11_000 },
+  });
+  const short = rests(1_000 + SHORT_WAIT_MS - 1);
+  expect(headline(short, null, 1_001)).toMatchObject({ title: 'Mining', tone: 'work', sentence: 'About INTENSITY.', since: null });
+  expect(lampOf(short, headline(short, null, 1_001))).toBeNull();
+  expect(situation(view({ reason: 'About INTENSITY.' }), 1_001)).toMatchObject({ title: 'Mining', sentence: 'About INTENSITY.' });
+});
+
 test('the lamp of waiting is not lit while the headline says mining', () => {
   const lit = (miner: MinerState, now: number) => lampOf(miner, headline(miner, null, now));
   const waiting = state({ waiting: reason('UPSTREAM', 700) });

@@ -20,7 +20,8 @@ export function SettingsPanel() {
       <div className="settings-grid">
         <label className="field">
           <span>
-            Intensity: <b>{Math.round(100 * intensity)} %</b> of the time
+            Intensity: <b>{Math.round(100 * intensity)} %</b> of the time{' '}
+            {intensity < 1 && <small>(it rests after each microbatch, for 10 s at most)</small>}
           </span>
           <input
             type="range"
