@@ -331,6 +331,63 @@ test('a range is set by fields and by dragging, and is that of all curves', asyn
   await page.context().close();
 });
 
+test('axes say what they show, bytes in round numbers; a spike flattens no loss curve, and is shown when asked for', async ({
+  browser,
+}) => {
+  for (const viewport of [DESKTOP, PHONE]) {
+    const page = await (await browser.newContext({ viewport })).newPage();
+    await page.addInitScript(() => {
+      const { fillText } = CanvasRenderingContext2D.prototype;
+      const drawn = new Map<HTMLCanvasElement, string[]>();
+      CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+        drawn.set(this.canvas, [...(drawn.get(this.canvas) ?? []), text]);
+        fillText.call(this, text, ...place);
+      };
+      Object.assign(window, { drawn });
+    });
+    // Forty steps more than there were, and one of them went wrong.
+    await page.route('**/v1/moments/*', async (route) => {
+      const moment = (await (await route.fetch()).json()) as Moment;
+      const last = moment.points.at(-1)!;
+      const more = (i: number) => ({
+        ...last,
+        step: last.step + i,
+        loss: i === 20 ? 8.3 : 2 + 0.1 * Math.sin(i * i),
+        bytesPerToken: 1024 * (9 + i),
+      });
+      await route.fulfill({ json: { ...moment, points: [...moment.points, ...Array.from({ length: 40 }, (_, i) => more(i + 1))] } });
+    });
+    await page.goto(`${server.url}/replay`);
+    const chart = (title: string) => page.getByRole('figure').filter({ has: page.getByRole('heading', { name: title, exact: true }) });
+    const texts = (title: string) =>
+      chart(title)
+        .locator('canvas')
+        .evaluate((canvas) => (window as unknown as { drawn: Map<Element, string[]> }).drawn.get(canvas) ?? []);
+    const forget = () => page.evaluate(() => (window as unknown as { drawn: Map<Element, string[]> }).drawn.clear());
+    const loss = chart('Loss, nats per token');
+    await expect(loss.getByRole('button', { name: 'Spikes up to 8.300 are cut off: show them' })).toBeVisible(SLOW);
+    expect(await texts('Loss, nats per token')).toContain('step');
+    expect((await texts('Loss, nats per token')).map(Number)).not.toContain(8);
+    expect(await texts('Server bytes per token')).toContain('20 KiB');
+    await forget();
+    await loss.getByRole('button', { name: /^Spikes/ }).click();
+    await expect.poll(async () => (await texts('Loss, nats per token')).map(Number)).toContain(8);
+    await forget();
+    await loss.getByRole('button', { name: 'Cut spikes off' }).click();
+    await expect.poll(async () => (await texts('Loss, nats per token')).length).toBeGreaterThan(0);
+    expect((await texts('Loss, nats per token')).map(Number)).not.toContain(8);
+    for (const [axis, name] of [
+      ['Tokens', 'tokens'],
+      ['Time', 'time since the start'],
+    ] as const) {
+      await page.getByRole('radio', { name: axis, exact: true }).check();
+      await expect.poll(() => texts('Learning rate')).toContain(name);
+    }
+    await expect(chart('Lease time by stage').getByRole('listitem')).toHaveText([/^stage 0/, /^stage 1/]);
+    await page.context().close();
+  }
+});
+
 test('throughput and queue are curves by stage, and progress is counted in tokens', async ({ browser }) => {
   const points = await ask<StepPoint[]>('/v1/run/points');
   expect(points).toHaveLength(6);
@@ -347,7 +404,7 @@ test('throughput and queue are curves by stage, and progress is counted in token
   const download = page.waitForEvent('download');
   await page.getByRole('button', { name: 'Save Tokens per second, by stage as CSV' }).click();
   const [head, first] = readFileSync((await (await download).path())!, 'utf8').split('\r\n');
-  expect([head, first!.split(',').length]).toEqual(['step,0,1', 3]);
+  expect([head, first!.split(',').length]).toEqual(['step,stage 0,stage 1', 3]);
   await page.context().close();
 });
 

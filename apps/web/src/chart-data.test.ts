@@ -1,6 +1,8 @@
 import type { RunConfig, StepPoint } from '@starling/protocol';
 import { expect, test } from 'vitest';
 import {
+  byteSteps,
+  type Columns,
   column,
   isVain,
   logTicks,
@@ -9,6 +11,7 @@ import {
   shownOf,
   smooth,
   sparkline,
+  spikesOf,
   stageColumns,
   tokenGoal,
   valueAt,
@@ -118,4 +121,33 @@ test('logarithmic ticks are round and inside', () => {
   expect(logTicks(1.4, 6)).toEqual([1.5, 2, 3, 4, 5]);
   expect(logTicks(1e-6, 1)).toEqual([1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1].map((tick) => expect.closeTo(tick)));
   expect(logTicks(0, 5)).toEqual([]);
+});
+
+test('bytes have ticks that are round in KiB or MiB, and each another label', () => {
+  expect(byteSteps(40)).toEqual([1, 2, 5, 10, 20, 50, 100, 200, 500]);
+  expect(byteSteps(20 * 1024).map((step) => step / 1024)).toEqual([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500]);
+  expect(byteSteps(1.5 * 1024 ** 2)[0]).toBe(0.1 * 1024 ** 2);
+  expect(byteSteps(0)[0]).toBe(1);
+});
+
+test('one spike does not flatten a loss curve; its start, its noise and what is no spike are shown whole', () => {
+  // Falls from 5.5 to 2, with a noise of 0.05 that is the same in every run.
+  const losses = Array.from({ length: 400 }, (_, i) => 2 + 3.5 * Math.exp(-i / 20) + 0.05 * Math.sin(i * i));
+  const columns = (values: number[]): Columns => [
+    values.map((_, i) => i + 1),
+    values,
+    smooth(values, 0.6),
+    values.map((value, i) => (i % 10 === 9 ? value : null)),
+  ];
+  expect(spikesOf(columns(losses), 1, 400)).toBeNull();
+  expect(spikesOf(columns(losses), 200, 400), 'noise alone').toBeNull();
+  const spiked = losses.with(300, 8.3);
+  const spikes = spikesOf(columns(spiked), 200, 400)!;
+  expect(spikes.highest).toBe(8.3);
+  expect(spikes.top).toBeLessThan(2.8);
+  expect(spikesOf(columns(spiked.slice(0, 301)), 1, 301), 'its newest value').toEqual({ top: expect.closeTo(5.5, 0), highest: 8.3 });
+  expect(spikesOf(columns(spiked), 1, 290), 'where it is not shown').toBeNull();
+  expect(spikesOf(columns(losses.map((loss, i) => (i < 300 ? loss : 8))), 1, 400), 'a run that diverged').toBeNull();
+  expect(spikesOf([[], [], []], 0, 1)).toBeNull();
+  expect(spikesOf([[1], [5]], 0, 1)).toBeNull();
 });

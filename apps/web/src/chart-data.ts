@@ -113,6 +113,58 @@ export function logTicks(low: number, high: number): number[] {
   return decades.flatMap((decade) => mantissas.map((mantissa) => mantissa * decade)).filter((tick) => tick >= low && tick <= high);
 }
 
+/** Increments for an axis of bytes whose largest is `high`: round in the unit that it is shown in, and no finer than its labels. */
+export function byteSteps(high: number): number[] {
+  const unit = 1024 ** Math.max(0, Math.floor(Math.log2(Math.max(1, high)) / 10));
+  return [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500].map((step) => step * unit).filter((step) => step >= 1);
+}
+
+/** On each side of a value, those that it is held against. */
+const NEIGHBOURS = 9;
+/** How far above them a spike is, in medians of what two values after each other differ by: six or so standard deviations of noise. */
+const FAR = 6;
+/** Spikes that take less of the picture than this flatten nothing. */
+const LARGEST_SHARE = 1 / 3;
+
+export interface Spikes {
+  /** Largest value that is none of them. */
+  top: number;
+  /** Largest of all. */
+  highest: number;
+}
+
+/**
+ * Spikes that would flatten the lines between `from` and `to` (of x, both included); null where there are none. A spike is far above its neighbours
+ * on both sides: a curve that falls from its start has none.
+ */
+export function spikesOf([x, ...lines]: Columns, from: number, to: number): Spikes | null {
+  const spikes: Spikes = { top: Number.NEGATIVE_INFINITY, highest: Number.NEGATIVE_INFINITY };
+  let low = Number.POSITIVE_INFINITY;
+  for (const line of lines) {
+    const known = line.flatMap((y, i) => (y === null ? [] : [{ x: x[i]!, y }]));
+    const values = known.map(({ y }) => y);
+    const far = FAR * median(values.slice(1).map((y, i) => Math.abs(y - values[i]!)));
+    const shown = known.flatMap((point, i) => (point.x >= from && point.x <= to ? [{ ...point, i }] : [])).sort((a, b) => b.y - a.y);
+    const top = shown.find(({ i }) => !isSpike(values, i, far));
+    if (!top) continue;
+    spikes.top = Math.max(spikes.top, top.y);
+    spikes.highest = Math.max(spikes.highest, shown[0]!.y);
+    low = Math.min(low, shown.at(-1)!.y);
+  }
+  return spikes.highest - spikes.top > LARGEST_SHARE * (spikes.highest - low) ? spikes : null;
+}
+
+function isSpike(values: readonly number[], i: number, far: number): boolean {
+  const before = values.slice(Math.max(0, i - NEIGHBOURS), i);
+  // The newest has none after it yet.
+  const after = values.slice(i + 1, i + 1 + NEIGHBOURS);
+  return before.length > 0 && values[i]! > median(before) + far && (after.length === 0 || values[i]! > median(after) + far);
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+}
+
 /** The value at `index`, or the last one before it that is not null. */
 export function valueAt(values: Column, index: number): number | null {
   for (let i = Math.min(index, values.length - 1); i >= 0; i--) {

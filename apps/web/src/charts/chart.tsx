@@ -1,7 +1,7 @@
 import 'uplot/dist/uPlot.min.css';
-import { type KeyboardEvent, useEffect, useEffectEvent, useRef, useState } from 'react';
+import { type KeyboardEvent, useEffect, useEffectEvent, useMemo, useRef, useState } from 'react';
 import uPlot from 'uplot';
-import { ALL, type Columns, logTicks, type Range, rowsOf, shownOf, valueAt, type XAxis } from '../chart-data.ts';
+import { ALL, type Columns, logTicks, type Range, rowsOf, shownOf, spikesOf, valueAt, type XAxis } from '../chart-data.ts';
 import { csvOf } from '../csv.ts';
 import { compact, count, elapsed } from '../format.ts';
 import { save } from '../save.ts';
@@ -30,20 +30,32 @@ export interface ChartProps {
   range: Range;
   onRange: (range: Range) => void;
   log?: boolean;
+  /** Single spikes leave the picture rather than flatten it, until they are asked for. */
+  cutsSpikes?: boolean;
+  /** Increments of the vertical axis whose largest value is `high`; absent: decimal ones. */
+  steps?: (high: number) => number[];
   format: (value: number | null) => string;
   /** What to say while there is nothing to draw. */
   empty: string;
 }
 
 /** One uPlot for as long as its lines and axes stay the same; data, size and theme only redraw it. */
-export function Chart({ title, data, lines, axis, range, onRange, log = false, format, empty }: ChartProps) {
+export function Chart({ title, data, lines, axis, range, onRange, log = false, cutsSpikes = false, steps, format, empty }: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(null);
   const [cursor, setCursor] = useState<number | null>(null);
+  const [whole, setWhole] = useState(false);
+  const shown = useMemo(() => shownOf(data[0], range), [data, range]);
+  const spikes = useMemo(
+    () => (cutsSpikes ? spikesOf(data, ...(shown ?? ([Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY] as const))) : null),
+    [cutsSpikes, data, shown],
+  );
+  const top = spikes && !whole ? spikes.top : Number.POSITIVE_INFINITY;
+  const ceiling = useRef(top);
 
   const show = useEffectEvent(() => {
     const u = plot.current!;
-    const shown = shownOf(data[0], range);
+    ceiling.current = top;
     u.batch(() => {
       u.setData(data as uPlot.AlignedData, shown === null);
       if (shown) u.setScale('x', { min: shown[0], max: shown[1] });
@@ -57,7 +69,10 @@ export function Chart({ title, data, lines, axis, range, onRange, log = false, f
     const element = box.current!;
     const size = () => ({ width: element.clientWidth, height: element.clientHeight });
     const u = new uPlot(
-      { ...options(element, lines, axis, log, format, (range) => dragged(range), setCursor), ...size() },
+      {
+        ...options({ element, lines, axis, log, steps, format, ceiling, onRange: (range) => dragged(range), onCursor: setCursor }),
+        ...size(),
+      },
       undefined,
       element,
     );
@@ -71,9 +86,9 @@ export function Chart({ title, data, lines, axis, range, onRange, log = false, f
       resized.disconnect();
       u.destroy();
     };
-  }, [lines, axis, log, format]);
+  }, [lines, axis, log, steps, format]);
 
-  useEffect(() => inTurn(() => show()), [data, range]);
+  useEffect(() => inTurn(() => show()), [data, shown, top]);
 
   /** What the pointer does, by keyboard: from point to point, to the first and the last one that is shown, and away. */
   const onKeyDown = (event: KeyboardEvent) => {
@@ -138,17 +153,24 @@ export function Chart({ title, data, lines, axis, range, onRange, log = false, f
           </button>
         </span>
       </figcaption>
-      <div
-        className="chart-box"
-        ref={box}
-        role="img"
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys go along its points.
-        tabIndex={0}
-        onKeyDown={onKeyDown}
-        onBlur={away}
-        title="Drag to zoom, double-click to see all; arrow keys go from point to point"
-        aria-label={`${title}: ${lines.map((line, i) => `${line.label} ${format(values(i))}`).join(', ')}`}
-      />
+      <div className="chart-plot">
+        <div
+          className="chart-box"
+          ref={box}
+          role="img"
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: arrow keys go along its points.
+          tabIndex={0}
+          onKeyDown={onKeyDown}
+          onBlur={away}
+          title="Drag to zoom, double-click to see all; arrow keys go from point to point"
+          aria-label={`${title}: ${lines.map((line, i) => `${line.label} ${format(values(i))}`).join(', ')}`}
+        />
+        {spikes && (
+          <button type="button" className="chart-cut" onClick={() => setWhole(!whole)}>
+            {whole ? 'Cut spikes off' : `Spikes up to ${format(spikes.highest)} are cut off: show them`}
+          </button>
+        )}
+      </div>
       {data[0].length === 0 && <p className="chart-empty empty">{empty}</p>}
     </figure>
   );
@@ -189,10 +211,10 @@ function savePicture(canvas: HTMLCanvasElement, element: HTMLElement, title: str
   picture.toBlob((blob) => blob && save(blob, `${fileName(title)}.png`), 'image/png');
 }
 
-const X_FORMATS: Record<XAxis, { short: (x: number) => string; full: (x: number) => string }> = {
-  step: { short: (x) => trimmed(compact(x)), full: (x) => `step ${count(x)}` },
-  tokens: { short: (x) => trimmed(compact(x)), full: (x) => `${compact(x)} tokens` },
-  time: { short: (x) => elapsed(x * 1000), full: (x) => `${elapsed(x * 1000)} since the start` },
+const X_FORMATS: Record<XAxis, { name: string; short: (x: number) => string; full: (x: number) => string }> = {
+  step: { name: 'step', short: (x) => trimmed(compact(x)), full: (x) => `step ${count(x)}` },
+  tokens: { name: 'tokens', short: (x) => trimmed(compact(x)), full: (x) => `${compact(x)} tokens` },
+  time: { name: 'time since the start', short: (x) => elapsed(x * 1000), full: (x) => `${elapsed(x * 1000)} since the start` },
 };
 
 /** Splits for elapsed time: seconds, minutes and hours that a clock would show. */
@@ -200,15 +222,16 @@ const TIME_STEPS = [
   1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000,
 ];
 
-function options(
-  element: HTMLElement,
-  lines: readonly Line[],
-  axis: XAxis,
-  log: boolean,
-  format: (value: number | null) => string,
-  onRange: (range: Range) => void,
-  onCursor: (index: number | null) => void,
-): Omit<uPlot.Options, 'width' | 'height'> {
+interface Parts extends Pick<ChartProps, 'lines' | 'axis' | 'steps' | 'format' | 'onRange'> {
+  element: HTMLElement;
+  log: boolean;
+  /** What is above it is not shown. */
+  ceiling: { readonly current: number };
+  onCursor: (index: number | null) => void;
+}
+
+function options(parts: Parts): Omit<uPlot.Options, 'width' | 'height'> {
+  const { element, lines, axis, log, steps, format, ceiling, onRange, onCursor } = parts;
   const color = (name: string) => () => resolve(element, name);
   const scale = textScale();
   const look = {
@@ -228,12 +251,23 @@ function options(
     },
     scales: {
       x: { time: false },
-      y: log ? { distr: 3, range: (_u, low, high) => [low * 0.97, high * 1.03] } : {},
+      y: {
+        distr: log ? 3 : 1,
+        range: (_u, low, highest) => {
+          if (low === null) return [null, null];
+          const high = Math.min(highest, ceiling.current);
+          return log ? [low * 0.97, high * 1.03] : uPlot.rangeNum(low, high, 0.1, true);
+        },
+      },
     },
     axes: [
       {
         ...look,
-        size: 26 * scale,
+        size: 24 * scale,
+        label: X_FORMATS[axis].name,
+        labelFont: look.font,
+        labelSize: 15 * scale,
+        labelGap: 0,
         space: 52 * scale,
         values: (_u, splits) => splits.map(X_FORMATS[axis].short),
         ...(axis === 'time' ? { incrs: TIME_STEPS } : { incrs: WHOLE_STEPS }),
@@ -243,6 +277,7 @@ function options(
         size: 52 * scale,
         space: 28 * scale,
         values: (_u, splits) => splits.map((y) => trimmed(format(y))),
+        ...(steps && { incrs: (_u: uPlot, _axis: number, _low: number, high: number) => steps(high) }),
         ...(log && {
           splits: (_u: uPlot, _axis: number, low: number, high: number) => logTicks(low, high),
           filter: (_u: uPlot, splits: number[]) => splits,
@@ -260,6 +295,11 @@ function options(
       })),
     ],
     hooks: {
+      draw: [
+        (u) => {
+          for (const [i, line] of lines.entries()) markCut(u, i + 1, resolve(element, line.color));
+        },
+      ],
       setCursor: [(u) => onCursor(u.cursor.idx ?? null)],
       setSelect: [
         (u) => {
@@ -274,6 +314,24 @@ function options(
       ready: [(u) => u.over.addEventListener('dblclick', () => onRange(ALL))],
     },
   };
+}
+
+/** An arrow at the upper edge wherever a line leaves the picture. */
+function markCut(u: uPlot, line: number, color: string): void {
+  const { ctx, bbox, data } = u;
+  const { max } = u.scales.y!;
+  const [first, last] = u.series[0]!.idxs!;
+  const size = 5 * devicePixelRatio;
+  ctx.fillStyle = color;
+  for (let i = first; i <= last; i++) {
+    if (!(data[line]![i]! > max!)) continue;
+    const x = u.valToPos(data[0][i]!, 'x', true);
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x - size, bbox.top + 1.5 * size);
+    ctx.lineTo(x + size, bbox.top + 1.5 * size);
+    ctx.fill();
+  }
 }
 
 /** Steps and tokens are whole numbers. */

@@ -1,6 +1,6 @@
 import { type RunSnapshot, type StepPoint, thinning } from '@starling/protocol';
 import { useMemo, useState } from 'react';
-import { ALL, column, lossColumns, type Range, stageColumns, type XAxis } from '../chart-data.ts';
+import { ALL, byteSteps, column, lossColumns, type Range, stageColumns, type XAxis } from '../chart-data.ts';
 import { bytes, compact, count, loss, small, took } from '../format.ts';
 import { Choice, type Option } from '../parts.tsx';
 import { Chart, type Line } from './chart.tsx';
@@ -49,7 +49,7 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
   const pace = useMemo(() => stageColumns(points, axis, startedAt, indices, 'stageTokensPerSecond'), [points, axis, startedAt, indices]);
   const queue = useMemo(() => stageColumns(points, axis, startedAt, indices, 'queue'), [points, axis, startedAt, indices]);
   const stageLines = useMemo(
-    () => indices.map((stage): Line => ({ label: String(stage), color: stageColor(stage, stages), width: 1.25 })),
+    () => indices.map((stage): Line => ({ label: `stage ${stage}`, color: stageColor(stage, stages), width: 1.25 })),
     [indices, stages],
   );
   const thin = points.length > 0 ? thinning(points[0]!.step, points.at(-1)!.step) : null;
@@ -88,7 +88,7 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
         </p>
       )}
       <div className="chart-large">
-        <Chart title="Loss, nats per token" data={losses} lines={LOSS} {...common} log={scale === 'log'} format={loss} />
+        <Chart title="Loss, nats per token" data={losses} lines={LOSS} {...common} log={scale === 'log'} cutsSpikes format={loss} />
       </div>
       <div className="chart-row">
         <Chart title="Tokens per second" data={rates} lines={RATE} {...common} format={compact} />
@@ -97,7 +97,7 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
       </div>
       <div className="chart-row">
         <Chart title="Utilisation of the miners" data={use} lines={USE} {...common} format={percent} />
-        <Chart title="Server bytes per token" data={traffic} lines={TRAFFIC} {...common} format={size} />
+        <Chart title="Server bytes per token" data={traffic} lines={TRAFFIC} {...common} steps={byteSteps} format={size} />
         <Chart title="Lease time by stage" data={compute} lines={stageLines} {...common} format={duration} />
       </div>
       <div className="chart-row">
