@@ -74,6 +74,7 @@ const PAGES: [path: string, heading: string][] = [
   ['/chain', 'Chain'],
   ['/playground', 'Playground'],
   ['/replay', 'Replay'],
+  ['/no/such/page', 'No such page'],
 ];
 const heading = (page: Page, name: string) => page.getByRole('heading', { name, exact: true }).first();
 

@@ -5,6 +5,7 @@ import { MinePage } from './mine/mine-page.tsx';
 import { useInShort } from './mine/use-headline.ts';
 import { useSettings } from './mine/use-settings.ts';
 import { useWakeLock } from './mine/wake-lock.ts';
+import { Nowhere } from './nowhere.tsx';
 import type { Page } from './paths.ts';
 import { usePage } from './router.tsx';
 
@@ -44,6 +45,7 @@ const TITLES: Record<Page['name'], string> = {
   replay: 'Replay',
   stage: 'Stage',
   miner: 'Miner',
+  nowhere: 'No such page',
 };
 
 function contents(page: Page) {
@@ -66,6 +68,8 @@ function contents(page: Page) {
       return <PlaygroundPage />;
     case 'miner':
       return <MinerPage key={page.id} id={page.id} />;
+    case 'nowhere':
+      return <Nowhere />;
   }
 }
 

@@ -1,17 +1,17 @@
 import { expect, test } from 'vitest';
 import { minerPath, pageAt, splitAtMiners, stagePath } from './paths.ts';
 
-test('every page has its address, and what is unknown is where one mines', () => {
+test('every page has its address, and what is unknown is nowhere', () => {
   expect(['/', '/dashboard', '/miner', '/miner/a/b', '/elsewhere'].map((path) => pageAt(path).name)).toEqual([
     'mine',
     'dashboard',
-    'mine',
-    'mine',
-    'mine',
+    'nowhere',
+    'nowhere',
+    'nowhere',
   ]);
   expect([pageAt(stagePath(3)), pageAt('/stage/x'), pageAt('/miners')]).toEqual([
     { name: 'stage', index: 3 },
-    { name: 'mine' },
+    { name: 'nowhere' },
     { name: 'miners' },
   ]);
 });

@@ -12,20 +12,21 @@ export type Path =
   | `/stage/${number}`;
 
 const PLAIN = ['dashboard', 'miners', 'audits', 'chain', 'playground', 'replay'] as const;
-export type Page = { name: 'mine' | (typeof PLAIN)[number] } | { name: 'miner'; id: string } | { name: 'stage'; index: number };
+export type Page = { name: 'mine' | 'nowhere' | (typeof PLAIN)[number] } | { name: 'miner'; id: string } | { name: 'stage'; index: number };
 
 export const stagePath = (index: number): Path => `/stage/${index}`;
 export const replayPath = (at: number): Path => `/replay?at=${at}`;
 export const minerPath = (id: string): Path => `/miner/${encodeURIComponent(id)}`;
 
-/** What lives at an address; whatever is not known is the page where one mines. */
+/** What lives at an address. */
 export function pageAt(path: string): Page {
+  if (path === '/') return { name: 'mine' };
   const plain = PLAIN.find((name) => path === `/${name}`);
   if (plain) return { name: plain };
   const stage = /^\/stage\/(\d{1,4})$/.exec(path)?.[1];
   if (stage !== undefined) return { name: 'stage', index: Number(stage) };
   const encoded = /^\/miner\/([^/]+)$/.exec(path)?.[1];
-  return encoded === undefined ? { name: 'mine' } : { name: 'miner', id: decoded(encoded) };
+  return encoded === undefined ? { name: 'nowhere' } : { name: 'miner', id: decoded(encoded) };
 }
 
 function decoded(text: string): string {
