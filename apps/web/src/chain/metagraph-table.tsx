@@ -3,6 +3,7 @@ import { useState } from 'react';
 import { count } from '../format.ts';
 import { ScrollBox } from '../table.tsx';
 import { brief, coins, share } from './amounts.ts';
+import { wanted as meaningOf } from './wanted.ts';
 
 /** Rows shown before somebody asks for all 256. */
 const FIRST = 32;
@@ -28,10 +29,11 @@ export function MetagraphTable({ neurons, weights }: { neurons: readonly NeuronV
   const sort = (key: Key) =>
     setOrder((before) => ({ key, descending: before.key === key ? !before.descending : key !== 'uid' && key !== 'hotkey' }));
   const weightOf = new Map(weights?.weights.map(({ uid, weight }) => [uid, weight]));
-  const found = neurons.filter(({ uid, hotkey, coldkey }) => {
-    const text = wanted.trim();
-    return text === '' || String(uid) === text || hotkey.includes(text) || coldkey.includes(text);
-  });
+  const text = wanted.trim();
+  const { uid: meant } = meaningOf(text);
+  const found = neurons.filter(({ uid, hotkey, coldkey }) =>
+    meant !== null ? uid === meant : text === '' || hotkey.includes(text) || coldkey.includes(text),
+  );
   const sortedBy = (neuron: NeuronView): number | string => {
     if (order.key === 'weight') return weightOf.get(neuron.uid) ?? -1;
     // Amounts in rao are strings of digits.

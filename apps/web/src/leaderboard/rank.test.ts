@@ -56,6 +56,7 @@ test('any column orders them, either way', () => {
 test('they are found by name, id, UID or address', () => {
   const lines = ranked(run, pay);
   for (const query of ['KEST', 'uid 7', '5kes', 'm-1']) expect(filtered(lines, query).map(({ miner: { id } }) => id)).toEqual(['m-1']);
+  for (const query of ['uid 70', 'undefined', 'null', 'uid 1']) expect(filtered(lines, query), query).toEqual([]);
   expect(filtered(lines, ' ')).toHaveLength(3);
 });
 

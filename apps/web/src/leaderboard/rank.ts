@@ -1,5 +1,6 @@
 /** Miners in an order, joined with what their accounts earn. Pure. */
 import type { MinerView, PayView, RunSnapshot } from '@starling/protocol';
+import { isWanted, wanted } from '../chain/wanted.ts';
 import { csvOf } from '../csv.ts';
 
 export interface Ranked {
@@ -49,12 +50,13 @@ export function ordered(lines: readonly Ranked[], { key, descending }: Order): R
 
 /** By name, id, device, hotkey or UID. */
 export function filtered(lines: readonly Ranked[], query: string): readonly Ranked[] {
-  const text = query.trim().toLowerCase();
+  const meant = wanted(query);
+  const { text } = meant;
   if (text === '') return lines;
-  return lines.filter(({ miner, account }) =>
-    [miner.name, miner.id, miner.adapter, account?.address ?? '', account?.uid === null ? '' : `uid ${account?.uid}`].some((field) =>
-      field.toLowerCase().includes(text),
-    ),
+  return lines.filter(
+    ({ miner, account }) =>
+      (text !== null && [miner.name, miner.id, miner.adapter].some((field) => field.toLowerCase().includes(text))) ||
+      (account !== null && isWanted(account, meant)),
   );
 }
 

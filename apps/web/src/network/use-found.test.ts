@@ -10,7 +10,8 @@ const pay = [{ address: '5Kestrel', names: ['kestrel'], devices: ['ab'], uid: 7 
 const ids = (text: string) => found(run, text, pay).map(({ id }) => id);
 
 test('a UID and a hotkey mean the miners that sign for it, a name all that have it', () => {
-  expect(ids('7')).toEqual(['m-1']);
+  for (const text of ['7', 'UID 7', 'uid7']) expect(ids(text)).toEqual(['m-1']);
+  expect(ids('uid 70')).toEqual([]);
   expect(ids('5kes')).toEqual(['m-1']);
   expect(ids('kest')).toEqual(['m-1', 'm-2']);
   expect(ids('m-3')).toEqual(['m-3']);

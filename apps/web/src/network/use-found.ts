@@ -1,6 +1,7 @@
 import type { ChainView, MinerView, PayView, RunSnapshot } from '@starling/protocol';
 import { useCallback, useMemo } from 'react';
 import { getJson, usePolled } from '../api.ts';
+import { isWanted, wanted } from '../chain/wanted.ts';
 
 /** Accounts change slowly; they are asked for only when somebody looks for one. */
 const ACCOUNTS_MS = 30_000;
@@ -16,13 +17,12 @@ export function useFound(run: RunSnapshot, query: string): readonly MinerView[] 
 }
 
 /** Pure: an account’s miners are those that its devices sign for. */
-export function found(run: Pick<RunSnapshot, 'stages'>, text: string, pay: readonly PayView[]): MinerView[] {
-  const meant = pay.filter(({ uid, address }) => String(uid) === text || address.toLowerCase().startsWith(text));
-  const devices = new Set(meant.flatMap((account) => account.devices));
+export function found(run: Pick<RunSnapshot, 'stages'>, query: string, pay: readonly PayView[]): MinerView[] {
+  const meant = wanted(query);
+  const devices = new Set(pay.filter((account) => isWanted(account, meant)).flatMap((account) => account.devices));
+  const isNamed = ({ id, name }: MinerView) =>
+    meant.text !== null && (name.toLowerCase().includes(meant.text) || id.toLowerCase().startsWith(meant.text));
   return run.stages
     .flatMap(({ miners }) => miners)
-    .filter(
-      ({ id, name, device }) =>
-        (device !== null && devices.has(device)) || name.toLowerCase().includes(text) || id.toLowerCase().startsWith(text),
-    );
+    .filter((miner) => (miner.device !== null && devices.has(miner.device)) || isNamed(miner));
 }
