@@ -29,6 +29,8 @@ const COLUMNS = [
   { number: 'Refused' },
   { number: 'Version' },
 ];
+/** Rows shown before somebody asks for all. */
+const FIRST = 100;
 const EMPTY = 'The first point comes when a step closes.';
 // Outside, since a chart is made anew for another one.
 const norm = (value: number | null) => (value === null ? '–' : value.toPrecision(3));
@@ -42,6 +44,7 @@ export default function StagePage({ index }: { index: number }) {
   const stage = run?.stages[index];
   const startedAt = run?.startedAt ?? 0;
   const [range, setRange] = useState<Range>(ALL);
+  const [all, setAll] = useState(false);
   const norms = useMemo(() => stageColumns(points, 'step', startedAt, [index], 'gradientNorms'), [points, startedAt, index]);
   const pace = useMemo(() => stageColumns(points, 'step', startedAt, [index], 'stageTokensPerSecond'), [points, startedAt, index]);
   const queue = useMemo(() => stageColumns(points, 'step', startedAt, [index], 'queue'), [points, startedAt, index]);
@@ -56,6 +59,7 @@ export default function StagePage({ index }: { index: number }) {
       </Notice>
     );
   const common = { axis: 'step', range, onRange: setRange, empty: EMPTY } as const;
+  const shown = all ? stage.miners : stage.miners.slice(0, FIRST);
   const connected = stage.miners.filter((miner) => miner.connected);
   const merged = points.at(-1)?.mergeBytes?.[index];
   const rate = connected.reduce((sum, miner) => sum + miner.tokensPerSecond, 0);
@@ -113,8 +117,15 @@ export default function StagePage({ index }: { index: number }) {
         caption={`Miners of stage ${index}`}
         columns={COLUMNS}
         empty="Nobody holds this stage: training waits for a miner."
+        after={
+          shown.length < stage.miners.length && (
+            <button type="button" className="quiet" onClick={() => setAll(true)}>
+              Show all {count(stage.miners.length)}
+            </button>
+          )
+        }
       >
-        {stage.miners.map((miner) => (
+        {shown.map((miner) => (
           <tr key={miner.id}>
             <th scope="row">
               <Link to={minerPath(miner.id)}>{miner.name || miner.id}</Link>

@@ -6,6 +6,7 @@ import { useNow } from '../now.ts';
 import { Progress } from '../parts.tsx';
 import { minerPath, stagePath } from '../paths.ts';
 import { Link } from '../router.tsx';
+import { drawnOf } from './drawn.ts';
 
 const PHASES = { training: 'work', merging: 'busy', waiting: 'wait', complete: 'work' } as const;
 
@@ -28,6 +29,7 @@ export function Stages({ run }: { run: RunSnapshot }) {
 }
 
 function Stage({ stage, own, now }: { stage: StageView; own: string | null; now: number }) {
+  const drawn = drawnOf(stage.miners, own);
   return (
     <li className="panel stage">
       <div className="stage-head">
@@ -56,7 +58,7 @@ function Stage({ stage, own, now }: { stage: StageView; own: string | null; now:
       ) : (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a list that scrolls must be reachable by keyboard.
         <ul tabIndex={0} aria-label={plural(stage.miners.length, 'miner')}>
-          {stage.miners.map((miner) => (
+          {drawn.map((miner) => (
             <Miner
               key={miner.id}
               miner={miner}
@@ -66,6 +68,11 @@ function Stage({ stage, own, now }: { stage: StageView; own: string | null; now:
               now={now}
             />
           ))}
+          {drawn.length < stage.miners.length && (
+            <li className="miner">
+              <Link to={stagePath(stage.index)}>All {count(stage.miners.length)} on the stage’s page</Link>
+            </li>
+          )}
         </ul>
       )}
     </li>
