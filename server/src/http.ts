@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { sep } from 'node:path';
 import fastifyStatic from '@fastify/static';
-import { ERROR_HINTS, type ErrorCode, SwarmError } from '@starling/protocol';
+import { ERROR_HINTS, type ErrorCode, MINERS_AT_ONCE, SwarmError } from '@starling/protocol';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import * as v from 'valibot';
 import type { Panel } from './audits/panel.ts';
@@ -105,6 +105,14 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
   http.get<{ Params: { id: string } }>('/v1/runs/:id/agreement', async ({ params }) => {
     assertRun(params);
     return { stages: run.agreement() };
+  });
+  http.get<{ Querystring: { ids?: string } }>('/v1/miners', async ({ query }) => {
+    const now = Date.now();
+    if (query.ids === undefined) return { miners: run.view.gone(now, LONGEST_PAGE) };
+    const ids = query.ids.split(',');
+    if (ids.length > MINERS_AT_ONCE)
+      throw new SwarmError('BAD_REQUEST', `ids may name ${MINERS_AT_ONCE} miners at once, not ${ids.length}.`);
+    return { miners: ids.map((id) => run.view.miner(id, now)).filter((miner) => miner !== null) };
   });
   http.get<{ Params: { id: string } }>('/v1/miners/:id', async ({ params }) => {
     const miner = run.view.miner(params.id, Date.now());

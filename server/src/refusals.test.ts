@@ -14,11 +14,14 @@ import {
   ERROR_HINTS,
   encodeFrame,
   type Lease,
+  MINERS_AT_ONCE,
+  type MinerView,
   PROTOCOL_VERSION,
   type ReceiptEntry,
   type Reply,
   sha256Hex,
   type Welcome,
+  type WireError,
 } from '@starling/protocol';
 import { packets } from '@starling/protocol/packets';
 import { ShardedGradient } from '@starling/reduce';
@@ -390,4 +393,13 @@ it.each<[string, string, (whole: (gradient: Float32Array) => Uint8Array<ArrayBuf
   expect(own.points()[0]!.loss).toBeCloseTo(Math.log(256), 1);
   await honest.stop();
   await own.close();
+});
+
+it('tells of miners by their ids, as many as a page needs at once', async () => {
+  const { minerId } = await miner();
+  const told = (ids: string[]) => fetch(`${server.url}/v1/miners?ids=${ids.join()}`);
+  const { miners } = (await (await told([minerId, 'm-00000000-0000'])).json()) as { miners: MinerView[] };
+  expect(miners.map(({ id }) => id)).toEqual([minerId]);
+  const many = await told(Array.from({ length: MINERS_AT_ONCE + 1 }, () => minerId));
+  expect([many.status, ((await many.json()) as { error: WireError }).error.code]).toEqual([400, 'BAD_REQUEST']);
 });

@@ -62,3 +62,21 @@ it('a step of which nothing was seen has holes, not zeros', () => {
     queue: [null, null],
   });
 });
+
+it('who did something is known when it is gone, those that did most first', () => {
+  const swarm = new Swarm({ microbatchesPerStep: MICROBATCHES });
+  const config = { stages: [{}, {}], sequences: 1, model: { context: CONTEXT } } as RunConfig;
+  const view = new RunView(config, swarm.coordinator, [1, 1], { points: [], events: [], startedAt: swarm.now });
+  for (const id of ['a', 'b']) swarm.join(id);
+  for (const id of ['a', 'b']) swarm.load(id);
+  swarm.reach(1, 100);
+  swarm.join('idle');
+  for (const id of ['a', 'idle']) swarm.leave(id);
+  const gone = view.gone(swarm.now, 10);
+  expect(gone.map(({ id }) => id)).toEqual(['a']);
+  expect(gone[0]).toMatchObject({ stage: null, connected: false, microbatches: swarm.coordinator.credit('a')!.receipts });
+  swarm.leave('b');
+  const receipts = view.gone(swarm.now, 10).map(({ microbatches }) => microbatches);
+  expect(receipts).toEqual(receipts.toSorted((a, b) => b - a));
+  expect(view.gone(swarm.now, 1)).toHaveLength(1);
+});

@@ -226,6 +226,17 @@ export class RunView {
     };
   }
 
+  /** Miners whose work counted and that are no part of the run now, those that did most first; `limit` at most. */
+  gone(now: number, limit: number): MinerView[] {
+    const { coordinator } = this;
+    const receipts = (id: string) => coordinator.credit(id)?.receipts ?? 0;
+    return [...coordinator.credited]
+      .filter((id) => receipts(id) > 0 && !coordinator.miner(id))
+      .sort((a, b) => receipts(b) - receipts(a))
+      .slice(0, limit)
+      .map((id) => this.miner(id, now)!);
+  }
+
   /** Why a miner that is here has no lease, or gets none because the log cannot be written. */
   waitOf(minerId: string): Waiting | null {
     const record = this.coordinator.miner(minerId);

@@ -192,6 +192,11 @@ export class Coordinator {
     return this.state.credits.get(id);
   }
 
+  /** Ids of all who have a credit, here or not. */
+  get credited(): Iterable<string> {
+    return this.state.credits.keys();
+  }
+
   /** Whose its work is: its device, or the miner itself. */
   ownerOf(minerId: string): string {
     return this.state.ownerOf(minerId);

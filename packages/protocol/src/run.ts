@@ -187,6 +187,9 @@ export interface MinerView {
   bannedUntil: number | null;
 }
 
+/** Ids that `GET /v1/miners?ids=` takes in one request. */
+export const MINERS_AT_ONCE = 100;
+
 /** What a lease was for, and how many milliseconds went by from its grant to what came of it. */
 export interface Work {
   kind: LeaseKind;

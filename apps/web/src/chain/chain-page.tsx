@@ -3,6 +3,7 @@ import type { ChainView } from '@starling/protocol';
 import { lazy, Suspense, useMemo } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { count, roughly } from '../format.ts';
+import { nameOfAccount } from '../names.ts';
 import { ErrorText, Notice, Progress, Stat } from '../parts.tsx';
 import { brief, coins } from './amounts.ts';
 import { MetagraphTable } from './metagraph-table.tsx';
@@ -95,7 +96,7 @@ function Shares({ chain: { pay } }: { chain: ChainView }) {
       .toSorted((a, b) => b.work - a.work)
       .slice(0, DRAWN)
       .map((line) => ({
-        name: line.names[0] ?? brief(line.address),
+        name: nameOfAccount(line),
         values: [(100 * line.work) / (work || 1), (100 * Number(line.emission)) / (emission || 1)],
       }));
   }, [pay]);

@@ -1,5 +1,5 @@
 import '../styles/leaderboard.css';
-import type { ChainView } from '@starling/protocol';
+import type { ChainView, MinerView } from '@starling/protocol';
 import { useMemo, useRef, useState } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { brief, coins, work } from '../chain/amounts.ts';
@@ -14,6 +14,9 @@ import { save } from '../save.ts';
 import { csvOfRanks, filtered, type Key, type Order, ordered, type Ranked, ranked } from './rank.ts';
 
 const load = (signal: AbortSignal) => getJson<ChainView>('/v1/chain', signal);
+const loadGone = (signal: AbortSignal) => getJson<{ miners: MinerView[] }>('/v1/miners', signal);
+/** Who left does nothing new; until this is asked again, it stands there by what its account earned. */
+const GONE_MS = 15_000;
 /** Of a line, px: as in the stylesheet. */
 const LINE = 40;
 /** Lines drawn above and below what is seen. */
@@ -32,13 +35,15 @@ const COLUMNS: { key: Key | null; head: string; number?: boolean }[] = [
   { key: 'emission', head: 'Emission', number: true },
 ];
 
-/** All miners of the run, in any order, however many there are. */
+/** All who mine in the run and all who did, in any order, however many there are. */
 export default function LeaderboardPage() {
   const { run } = useLive();
   const { value: chain, error } = usePolled(load, REFRESH_MS);
   const [order, setOrder] = useState<Order>({ key: 'rank', descending: false });
   const [query, setQuery] = useState('');
-  const all = useMemo(() => (run ? ranked(run, chain?.pay ?? []) : []), [run, chain]);
+  const { value: gone, error: goneError } = usePolled(loadGone, GONE_MS);
+  const all = useMemo(() => (run ? ranked(run, chain?.pay ?? [], gone?.miners ?? []) : []), [run, chain, gone]);
+  const here = all.filter((line) => line.here).length;
   const lines = useMemo(() => ordered(filtered(all, query), order), [all, query, order]);
   const sort = (key: Key) =>
     setOrder((before) => ({ key, descending: before.key === key ? !before.descending : key !== 'rank' && key !== 'name' }));
@@ -66,12 +71,13 @@ export default function LeaderboardPage() {
           </div>
         </div>
         <p className="muted" role="status">
-          {query.trim() ? `${count(lines.length)} of ${plural(all.length, 'miner')}` : plural(all.length, 'miner')} in the run
+          {query.trim() && `${count(lines.length)} found of `}
+          {plural(here, 'miner')} in the run{all.length > here && ` and ${count(all.length - here)} not here now`}
         </p>
-        {!chain && !error ? (
+        {(!chain && !error) || (!gone && !goneError) ? (
           <p className="empty page-loading">Asking for the scores…</p> // The order is by them.
         ) : all.length === 0 ? (
-          <p className="empty">Nobody mines yet. Open the first page in a tab, and you are the first.</p>
+          <p className="empty">Nobody has mined in this run yet. Open the first page in a tab, and you are the first.</p>
         ) : (
           <Lines lines={lines} order={order} onSort={sort} />
         )}
@@ -121,29 +127,50 @@ function Lines({ lines, order, onSort }: { lines: readonly Ranked[]; order: Orde
         </thead>
         <tbody>
           {first > 0 && <Gap lines={first} />}
-          {shown.map(({ rank, miner, account }, i) => (
-            <tr key={miner.id} aria-rowindex={first + i + 2} className={miner.id === own ? 'own' : ''}>
-              <td className="number">{rank}</td>
-              <th scope="row">
-                <Link to={minerPath(miner.id)}>{miner.name || miner.id}</Link>{' '}
-                <small title={account?.address}>
-                  {account ? `${account.uid === null ? '' : `UID ${account.uid} · `}${brief(account.address)}` : ''}
-                </small>
-              </th>
-              <td className="number">{compact(miner.tokensPerSecond)}</td>
-              <td className="number">{miner.stage === null ? '–' : <Link to={stagePath(miner.stage)}>{miner.stage}</Link>}</td>
-              <td>{situation(miner, now).title}</td>
-              <td className="number">{count(miner.microbatches)}</td>
-              <td className="number">{compact(miner.tokens)}</td>
-              <td className="number">{count(miner.rejected)}</td>
-              <td className="number">{account ? work(account.score) : '–'}</td>
-              <td className="number">{account ? coins(account.emission) : '–'}</td>
-            </tr>
+          {shown.map((line, i) => (
+            <Line
+              key={line.miner?.id ?? line.account!.address}
+              line={line}
+              index={first + i}
+              own={line.miner?.id !== undefined && line.miner.id === own}
+              now={now}
+            />
           ))}
           {first + shown.length < lines.length && <Gap lines={lines.length - first - shown.length} />}
         </tbody>
       </table>
     </section>
+  );
+}
+
+/** Of one that is not here only what it did is told. */
+function Line({ line, index, own, now }: { line: Ranked; index: number; own: boolean; now: number }) {
+  const { rank, here, name, miner, account } = line;
+  return (
+    <tr aria-rowindex={index + 2} className={own ? 'own' : here ? '' : 'gone'}>
+      <td className="number">{rank}</td>
+      <th scope="row">
+        {miner ? <Link to={minerPath(miner.id)}>{name}</Link> : name}{' '}
+        <small title={account?.address}>
+          {account ? `${account.uid === null ? '' : `UID ${account.uid} · `}${brief(account.address)}` : ''}
+        </small>
+      </th>
+      {here && miner ? (
+        <>
+          <td className="number">{compact(miner.tokensPerSecond)}</td>
+          <td className="number">{miner.stage === null ? '–' : <Link to={stagePath(miner.stage)}>{miner.stage}</Link>}</td>
+          <td>{situation(miner, now).title}</td>
+        </>
+      ) : (
+        // In place of all that it does: seen on a telephone, too.
+        <td colSpan={3}>Not here now</td>
+      )}
+      <td className="number">{count(miner?.microbatches ?? null)}</td>
+      <td className="number">{miner ? compact(miner.tokens) : '–'}</td>
+      <td className="number">{count(miner?.rejected ?? null)}</td>
+      <td className="number">{account ? work(account.score) : '–'}</td>
+      <td className="number">{account ? coins(account.emission) : '–'}</td>
+    </tr>
   );
 }
 
