@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { minerPath, pageAt, splitAtMiners, stagePath } from './paths.ts';
+import { minerPath, minersIn, pageAt, splitAtMiners, stagePath } from './paths.ts';
 
 test('every page has its address, and what is unknown is nowhere', () => {
   expect(['/', '/dashboard', '/miner', '/miner/a/b', '/elsewhere'].map((path) => pageAt(path).name)).toEqual([
@@ -29,5 +29,6 @@ test('a sentence is cut at the miners it names', () => {
     'm-fedcba98-0123',
     ' did not.',
   ]);
+  expect(minersIn('Miner m-01234567-89ab left; m-fedcba98-0123 did not.')).toEqual(['m-01234567-89ab', 'm-fedcba98-0123']);
   expect(splitAtMiners('The server went on.')).toEqual(['The server went on.']);
 });

@@ -42,3 +42,4 @@ const MINER_ID = /\b(m-[0-9a-f]{8}-[0-9a-f]{4})\b/;
 
 /** A sentence cut at the miners it names: every second piece is an id. */
 export const splitAtMiners = (sentence: string): string[] => sentence.split(new RegExp(MINER_ID, 'g'));
+export const minersIn = (sentence: string): string[] => splitAtMiners(sentence).filter((_, i) => i % 2 === 1);

@@ -1,6 +1,7 @@
 import { useCallback } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { count, plural } from '../format.ts';
+import { useNames } from '../names.ts';
 import { ScrollBox } from '../table.tsx';
 import { type Agreement, byDisagreement } from './by-disagreement.ts';
 
@@ -8,7 +9,7 @@ import { type Agreement, byDisagreement } from './by-disagreement.ts';
 const SHOWN = 24;
 
 /** How often two miners that reduced the same shard came to the same bytes. Whoever lies alone is a red row. */
-export function AgreementPanel({ runId, nameOf }: { runId: string; nameOf: (id: string) => string }) {
+export function AgreementPanel({ runId }: { runId: string }) {
   const load = useCallback(
     (signal: AbortSignal) => getJson<{ stages: Agreement[][] }>(`/v1/runs/${encodeURIComponent(runId)}/agreement`, signal),
     [runId],
@@ -25,16 +26,17 @@ export function AgreementPanel({ runId, nameOf }: { runId: string; nameOf: (id: 
         <p className="empty chain-empty">No stage has merged with two miners yet.</p>
       ) : (
         <div className="heat-maps">
-          {stages.map((pairs, stage) => pairs.length > 0 && <HeatMap key={stage} stage={stage} pairs={pairs} nameOf={nameOf} />)}
+          {stages.map((pairs, stage) => pairs.length > 0 && <HeatMap key={stage} stage={stage} pairs={pairs} />)}
         </div>
       )}
     </section>
   );
 }
 
-function HeatMap({ stage, pairs, nameOf }: { stage: number; pairs: readonly Agreement[]; nameOf: (id: string) => string }) {
+function HeatMap({ stage, pairs }: { stage: number; pairs: readonly Agreement[] }) {
   const all = byDisagreement(pairs);
   const miners = all.slice(0, SHOWN);
+  const nameOf = useNames(miners);
   const of = (a: string, b: string) => pairs.find(({ pair }) => pair.includes(a) && pair.includes(b));
   return (
     <ScrollBox label={`Agreement at stage ${stage}`}>

@@ -1,5 +1,6 @@
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { count } from '../format.ts';
+import { useNames } from '../names.ts';
 import { minerPath } from '../paths.ts';
 import { Link } from '../router.tsx';
 import { TablePanel } from '../table.tsx';
@@ -19,9 +20,10 @@ const SUSPICIOUS = 3.5;
 const signed = (x: number, digits: number) => `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(digits)}`;
 
 /** Whose paths lose more than they should. */
-export function AttributionPanel({ nameOf }: { nameOf: (id: string) => string }) {
+export function AttributionPanel() {
   const { value } = usePolled(load, REFRESH_MS);
   const lines = value?.attribution ?? [];
+  const nameOf = useNames(lines.map(({ minerId }) => minerId));
   return (
     <TablePanel
       id="attribution"

@@ -1,8 +1,9 @@
 import { eventKind, type RunEvent } from '@starling/protocol';
 import { memo, useMemo, useState } from 'react';
 import { moment, traffic } from '../format.ts';
+import { useNames } from '../names.ts';
 import { Choice, type Option } from '../parts.tsx';
-import { minerPath, replayPath, splitAtMiners } from '../paths.ts';
+import { minerPath, minersIn, replayPath, splitAtMiners } from '../paths.ts';
 import { Link } from '../router.tsx';
 import { onThisClock } from '../server-clock.ts';
 import { type LogLine, linesOf } from './log-lines.ts';
@@ -33,6 +34,8 @@ const TONES = { info: 'idle', warning: 'wait', error: 'bad' } as const;
 export const RunLog = memo(function RunLog({ events, replay = true }: { events: RunEvent[]; replay?: boolean }) {
   const [shown, setShown] = useState<Shown>('all');
   const lines = useMemo(() => linesOf(events.filter(BELONGS[shown])), [events, shown]);
+  const named = useMemo(() => lines.flatMap(({ text }) => minersIn(text)), [lines]);
+  const nameOf = useNames(named);
   return (
     <section className="panel log" aria-labelledby="log">
       <div className="panel-head">
@@ -44,14 +47,14 @@ export const RunLog = memo(function RunLog({ events, replay = true }: { events: 
         <p className="empty">{EMPTY[shown]}</p>
       ) : (
         <LogWindow key={shown} lines={lines}>
-          {(line) => <Line line={line} />}
+          {(line) => <Line line={line} nameOf={nameOf} />}
         </LogWindow>
       )}
     </section>
   );
 });
 
-function Line({ line: { event, text, bytes } }: { line: LogLine }) {
+function Line({ line: { event, text, bytes }, nameOf }: { line: LogLine; nameOf: (id: string) => string }) {
   return (
     <div className={`log-line ${TONES[event.level]}`}>
       <div className="log-when">
@@ -63,7 +66,7 @@ function Line({ line: { event, text, bytes } }: { line: LogLine }) {
       </div>
       <p className="log-text">
         {event.level !== 'info' && <b>{event.level === 'error' ? 'Error: ' : 'Warning: '}</b>}
-        <Named sentence={text} />
+        <Named sentence={text} nameOf={nameOf} />
       </p>
     </div>
   );
@@ -82,11 +85,11 @@ function When({ event: { time, entry } }: { event: RunEvent }) {
 }
 
 /** A sentence whose miners can be followed. */
-function Named({ sentence }: { sentence: string }) {
+function Named({ sentence, nameOf }: { sentence: string; nameOf: (id: string) => string }) {
   return splitAtMiners(sentence).map((piece, i) =>
     i % 2 === 1 ? (
-      <Link key={i} to={minerPath(piece)} className="named">
-        {piece}
+      <Link key={i} to={minerPath(piece)} className="named" title={piece}>
+        {nameOf(piece)}
       </Link>
     ) : (
       piece

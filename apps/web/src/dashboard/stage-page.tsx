@@ -7,6 +7,7 @@ import { RangeFields } from '../charts/range-fields.tsx';
 import { bytes, compact, count, layers, plural, took, traffic } from '../format.ts';
 import { useLive } from '../live.ts';
 import { situation } from '../mine/activity.ts';
+import { nameOf } from '../names.ts';
 import { useNow } from '../now.ts';
 import { Notice, Progress, Stat, Wait } from '../parts.tsx';
 import { minerPath, stagePath } from '../paths.ts';
@@ -128,7 +129,7 @@ export default function StagePage({ index }: { index: number }) {
         {shown.map((miner) => (
           <tr key={miner.id}>
             <th scope="row">
-              <Link to={minerPath(miner.id)}>{miner.name || miner.id}</Link>
+              <Link to={minerPath(miner.id)}>{nameOf(miner)}</Link>
             </th>
             <td>{situation(miner, now).title}</td>
             <td>{miner.adapter}</td>
@@ -150,7 +151,7 @@ const DRAWN = 16;
 
 function Shares({ miners }: { miners: readonly MinerView[] }) {
   const quickest = miners.toSorted((a, b) => b.tokensPerSecond - a.tokensPerSecond).slice(0, DRAWN);
-  const rows = quickest.map(({ id, name, tokensPerSecond }) => ({ name: name || id, values: [tokensPerSecond] }));
+  const rows = quickest.map((miner) => ({ name: nameOf(miner), values: [miner.tokensPerSecond] }));
   return (
     <section className="panel" aria-labelledby="quickest">
       <div className="panel-head">

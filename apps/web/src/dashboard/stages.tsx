@@ -2,6 +2,7 @@ import type { MinerView, RunSnapshot, StageView } from '@starling/protocol';
 import { compact, count, layers, plural } from '../format.ts';
 import { ACTIVITY_WORDS, situation, times } from '../mine/activity.ts';
 import { useMiner } from '../mine/mining.ts';
+import { nameOf } from '../names.ts';
 import { useNow } from '../now.ts';
 import { Progress } from '../parts.tsx';
 import { minerPath, stagePath } from '../paths.ts';
@@ -99,7 +100,7 @@ function Miner({ miner, own, behind, ofStage, now }: MinerProps) {
       <div className="miner-line">
         <span className="lamp" />
         <Link to={minerPath(miner.id)} className="miner-name" title={miner.id}>
-          {miner.name || miner.id}
+          {nameOf(miner)}
         </Link>
         {own && <span className="badge">you</span>}
         <span className="badge">{BACKENDS[miner.backend]}</span>
