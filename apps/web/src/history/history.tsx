@@ -1,5 +1,5 @@
 import type { ReceiptEntry, WireError } from '@starling/protocol';
-import { useCallback, useState } from 'react';
+import { useCallback, useEffect, useEffectEvent, useState } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { clock, count } from '../format.ts';
 import { useNow } from '../now.ts';
@@ -9,8 +9,8 @@ import { Pager } from './pager.tsx';
 import { ASKED_FOR, NEWEST, type Page, type Place, pageOf } from './paging.ts';
 import { Receipts } from './receipts.tsx';
 
-/** What became of everything a miner sent, page by page. Give it the id as its `key`. */
-export function History({ id, empty }: { id: string; empty: string }) {
+/** What became of everything a miner sent, page by page. Give it the id as its `key`. `onShown`: there is something to see. */
+export function History({ id, empty, onShown }: { id: string; empty: string; onShown?: () => void }) {
   const [place, setPlace] = useState<Place>(NEWEST);
   const now = useNow();
   const load = useCallback(
@@ -23,6 +23,11 @@ export function History({ id, empty }: { id: string; empty: string }) {
   );
   // Older pages never change.
   const { value: page, error, pending } = usePolled(load, place === NEWEST ? REFRESH_MS : null);
+  const isShown = page !== null || error !== null;
+  const shows = useEffectEvent(() => onShown?.());
+  useEffect(() => {
+    if (isShown) shows();
+  }, [isShown]);
   if (!page) return error ? <Trouble error={error} /> : <p className="empty history-empty">Asking for the receipts…</p>;
   const { entries: receipts } = page;
   const onNewest = place.length === 0;

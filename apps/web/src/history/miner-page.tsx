@@ -1,24 +1,31 @@
 import type { MinerView, RunSnapshot } from '@starling/protocol';
-import type { ReactNode } from 'react';
+import { lazy, type ReactNode, Suspense, useState } from 'react';
 import { count, layers } from '../format.ts';
 import { useLive } from '../live.ts';
 import { situation } from '../mine/activity.ts';
 import { useMiner } from '../mine/mining.ts';
+import { nameOf } from '../names.ts';
 import { useNow } from '../now.ts';
 import { Announce, Notice, Stat, State } from '../parts.tsx';
 import { Link } from '../router.tsx';
+import { AccountPanel, useAccountOf } from './account.tsx';
 import { History, Trouble } from './history.tsx';
 import { OUTCOMES } from './receipts.tsx';
 import { useMinerView } from './use-miner-view.ts';
 
-/** Any miner, for anybody: how it stands, and what became of everything it sent. */
+const MinerAudits = lazy(() => import('../audits/miner-audits.tsx'));
+
+/** Any miner, for anybody: how it stands, what it earns, what became of everything it sent, and what audits found. */
 export function MinerPage({ id }: { id: string }) {
   const { value, error } = useMinerView(id);
   const own = useMiner()?.minerId === id;
+  const device = value?.miner?.device ?? null;
+  const account = useAccountOf(device);
+  const [hasReceipts, setHasReceipts] = useState(false);
   return (
     <div className="miner-page">
       <div className="miner-title">
-        <h1>{value?.miner?.name ?? 'Miner'}</h1>
+        <h1>{value?.miner ? nameOf(value.miner) : 'Miner'}</h1>
         <code className="code">{id}</code>
         {own && <span className="badge">this tab</span>}
       </div>
@@ -28,15 +35,26 @@ export function MinerPage({ id }: { id: string }) {
         </Notice>
       )}
       {value ? value.miner ? <Standing miner={value.miner} /> : <Unknown id={id} /> : !error && <Asking />}
+      {device !== null && !account.pending && <AccountPanel account={account.value} error={account.error} />}
       {/* Below what may still come: nothing moves when it does. */}
-      {(value || error) && (
+      {(value || error) && !account.pending && (
         <section className="panel history" aria-labelledby="receipts">
           <div className="panel-head">
             <h2 id="receipts">Receipts</h2>
             <p className="muted">Everything this miner sent, and what became of it.</p>
           </div>
-          <History key={id} id={id} empty="No receipts. The first ones come when a miner has work; they are kept when it leaves." />
+          <History
+            key={id}
+            id={id}
+            empty="No receipts. The first ones come when a miner has work; they are kept when it leaves."
+            onShown={() => setHasReceipts(true)}
+          />
         </section>
+      )}
+      {hasReceipts && (
+        <Suspense fallback={null}>
+          <MinerAudits id={id} />
+        </Suspense>
       )}
     </div>
   );
