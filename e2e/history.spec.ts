@@ -98,7 +98,10 @@ test('a lone miner is told what it waits for, and its history fills when the nex
 
   // From the dashboard to the page of any miner.
   await second.goto(`${server.url}/dashboard`);
-  await second.getByRole('link', { name: 'first', exact: true }).click();
+  await second
+    .getByRole('region', { name: /^Stages/ })
+    .getByRole('link', { name: 'first', exact: true })
+    .click();
   await expect(second.getByRole('heading', { name: 'first' })).toBeVisible();
   await expect(second.getByRole('row', { name: /counted/ }).first()).toBeVisible();
   expect(new URL(second.url()).pathname).toBe(`/miner/${id}`);
@@ -146,8 +149,9 @@ test('a reload keeps the miner, leaving the page gives its work back at once, an
   const page = await open(browser, `/miner/${wrenId}`, { width: 360, height: 780 });
   await expect(page.getByRole('heading', { name: 'wren' })).toBeVisible();
   await expect(page.getByText('Not in the run')).toBeVisible();
-  await expect(page.getByRole('table').getByText('counted').first()).toBeVisible();
-  expect(await page.getByRole('table').getByRole('row').count(), 'a full page and its header').toBe(Math.min(20, receipts.length) + 1);
+  const table = page.getByRole('region', { name: 'Receipts' }).getByRole('table');
+  await expect(table.getByText('counted').first()).toBeVisible();
+  expect(await table.getByRole('row').count(), 'a full page and its header').toBe(Math.min(20, receipts.length) + 1);
   expect(await sideways(page), 'scrolls sideways at 360 px').toBeLessThanOrEqual(0);
 
   await page.goto(`${server.url}/miner/${NOBODY}`);
