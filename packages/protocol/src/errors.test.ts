@@ -19,10 +19,11 @@ describe('an error', () => {
     }
   });
 
-  it('made of anything thrown keeps it as its cause', () => {
+  it('made of anything thrown keeps it as its cause, and is a sentence', () => {
     const cause = new TypeError('x is undefined');
-    expect(SwarmError.from(cause)).toMatchObject({ code: 'INTERNAL', message: 'x is undefined', cause });
-    expect(SwarmError.from('text', 'HTTP_FAILED')).toMatchObject({ code: 'HTTP_FAILED', message: 'text' });
+    expect(SwarmError.from(cause)).toMatchObject({ code: 'INTERNAL', message: 'x is undefined.', cause });
+    expect(SwarmError.from('text', 'HTTP_FAILED')).toMatchObject({ code: 'HTTP_FAILED', message: 'text.' });
+    for (const said of ['Done.', 'Why?\n']) expect(SwarmError.from(said).message).toBe(said.trim());
     const coded = new SwarmError('BAD_REQUEST', 'm');
     expect(SwarmError.from(coded, 'INTERNAL')).toBe(coded);
   });

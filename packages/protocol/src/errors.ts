@@ -146,9 +146,10 @@ export class SwarmError extends Error {
     return new SwarmError(Object.hasOwn(ERROR_HINTS, error.code) ? error.code : 'INTERNAL', error.message);
   }
 
-  /** Anything thrown, as a `SwarmError`; an unknown one becomes `INTERNAL` with the original as its cause. */
+  /** Anything thrown, as a `SwarmError`; an unknown one becomes `INTERNAL` with the original as its cause, and a sentence, since a hint follows. */
   static from(error: unknown, code: ErrorCode = 'INTERNAL'): SwarmError {
     if (error instanceof SwarmError) return error;
-    return new SwarmError(code, error instanceof Error ? error.message : String(error), { cause: error });
+    const message = error instanceof Error ? error.message : String(error);
+    return new SwarmError(code, message.trimEnd().replace(/[^.!?…]$/, '$&.'), { cause: error });
   }
 }
