@@ -31,7 +31,7 @@ export class BrowserSlot {
     return this.#finishing || this.#closing.aborted;
   }
 
-  /** Does nothing once it is to finish, or closed. Throws `CHROMIUM_MISSING` or `WEBGPU_UNAVAILABLE`. */
+  /** Does nothing once it is to finish, or closed. Throws `CHROMIUM_MISSING`, `CONFIG_INVALID` or `GPU_MISSING`. */
   async open(): Promise<void> {
     if (this.#isOver) return;
     this.#openedAt = performance.now();
@@ -45,8 +45,7 @@ export class BrowserSlot {
     }
     if (this.#options.backend === 'webgpu' && adapter === null) {
       await browser.close();
-      const hint = this.#options.software === 'never' ? ' Software rendering is refused: --allow-software permits it.' : '';
-      throw new SwarmError('WEBGPU_UNAVAILABLE', `Chromium offers no WebGPU adapter.${hint}`);
+      throw new SwarmError('GPU_MISSING', 'Chromium finds no GPU here, and WebGPU was asked for.');
     }
     browser.once('disconnected', () => void this.#again());
     // Without a GPU, `auto` is the CPU: its page would take the imitation.

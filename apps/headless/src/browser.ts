@@ -76,7 +76,10 @@ async function launch({ url, headless = true }: BrowserOptions, flags: string[],
     // Signals are the caller's to handle: it closes the tabs in order first.
     browser = await chromium.launch({ ...options, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false });
   } catch (error) {
-    const [why] = (error as Error).message.split('\n');
+    const { message } = error as Error;
+    if (!headless && /X ?Server|DISPLAY|wayland/i.test(message))
+      throw new SwarmError('CONFIG_INVALID', '--window needs a display, and Chromium finds none here.', { cause: error });
+    const [why] = message.split('\n');
     throw new SwarmError('CHROMIUM_MISSING', `Chromium could not be started: ${why}.`, { cause: error });
   }
   try {

@@ -107,6 +107,15 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
     expect(events.all.map((event) => event.kind)).toEqual(['opened', 'crashed', 'opened']);
   });
 
+  test('what is no Starling server is called so at once, and asked again', async () => {
+    pages.hasRun = false;
+    pages.first.push({ body: 'It works!' });
+    miners = await launchMiners({ ...OPTIONS, url, onEvent: events.push });
+    await events.reached('opened', 2);
+    expect(events.all.map((event) => event.kind)).toEqual(['opened', 'unreachable', 'opened']);
+    expect(events.all[1].message).toContain(`${url} is no Starling server`);
+  });
+
   test('a browser that ends by itself is started again, and the other one is left alone', async () => {
     miners = await launchMiners({ url, count: 2, tabsPerBrowser: 1, backend: 'wasm', software: 'always', onEvent: events.push });
     const opened = events.count('opened');

@@ -67,7 +67,7 @@ export class Miners {
     this.exhausted = this.#exhausted.promise;
   }
 
-  /** Opens the tabs, until `finish` or `close`. Throws `CHROMIUM_MISSING`, or `WEBGPU_UNAVAILABLE` when it is asked for and there is none. */
+  /** Opens the tabs, until `finish` or `close`. Throws `CHROMIUM_MISSING`, `CONFIG_INVALID` for a window without a display, or `GPU_MISSING` when WebGPU is asked for and there is none. */
   async open(): Promise<void> {
     try {
       this.#opening = this.#openSlots();

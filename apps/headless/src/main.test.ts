@@ -26,8 +26,10 @@ class Process {
 
   constructor(...argv: string[]) {
     const main = join(import.meta.dirname, 'main.ts');
-    const always = ['--json', '--backend', 'wasm', '--software'];
-    this.child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...always, ...argv]);
+    const usual = argv.includes('--backend') ? [] : ['--backend', 'wasm', '--software'];
+    // Whoever runs the tests may see windows.
+    const { DISPLAY, WAYLAND_DISPLAY, ...env } = process.env;
+    this.child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, '--json', ...usual, ...argv], { env });
     this.#errors = text(this.child.stderr!);
     this.#ended = once(this.child, 'exit') as Promise<[number | null]>;
     createInterface({ input: this.child.stdout! }).on('line', (line) => {
@@ -110,6 +112,27 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('npm run mine (needs CHROMIUM_PATH, 
     expect(errors).toMatch(/^No tab can mine any more. It went wrong. .*\[DEVICE_WRONG\]$/m);
     expect(code).toBe(3);
     expect(mine.lines.at(-1)).toMatchObject({ kind: 'ended', failures: 1 });
+  });
+
+  test('no GPU stays no GPU: status 3, as when nothing can mine any more, and what helps here', async ({ skip }) => {
+    mine = new Process('--url', pages.url, '--backend', 'webgpu');
+    const first = await Promise.race([mine.end(), mine.said('started').catch(() => null)]);
+    if (first && !('code' in first)) skip('this machine has a GPU');
+    const { code, errors } = await mine.end();
+    expect(errors).toMatch(/^Chromium finds no GPU here.*--backend auto.*\[GPU_MISSING\]$/m);
+    expect(code).toBe(3);
+  });
+
+  test.runIf(process.platform === 'linux')('a window without a display is an option that is wrong', async () => {
+    mine = new Process('--url', pages.url, '--window');
+    const { code, errors } = await mine.end();
+    expect(errors).toMatch(/^--window needs a display, .*\[CONFIG_INVALID\]$/m);
+    expect(code).toBe(2);
+  });
+
+  test('what is wrong with an option, and what to do, are two sentences', async () => {
+    mine = new Process('--bogus');
+    expect((await mine.end()).errors).toContain("'--bogus'. Correct the option;");
   });
 
   test('where metrics cannot be served, nothing is started', async () => {

@@ -8,7 +8,7 @@ export const BACKENDS: readonly MinerBackend[] = ['auto', 'webgpu', 'wasm'];
 export const MINE_HELP = `Usage: npm run mine -- --url URL [options]
 
 Mines with tabs of headless Chromiums. Ctrl-C (or SIGTERM) lets them finish what is under way; a second one ends them at once.
-Ends with 0 after that, with 2 for an option that is wrong, with 3 when no tab can mine any more, and with 1 for other failures.
+Ends with 0 after that, with 2 for an option that is wrong, with 3 when no tab can mine here, or any more, and with 1 for other failures.
 
   --url URL                  address of the server (http://localhost:8650)
   --count N                  tabs, each one miner (1)

@@ -27,6 +27,8 @@ export interface PageServer {
   first: (Answer | (() => Promise<Answer>))[];
   /** The miner's pages that were asked for. */
   asked: URL[];
+  /** Whether it is a server with a run, as far as others can tell. */
+  hasRun: boolean;
   close(): void;
 }
 
@@ -38,11 +40,13 @@ interface Answer {
 export async function servePages(): Promise<PageServer> {
   const first: PageServer['first'] = [];
   const asked: URL[] = [];
+  const pages = { first, asked, hasRun: true };
   const server = createServer(async (request, response) => {
     // The browser also asks for an icon, when it likes.
     const isPage = request.url?.startsWith('/?');
     const answer = isPage ? first.shift() : undefined;
     if (isPage) asked.push(new URL(request.url!, url));
+    if (request.url === '/v1/run' && pages.hasRun) return void response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
     const { status = 200, body } = (typeof answer === 'function' ? await answer() : answer) ?? { body: PAGE };
     response.writeHead(status, { 'content-type': 'text/html' }).end(body);
   });
@@ -52,5 +56,5 @@ export async function servePages(): Promise<PageServer> {
     server.closeAllConnections();
     server.close();
   };
-  return { server, url, first, asked, close };
+  return Object.assign(pages, { server, url, close });
 }

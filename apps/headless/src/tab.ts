@@ -45,8 +45,8 @@ const ANSWER_MS = 5000;
 /** A page that says nothing of its miner for so many `answerMs` is given up. */
 const PATIENCE = 12;
 
-/** What stopped a miner and would stop it again on this device. */
-export const LASTING: ReadonlySet<ErrorCode> = new Set(['BAD_MESSAGE', 'DEVICE_WRONG', 'INSECURE_CONTEXT', 'MEMORY_SHORT']);
+/** What stopped a miner, or let none begin, and would again on this machine. */
+export const LASTING: ReadonlySet<ErrorCode> = new Set(['BAD_MESSAGE', 'DEVICE_WRONG', 'GPU_MISSING', 'INSECURE_CONTEXT', 'MEMORY_SHORT']);
 
 /** What `apps/web` tells automation. */
 type Starling = Window & { starling?: { state?: { error: WireError | null } | null; finish(): void } };
@@ -193,6 +193,11 @@ export class Tab {
     while (this.#page === page && !this.#closing.aborted) {
       const error = await this.#ask(page);
       if (this.#page !== page) return;
+      if (!this.#said.minerActivity && (await this.#isElsewhere(page)))
+        return fail(
+          'unreachable',
+          `${new URL(this.#address).origin} is no Starling server: it knows no /v1/run; --url is to be that of one`,
+        );
       if (error) {
         const message = `the miner stopped: ${error.message} ${error.hint} [${error.code}]`;
         if (!LASTING.has(error.code)) return fail('stopped', message);
@@ -204,6 +209,16 @@ export class Tab {
       const silence = performance.now() - this.#saidAt;
       if (silence > PATIENCE * answerMs) return fail('crashed', `the page said nothing of its miner for ${Math.round(silence / 1000)} s`);
       await sleep(answerMs, undefined, { signal: this.#closing, ref: false }).catch(() => {});
+    }
+  }
+
+  /** Whether what answers at this address is something else than a server. One that is away, or does not answer now, may be one. */
+  async #isElsewhere(page: Page): Promise<boolean> {
+    try {
+      const answer = await page.request.head(new URL('/v1/run', this.#address).href, { timeout: this.#options.answerMs ?? ANSWER_MS });
+      return answer.status() === 404 || (answer.ok() && !answer.headers()['content-type']?.startsWith('application/json'));
+    } catch {
+      return false;
     }
   }
 

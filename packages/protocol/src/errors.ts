@@ -110,6 +110,8 @@ export const ERROR_HINTS = {
   CONFIG_INVALID: 'Correct the option; `--help` lists them all.',
   DATA_IN_USE: 'Stop the other server, or give this one a folder of its own with --data.',
   PORT_IN_USE: 'Choose another port with --port, or stop the program that holds it.',
+  GPU_MISSING:
+    'Install the GPU’s driver (on Linux one for Vulkan) and let this user open /dev/dri (groups `video` and `render`); or mine without: `--backend auto` takes the CPU where there is no GPU, `--allow-software` one that is imitated.',
   CHROMIUM_MISSING:
     'Install Chromium (Debian: `apt-get install chromium`; elsewhere: `npx playwright install chromium`) or set CHROMIUM_PATH.',
   INTERNAL: 'This is a fault in the server; its log holds the details. Nothing that was accepted is lost.',
