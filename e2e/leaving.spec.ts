@@ -16,7 +16,7 @@ const SIZES = [
   { width: 360, height: 740 },
 ];
 let server: ServerProcess;
-test.beforeAll(async () => {
+test.beforeAll(async ({ browser }) => {
   test.setTimeout(240_000);
   const data = mkdtempSync(join(tmpdir(), 'starling-leaving-'));
   server = await startServerProcess(
@@ -24,6 +24,9 @@ test.beforeAll(async () => {
       ' ',
     ),
   );
+  const early = await open(browser, '/miners', SIZES[1]!);
+  await expect(early.getByText('Nobody has mined in this run yet.')).toBeVisible(SLOW);
+  await early.context().close();
   const miners = NAMES.map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));
   const paid = async () => (await ask<ChainView>('/v1/chain')).pay.filter(({ uid, score }) => uid !== null && score > 0).length;
   await expect.poll(paid, { timeout: 120_000 }).toBe(NAMES.length);
