@@ -23,8 +23,10 @@ try {
     });
     process.once('SIGTERM', stop);
     process.once('SIGINT', stop);
+    const { url } = server;
+    const known = options.publicUrl?.replace(/\/+$/, '') ?? url;
     // Last: whoever waits for it may stop the server at once.
-    console.log(`Open ${server.url} to mine, ${server.url}/dashboard to watch.`);
+    console.log(`Open ${known} to mine, ${known}/dashboard to watch.${known === url ? '' : ` It listens at ${url} here.`}`);
   }
 } catch (error) {
   const fault = SwarmError.from(error);

@@ -21,8 +21,8 @@ export async function startServerProcess(args: string[], nodeArgs: string[] = []
     let output = '';
     const read = (chunk: Buffer) => {
       output += chunk;
-      const match = /Open (http:\S+) to mine/.exec(output);
-      if (match) found(match[1]!);
+      const match = /Open (\S+) to mine.* watch\.(?: It listens at (\S+) here\.)?\n/.exec(output);
+      if (match) found(match[2] ?? match[1]!);
     };
     child.stdout!.on('data', read);
     child.stderr!.on('data', read);
