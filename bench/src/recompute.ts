@@ -97,7 +97,7 @@ export async function recompute(
   });
   const crossing = crossingOf(run);
   /** As the stage on the other side gets it. */
-  const cross = (x: Vector) => crossing.unpack(crossing.pack(x));
+  const cross = (x: Vector) => crossing.input(crossing.pack(x));
   let same = 0;
   let total = 0;
   const last = Math.min(steps, Math.min(...machine.coordinator.view().map(({ stage }) => stage.version)));

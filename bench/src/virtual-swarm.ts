@@ -200,7 +200,7 @@ export class VirtualSwarm {
   /** As the next stage gets it. */
   private cross(x: Vector): { tensor: Vector; counted(traffic: Traffic): Vector } {
     const packed = this.crossing.pack(x);
-    const tensor = this.crossing.unpack(packed);
+    const tensor = this.crossing.input(packed);
     return {
       tensor,
       counted(traffic) {

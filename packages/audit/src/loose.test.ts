@@ -14,6 +14,14 @@ import { evidenceOf, Rehearsal, ruledText } from './zoo/index.ts';
 const exact = new ReplayThread('wasm');
 afterAll(() => exact.close());
 
+const { shape, optimizer } = presetOf('pico');
+const textOf = (length: number) => (cursor: number) => ruledText(length, cursor);
+/** To this root mean square. */
+const scaled = (x: Float32Array, size: number) => {
+  const now = Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length);
+  return x.map((value) => (value / now) * size);
+};
+
 /** The farthest of its limit, of all comparisons of some steps. */
 async function farthest(loose: Awaited<ReturnType<typeof createKernels>>, preset: string, boundary: AuditedRun['boundary'], steps: number) {
   const { shape, optimizer } = presetOf(preset);
@@ -46,5 +54,29 @@ it.each(LOOSENESSES)('whose functions are off by all that is allowed: %s', async
     const { most } = await farthest(kernels, 'pico', boundary, 4);
     expect(most, boundary).toBeLessThan(1);
   }
+  tighten();
+});
+
+it('whatever sizes its neighbours’ tensors are scaled to', async () => {
+  const run: AuditedRun = { model: shape, stages: cutStages(shape, 3), sequences: 1, boundary: 'f32', gradient: 'f32' };
+  const rehearsal = new Rehearsal({ run, seed: 5, optimizer, microbatchesPerStep: 2, text: textOf(shape.context) }, (of, work) =>
+    exact.replay(of, work),
+  );
+  await rehearsal.step();
+  const [, middle] = await rehearsal.step();
+  const kernels = await createKernels({ backend: 'cpu' });
+  const tighten = loosen('either');
+  const replayer = new Replayer(kernels, run);
+  for (const part of ['input', 'upstream'] as const) {
+    for (let power = -44; power <= 5; power += 3.5) {
+      const leases = middle!.leases.map((lease) => ({ ...lease, [part]: lease[part] && scaled(lease[part] as Float32Array, 10 ** power) }));
+      const work = { ...middle!, leases };
+      const evidence = await evidenceOf(work, await replayer.replay(work));
+      const verdict = await exact.audit(run, evidence, limitsFor(THRESHOLDS, run));
+      expect(verdict, `${part} of 1e${power}: ${verdict.finding}`).toMatchObject({ outcome: 'passed' });
+      expect(verdict, `${part} of 1e${power}: ${verdict.finding}`).not.toHaveProperty('unverified');
+    }
+  }
+  replayer.dispose();
   tighten();
 });

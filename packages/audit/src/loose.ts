@@ -1,6 +1,6 @@
 /**
  * The least exact GPU that WGSL allows, on tfjs's cpu backend: exponentials, logarithms, roots and quotients are off by as much as they may
- * be, and all sums are made in single precision, last to first. No such GPU is known; limits that it keeps, those that are known keep.
+ * be, all sums are made in single precision, last to first, and what is below 2^-126 is 0. No such GPU is known; limits that it keeps, those that are known keep.
  * Source: W3C, WebGPU Shading Language, "Accuracy of Concrete Floating Point Expressions", f32.
  */
 import '@tensorflow/tfjs-backend-cpu';
@@ -12,6 +12,7 @@ export type Looseness = (typeof LOOSENESSES)[number];
 
 /** As a share of a number, at most. */
 const ULP = 2 ** -23;
+const SMALLEST_NORMAL = 2 ** -126;
 const QUOTIENT = 2.5;
 const INVERSE_ROOT = 2;
 const exponential = (x: number) => 3 + 2 * Math.abs(x);
@@ -53,6 +54,7 @@ export function loosen(looseness: Looseness): () => void {
   };
   replace('Sum', (made, [x], { axis }) => sums(made, x!, axis));
   replace('Mean', (made, [x], { axis }) => sums(made, x!, axis).map((sum) => off((sum * made.length) / x!.length, QUOTIENT)));
+  for (const name of ['Add', 'Sub', 'Multiply', 'Square']) replace(name, (made) => made);
   replace('BatchMatMul', (made, [a, b], { shape, inner, transposeA, transposeB }) => {
     const [rows, columns] = shape.slice(-2) as [number, number];
     for (let at = 0; at < made.length; at++) {
@@ -77,6 +79,8 @@ function sumOf(count: number, term: (i: number) => number): number {
   for (let i = count - 1; i >= 0; i--) sum = Math.fround(sum + term(i));
   return sum;
 }
+
+const flushed = (made: Float32Array) => made.map((value) => (Math.abs(value) < SMALLEST_NORMAL ? 0 : value));
 
 interface Of {
   /** Of the result. */
@@ -105,7 +109,7 @@ function replaced(name: string, change: Change): () => void {
       const inner = inputs[0]!.shape.at(transposeA ? -2 : -1)!;
       const numbers = inputs.map(({ dataId }) => data.get(dataId).values);
       const of: Of = { shape: made.shape, inner, axis, transposeA, transposeB };
-      data.get(made.dataId).values = change(data.get(made.dataId).values, numbers, of);
+      data.get(made.dataId).values = flushed(change(data.get(made.dataId).values, numbers, of));
       return made;
     },
   });

@@ -93,12 +93,12 @@ export class Replayer {
     given: (x: Vector) => Vector,
   ) {
     const { crossing } = this;
-    const values = isFirst ? tokensOf(input)! : given(crossing.unpack(input));
+    const values = isFirst ? tokensOf(input)! : given(crossing.input(input));
     const known = tokensOf(tokens);
     const pack = (x: Vector | null) => x && crossing.pack(x);
     if (kind === 'backward') {
       if (!upstream) throw new SwarmError('TENSOR_SHAPE', 'A backward needs the gradient of its output, or targets.');
-      const result = await stage.backward(values, isLast ? tokensOf(upstream)! : given(crossing.unpack(upstream)), known);
+      const result = await stage.backward(values, isLast ? tokensOf(upstream)! : given(crossing.input(upstream)), known);
       return { output: pack(result.inputGradient), lossSum: result.lossSum, gradient: result.gradient };
     }
     if (!isLast) return { output: pack(await stage.forward(values, known)), lossSum: null, gradient: null };

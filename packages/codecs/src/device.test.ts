@@ -1,7 +1,9 @@
 /** Rows that a device packs are read as those that are packed here. */
 import type { PackedFormat } from '@starling/kernels';
 import { onEachBackend, randomNumbers } from '@starling/kernels/testing';
+import { LARGEST_CROSSING, type ModelShape } from '@starling/protocol';
 import { describe, expect, it } from 'vitest';
+import { crossingOf } from './crossing.ts';
 import { QUANTISERS } from './quantise.ts';
 
 const ROWS = 37;
@@ -43,6 +45,23 @@ onEachBackend((kernels, backend) => {
       }
       // Scales may differ in their last bit; the numbers that round to another code are few.
       if (format === 'f16') expect(other).toBe(0);
+      kernels().dispose(tensor);
+    });
+
+    it('says what is too large as the largest that crosses', async () => {
+      const [rows, tops] = [rowsOf(64, 5), [4e4, -1e6, 3e7, -1e38]];
+      for (const [i, top] of tops.entries()) rows[(5 + i) * 64 + 7] = top;
+      const tensor = kernels().upload(rows, [ROWS, 64]);
+      const bytes = await kernels().pack(tensor, format);
+      const crossing = crossingOf({ boundary: format, sequences: 1, model: { context: ROWS, width: 64 } as ModelShape });
+      for (const written of [bytes, crossing.pack(rows)]) {
+        if (!written) continue;
+        const read = crossing.unpack(written);
+        for (const [i, top] of tops.entries()) {
+          const most = Math.sign(top) * Math.min(Math.abs(top), LARGEST_CROSSING[format]);
+          expect(Math.abs(read[(5 + i) * 64 + 7]! / most - 1)).toBeLessThan(2 ** -7);
+        }
+      }
       kernels().dispose(tensor);
     });
 

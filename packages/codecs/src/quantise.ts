@@ -65,7 +65,7 @@ function define({ name, rowBytes, limit, write, read }: RowFormat): Quantiser {
 const largestOf = (row: Float32Array) => row.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
 const clamp = (code: number, top: number) => Math.max(-top, Math.min(top, code));
 /** Beyond it, a scale times its largest code could round to infinity. */
-const LIMIT = 2 ** 127;
+export const LIMIT = 2 ** 127;
 
 const f32 = define({
   name: 'f32',

@@ -174,7 +174,7 @@ export class Term {
     let lossSum: number | null = null;
     let settle: (counted: boolean) => void = () => {};
     if (lease.kind === 'backward') {
-      const result = await held.backward(input, targets ?? this.crossing.unpack(await this.read(lease.outputGradient!)));
+      const result = await held.backward(input, targets ?? this.crossing.input(await this.read(lease.outputGradient!)));
       ({ inputGradient: output, lossSum } = result);
       settle = (counted) => (counted ? held.accept(lease.round, lease.microbatch, result.gradient) : held.discard(result.gradient));
     } else if (held.spec.isLast) {
@@ -317,7 +317,7 @@ export class Term {
   }
 
   private async readInput({ spec }: HeldStage, payload: Payload, tokens: Payload | null): Promise<StageInput> {
-    const values = spec.isFirst ? await this.readTokens(payload) : this.crossing.unpack(await this.read(payload));
+    const values = spec.isFirst ? await this.readTokens(payload) : this.crossing.input(await this.read(payload));
     return { values, tokens: tokens ? await this.readTokens(tokens) : undefined };
   }
 

@@ -36,6 +36,15 @@ export type ModelShape = v.InferOutput<typeof ModelShape>;
 /** Numbers that cross between stages for a token. */
 export const boundaryWidth = ({ width, squeeze }: ModelShape) => squeeze?.rank ?? width;
 
+/**
+ * Magnitudes that cross between stages end here: what is larger is said as this. So an honest result is never one that may not be relayed, and
+ * none lies where rounding alone decides whether it may. Half of what float16 can write; else half of what the next stage can compute on, and more
+ * than an honest run ever comes to.
+ */
+export const LARGEST_CROSSING = { f32: 2 ** 19, f16: 32_752, int8: 2 ** 19, int4: 2 ** 19 } as const;
+/** Magnitudes below it are computed on as 0: those from 2^-126 on devices may keep or not, and processors take a hundred times as long with them. */
+export const SMALLEST_CROSSING = 2 ** -32;
+
 /** The layers `[firstLayer, firstLayer + layers)` of a model; stage 0 also embeds, the last one holds norm, head and loss. */
 export const StageSpec = v.object({
   index: count,

@@ -1,7 +1,8 @@
 /**
  * Rows `[n,w]` written small on the device, so that only that is read back: the formats of packages/codecs (quantise.ts), word by word.
- * What cannot be said (NaN, infinity, too large) becomes a scale, or a number, that is NaN.
+ * What is larger than `LARGEST_CROSSING` is said as that; what is no number (or nearly none: from 2^127 on) becomes a scale, or a number, that is NaN.
  */
+import { LARGEST_CROSSING } from '@starling/protocol';
 import type { PackedFormat } from '../kernels.ts';
 import { perInvocation, type Scope, type Step } from './shader.ts';
 import { temporary, type Value } from './value.ts';
@@ -30,7 +31,7 @@ export function packSteps(x: Value, format: PackedFormat): { words: Value; steps
   return {
     words,
     steps: [
-      step(`scales ${x.size}/${size}`, scales, x, null, (input, _, result) => scale(size, LARGEST_CODE[format], input, result)),
+      step(`scales ${x.size}/${size}`, scales, x, null, (input, _, result) => scale(size, format, input, result)),
       step(`as ${format} ${rows}×${width}`, words, x, scales, codes),
     ],
   };
@@ -44,11 +45,11 @@ function step(label: string, to: Value, x: Value, scales: Value | null, code: Co
 }
 
 /** Scales `[n · groups]` as bits: |x| as an integer is ordered as the number is, and NaN comes last. */
-const scale = (size: number, largest: number, x: string, result: string) => `
+const scale = (size: number, format: 'int8' | 'int4', x: string, result: string) => `
   var most = 0;
   for (var i = index * ${size}; i < (index + 1) * ${size}; i++) { most = max(most, bitcast<i32>(${x}[i]) & 0x7fffffff); }
   if (most >= ${LIMIT_BITS}) { ${result}[index] = ${NAN_BITS}; return; }
-  ${result}[index] = bitcast<i32>(bitcast<f32>(most) / ${largest}.0);`;
+  ${result}[index] = bitcast<i32>(min(bitcast<f32>(most), ${LARGEST_CROSSING[format]}.0) / ${LARGEST_CODE[format]}.0);`;
 
 /** `[n · (w/4 + 1)]` words: the scale, then four codes in each. */
 const int8 =
@@ -63,7 +64,7 @@ const int8 =
     if (scale > 0.0) {
       let first = row * ${width} + (word - 1) * 4;
       for (var k = 0; k < 4; k++) {
-        let code = clamp(i32(floor(${x}[first + k] / scale + 0.5)), -127, 127);
+        let code = i32(clamp(floor(${x}[first + k] / scale + 0.5), -127.0, 127.0));
         packed |= (code & 255) << u32(8 * k);
       }
     }
@@ -89,7 +90,7 @@ const int4 = (width: number): Code => {
     var packed = 0;
     if (scale > 0.0) {
       for (var k = 0; k < 8; k++) {
-        let code = clamp(i32(floor(${x}[row * ${width} + column + k] / scale + 0.5)), -7, 7);
+        let code = i32(clamp(floor(${x}[row * ${width} + column + k] / scale + 0.5), -7.0, 7.0));
         packed |= (code & 15) << u32(4 * k);
       }
     }
@@ -100,13 +101,13 @@ const int4 = (width: number): Code => {
 const f16: Code = (x, _, result) => `
   var packed = 0u;
   for (var k = 0u; k < 2u; k++) {
-    let x = ${x}[2 * index + i32(k)];
+    let given = ${x}[2 * index + i32(k)];
+    let x = clamp(given, -${LARGEST_CROSSING.f16}.0, ${LARGEST_CROSSING.f16}.0);
     let size = bitcast<u32>(x) & 0x7fffffffu;
     var half = (size - 0x38000000u + 0xfffu + ((size >> 13u) & 1u)) >> 13u;
     // Under 2^-14 halves are multiples of 2^-24: adding 1/2 makes float32's own rounding cut there.
     if (size < 0x38800000u) { half = bitcast<u32>(abs(x) + 0.5) - 0x3f000000u; }
-    // From 65,520 on they would be infinite.
-    if (size >= 0x477ff000u) { half = 0x7e00u; }
+    if ((bitcast<u32>(given) & 0x7fffffffu) >= ${LIMIT_BITS}u) { half = 0x7e00u; }
     packed |= (half | ((bitcast<u32>(x) >> 16u) & 0x8000u)) << (16u * k);
   }
   ${result}[index] = bitcast<i32>(packed);`;
