@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseServerArgs, type ServerOptions } from './options.ts';
 
@@ -22,4 +24,13 @@ it('reads how many miners an address may have, and in which header it is', () =>
   expect(parsed()).toMatchObject({ addressMiners: 250 });
   expect(parsed('--address-miners', '5', '--address-header', 'X-Real-IP')).toMatchObject({ addressMiners: 5, addressHeader: 'X-Real-IP' });
   expect(() => parsed('--address-miners', '0')).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+});
+
+it('takes the commands of the README, whose runs have a goal', () => {
+  const readme = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8');
+  for (const command of ['npm start', 'npm run demo']) {
+    const line = new RegExp(`^${command}( -- [^#\\n]*)?`, 'm').exec(readme)![0];
+    const [, argv = ''] = line.split(' -- ');
+    expect(parsed(...argv.trim().split(/\s+/)).steps, line).toBeGreaterThan(0);
+  }
 });
