@@ -21,8 +21,10 @@ export type RecordKind = 'receipt' | 'gradient' | 'unverified' | 'point' | 'merg
 export type Receipt = Omit<ReceiptEntry, 'id' | 'time'>;
 /** One that was merged. */
 export type Gradient = Pick<Extract<Effect, { type: 'included' }>, 'stage' | 'version' | 'microbatches'>;
-/** Work that is not paid. */
-export type Unverified = Pick<Extract<Effect, { type: 'unverified' }>, 'stage' | 'version' | 'leases' | 'times'>;
+/** FLOPs that are taken of what is held of the device's, since as much could not be verified. */
+export interface Unverified {
+  flops: number;
+}
 
 export const pointRow = (point: StepPoint): Row => ({ kind: 'point', owner: '', at: point.time, body: JSON.stringify(point) });
 export const eventRow = (event: RunEvent): Row => ({
@@ -57,9 +59,6 @@ export function rowsOf({ input, effects, at, seq }: Handled<Input, Effect>, poin
     } else if (effect.type === 'included') {
       const { minerId, stage, version, microbatches } = effect;
       rows.push({ kind: 'gradient', owner: minerId, at, body: JSON.stringify({ stage, version, microbatches } satisfies Gradient) });
-    } else if (effect.type === 'unverified') {
-      const { minerId, stage, version, leases, times } = effect;
-      rows.push({ kind: 'unverified', owner: minerId, at, body: JSON.stringify({ stage, version, leases, times } satisfies Unverified) });
     } else if (effect.type === 'refuse') {
       const { minerId, code, message, leaseId, work } = effect;
       const error = { code, message, hint: ERROR_HINTS[code] };

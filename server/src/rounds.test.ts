@@ -1,10 +1,10 @@
 /** The lines of the ledger: what is paid, who passed and who was found false, also when the process changes in mid-round. */
-import type { Effect, Input } from '@starling/coordinator';
+import type { Drawn, Effect, Input } from '@starling/coordinator';
 import type { LeaseCounts, Work } from '@starling/protocol';
 import { SqliteStore } from '@starling/store';
 import { expect, it } from 'vitest';
 import { rowsOf } from './records.ts';
-import { openRound, Rounds, roundRow } from './rounds.ts';
+import { openRound, Rounds, roundRow, unverifiedRow } from './rounds.ts';
 
 const FLOPS = { forward: 1, backward: 100, evaluate: 10_000 };
 const flopsOf = ({ kind }: Pick<Work, 'kind'>) => FLOPS[kind];
@@ -18,9 +18,9 @@ const settled = (minerId: string, kind: Work['kind'], outcome: 'counted' | 'surp
 });
 const included = (minerId: string, microbatches: number): Effect => ({ type: 'included', minerId, stage: 0, version: 0, microbatches });
 const closed = (step: number): Effect => ({ type: 'closed', step, tokens: 1, lossSum: 1, validation: null, norms: [1] });
-const unverified = (minerId: string, leases: LeaseCounts, times: number): Effect => ({
+const unverified = (minerId: string, leases: LeaseCounts, drawn: Drawn | null): Effect => ({
   ...{ type: 'unverified', minerId, stage: 0, version: 0 },
-  ...{ leases, times },
+  ...{ leases, drawn },
 });
 const found = (type: 'passed' | 'convicted', minerId: string): { input: Input; effects: Effect[] } => ({
   input: {
@@ -32,6 +32,14 @@ const found = (type: 'passed' | 'convicted', minerId: string): { input: Input; e
 const newRound = () => ({ round: 1, flops: new Map(), unverified: new Map(), passed: new Set<string>(), convicted: new Set<string>() });
 const tick = (...effects: Effect[]): { input: Input; effects: Effect[] } => ({ input: { type: 'tick' }, effects });
 
+/** As a run does. Returns the rows that are kept of it. */
+const handled = (rounds: Rounds, effects: readonly Effect[]) =>
+  effects.flatMap((effect) => {
+    if (effect.type === 'unverified') return unverifiedRow(effect.minerId, rounds.leaveOut(effect), 2);
+    rounds.take(effect, 2);
+    return [];
+  });
+
 const LOG = [
   tick(settled('a1', 'forward'), settled('b', 'forward'), settled('b', 'evaluate')),
   tick(settled('a1', 'backward'), settled('b', 'backward')),
@@ -39,16 +47,16 @@ const LOG = [
   found('passed', 'a1'),
   tick(included('a1', 3)),
   found('convicted', 'b'),
-  tick(unverified('a1', { forward: 1, backward: 2 }, 10 / 3), unverified('a2', { evaluate: 1 }, 1)),
+  tick(unverified('a1', { forward: 1, backward: 2 }, { rate: 0.3, work: 301, stake: 1_301 }), unverified('a2', { evaluate: 1 }, null)),
 ];
 
 it('what counted is paid, backwards by the gradients that were merged, and surplus not at all', () => {
   const rounds = new Rounds(parts, newRound());
-  const effects = [...LOG, tick(closed(0))].flatMap((one) => one.effects);
-  const [line] = effects.map((effect) => rounds.take(effect, 7)).filter((round) => round !== null);
-  expect(line).toEqual({
+  for (const { effects } of LOG) handled(rounds, effects);
+  expect(rounds.take(closed(0), 7)).toEqual({
     ...{ round: 1, step: 1, time: 7, hold: 2, halfLife: 9, passed: ['A'], convicted: ['b'] },
-    unverified: { A: Math.round(10 / 3) + Math.round(2_000 / 3) + 10_000 },
+    // Of a device whose work does not count yet only this step is at stake.
+    unverified: { A: Math.round((201 / (0.3 * 1_301)) * 301) + 10_000 },
     miners: [
       { minerId: 'a1', name: 'a1', device: 'A', flops: 1 + 3 * 100 },
       { minerId: 'b', name: 'b', device: null, flops: 1 + 10_000 },
@@ -67,10 +75,10 @@ it('a process that takes over in mid-round closes it with the same line', async 
     // A round that is over, of which nothing may be counted again.
     const [first] = [settled('b', 'forward'), closed(0)].map((effect) => before.take(effect, 1)).filter((round) => round !== null);
     await append(1, [...rowsOf({ input: { type: 'tick' }, effects: [settled('b', 'forward')], at: 1, seq: 1 }), roundRow(first!)]);
-    for (const [i, of] of LOG.slice(0, cut).entries()) await append(2 + i, rowsOf({ ...of, at: 2, seq: 2 + i }));
+    for (const [i, of] of LOG.slice(0, cut).entries())
+      await append(2 + i, [...rowsOf({ ...of, at: 2, seq: 2 + i }), ...handled(before, of.effects)]);
     const after = new Rounds(parts, await openRound(store, flopsOf));
-    for (const { effects } of LOG) for (const effect of effects) before.take(effect, 2);
-    for (const { effects } of LOG.slice(cut)) for (const effect of effects) after.take(effect, 2);
+    for (const { effects } of LOG.slice(cut)) for (const rounds of [before, after]) handled(rounds, effects);
     const [one, other] = [before, after].map((rounds) => rounds.take(closed(1), 3)!);
     const sorted = (line: typeof one) => ({ ...line, miners: line!.miners.toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1)) });
     expect(sorted(other), `cut at ${cut}`).toEqual(sorted(one));
@@ -80,9 +88,7 @@ it('a process that takes over in mid-round closes it with the same line', async 
 
 it('at stake is what a conviction takes, less what the next line sets free, of devices whose work counts', () => {
   const rounds = new Rounds({ ...parts, hold: 3 }, newRound());
-  const handle = (...effects: Effect[]) => {
-    for (const effect of effects) rounds.take(effect, 0);
-  };
+  const handle = (...effects: Effect[]) => handled(rounds, effects);
   const passed = (minerId: string): Effect => ({ type: 'passed', minerId, stage: 0, version: 0 });
   handle(settled('a1', 'forward'), passed('a2'));
   expect(rounds.stakes(), 'nothing counts in the round of the first pass').toEqual(new Map());
@@ -93,11 +99,17 @@ it('at stake is what a conviction takes, less what the next line sets free, of d
   expect(rounds.stakes()).toEqual(new Map([['A', 200 + 300]]));
   handle(settled('a2', 'forward'));
   expect(rounds.stakes()).toEqual(new Map([['A', 200 + 300 + 1]]));
-  handle(unverified('a1', { backward: 1 }, 2.5));
-  expect(rounds.stakes(), 'what could not be verified is taken').toEqual(new Map([['A', 200 + 300 + 1 - 250]]));
-  handle(closed(4), unverified('a2', { backward: 1 }, 9), closed(5));
+  // Of 100 in a stake of 501, which had one chance in two: four in ten of what is at stake then, and of the step's own.
+  const drawn = { rate: 0.5, work: 1, stake: 500 };
+  handle(unverified('a1', { backward: 1 }, drawn));
+  const [held, taken] = [200 + 300 + 1, Math.round(0.4 * 502)];
+  expect(rounds.stakes(), 'what could not be verified is taken').toEqual(new Map([['A', held - taken]]));
+  handle(unverified('a2', { backward: 1 }, drawn));
+  const then = Math.round(0.4 * (held - taken + 1));
+  expect(rounds.stakes(), 'a share of what is left: never more than there is').toEqual(new Map([['A', held - taken - then]]));
+  handle(closed(4), unverified('a2', { backward: 9 }, null), closed(5));
   // The line that would have been set free went for it, too.
-  expect(rounds.stakes(), 'it owes more than it has').toEqual(new Map([['A', 100 + 200 + 300 + 1 - 250 - 900]]));
+  expect(rounds.stakes(), 'it owes more than it has').toEqual(new Map([['A', 100 + held - taken - then - 900]]));
   handle({ type: 'convicted', minerId: 'a1', stage: 0, version: 4 }, closed(6));
   expect(rounds.stakes()).toEqual(new Map());
 });

@@ -74,12 +74,25 @@ export class Rounds {
     return stakes;
   }
 
+  /**
+   * Takes what could not be verified, and says how much: FLOPs, whole. What is seen of u of a device's work in one of 1 / rate steps only, with a
+   * stake s then, costs it the share u / (rate · s) of its stake now: u · (1 / rate), if nothing else was taken meanwhile, and so u that may be
+   * expected (an estimate without bias: Horvitz and Thompson, 1952). As a share, or what several draws take would be more than there is, and those who
+   * leave would owe the rest. The step's own work may not count yet: it is added.
+   */
+  leaveOut({ minerId, stage, leases, drawn }: Extract<Effect, { type: 'unverified' }>): number {
+    const u = LEASE_KINDS.reduce((sum, kind) => sum + (leases[kind] ?? 0) * this.parts.flopsOf({ kind, stage }), 0);
+    const now = drawn && Math.max(0, this.stakes().get(this.ownerOf(minerId)) ?? 0) + drawn.work;
+    const flops = Math.round(drawn ? Math.min(1, u / (drawn.rate * drawn.stake)) * now! : u);
+    add(this.open.unverified, minerId, flops);
+    return flops;
+  }
+
   /** To be told every effect once, in the order of the log. Gives the round that an effect closes. */
   take(effect: Effect, at: number): RoundWork | null {
     const { flopsOf, audited, hold, halfLife } = this.parts;
     if (effect.type === 'settled') addReceipt(this.open, effect.minerId, effect, flopsOf);
     if (effect.type === 'included') addGradient(this.open, effect.minerId, effect, flopsOf);
-    if (effect.type === 'unverified') addUnverified(this.open, effect.minerId, effect, flopsOf);
     if (effect.type === 'passed') this.open.passed.add(effect.minerId);
     if (effect.type === 'convicted') this.open.convicted.add(effect.minerId);
     if (effect.type !== 'closed' || (effect.step + 1) % this.steps !== 0) return null;
@@ -124,17 +137,14 @@ function addGradient({ flops }: OpenRound, minerId: string, { stage, microbatche
   add(flops, minerId, microbatches * flopsOf({ kind: 'backward', stage }));
 }
 
-function addUnverified(
-  { unverified }: OpenRound,
-  minerId: string,
-  { stage, leases, times }: Unverified,
-  flopsOf: RoundParts['flopsOf'],
-): void {
-  // Whole numbers: their sum is the same in whatever order a process that takes over reads them.
-  for (const kind of LEASE_KINDS) add(unverified, minerId, Math.round((leases[kind] ?? 0) * times * flopsOf({ kind, stage })));
-}
-
 export const roundRow = (round: RoundWork): Row => ({ kind: 'round', owner: '', at: round.time, body: JSON.stringify(round) });
+
+export const unverifiedRow = (minerId: string, flops: number, at: number): Row => ({
+  kind: 'unverified',
+  owner: minerId,
+  at,
+  body: JSON.stringify({ flops } satisfies Unverified),
+});
 
 /** All lines of the ledger, the oldest first. */
 export const ledgerOf = (store: Pick<Store, 'rows'>): Promise<RoundWork[]> => newest<RoundWork>(store, 'round', Number.MAX_SAFE_INTEGER);
@@ -159,7 +169,7 @@ export async function openRound(store: Pick<Store, 'rows'>, flopsOf: RoundParts[
     if (receipt.outcome === 'lost' && receipt.error?.code === 'REDUCTION_FALSE') open.convicted.add(owner);
   }
   for await (const { owner, body } of since('gradient')) addGradient(open, owner, JSON.parse(body) as Gradient, flopsOf);
-  for await (const { owner, body } of since('unverified')) addUnverified(open, owner, JSON.parse(body) as Unverified, flopsOf);
+  for await (const { owner, body } of since('unverified')) add(open.unverified, owner, (JSON.parse(body) as Unverified).flops);
   for await (const { owner, body } of since('audit')) {
     const { validator, verdict } = JSON.parse(body) as AuditEntry;
     const { outcome } = verdict;

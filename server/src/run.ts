@@ -35,7 +35,7 @@ import type { ClosedStep, Models } from './models.ts';
 import { auditsOf, eventOf, eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
 import { type Recovered, recover } from './recovery.ts';
 import { Reductions } from './reductions.ts';
-import { ledgerAfter, ledgerOf, openRound, Rounds, roundRow } from './rounds.ts';
+import { ledgerAfter, ledgerOf, openRound, Rounds, roundRow, unverifiedRow } from './rounds.ts';
 import type { RunJournal } from './run-log.ts';
 import { encodeVectors, type SavedRun } from './saved-run.ts';
 import { tallyOf } from './scores.ts';
@@ -319,6 +319,7 @@ export class Run {
         this.closedRounds.set(effect, round);
         rows.push(roundRow(round));
       }
+      if (effect.type === 'unverified') rows.push(unverifiedRow(effect.minerId, this.rounds.leaveOut(effect), at));
       if (effect.type === 'release') released.push(scopeOf(effect.stage, effect.version));
     }
     if (closed && point) {

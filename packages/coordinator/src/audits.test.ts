@@ -5,6 +5,7 @@ import { Coordinator } from './coordinator.ts';
 import { codes, of, Swarm, whom } from './for-tests.ts';
 import { NO_REPUTATION } from './miner.ts';
 import { fromSnapshot, toSnapshot } from './snapshot.ts';
+import type { Drawn } from './types.ts';
 
 const facts = { name: 'n', backend: 'wasm', adapter: 'test' } as const;
 const HOUR = 3_600_000;
@@ -25,10 +26,10 @@ const verdict = (
   minerId: string,
   outcome: 'passed' | 'failed' | 'void',
   validator?: string,
-  { rate, unverified }: { rate?: number; unverified?: LeaseCounts } = {},
+  { drawn, unverified }: { drawn?: Drawn; unverified?: LeaseCounts } = {},
 ) =>
   swarm.send({
-    ...{ type: 'audited', minerId, stage: 0, version: 0, ...(validator && { validator }), ...(rate && { rate }) },
+    ...{ type: 'audited', minerId, stage: 0, version: 0, ...(validator && { validator }), ...(drawn && { drawn }) },
     verdict: { outcome, finding: 'found.', checks: [], compared: 1, computeMs: 1, ...(unverified && { unverified }) },
   });
 
@@ -87,34 +88,35 @@ it('steps are clean from the first passed audit on, for the device, and not any 
   expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 0, cleanSteps: 0, failedAudits: 1 });
 });
 
-it('an audit that shows nothing makes no step clean, on whose word ever: the device is looked at as often as a newcomer', () => {
-  for (const validator of [undefined, 'a hotkey']) {
-    const swarm = audited();
-    verdict(swarm, 'a', 'passed');
-    swarm.contributeAll();
-    swarm.reduceAll(0);
-    swarm.merge(0);
-    expect(swarm.coordinator.reputation('a').cleanSteps).toBe(1);
-    verdict(swarm, 'b', 'void', validator);
-    expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 1, cleanSteps: 0, failedAudits: 0, bannedUntil: 0 });
-  }
+it('an audit that shows nothing makes no step clean: the device is looked at as often as a newcomer; not so on another’s word', () => {
+  const swarm = audited();
+  verdict(swarm, 'a', 'passed');
+  swarm.contributeAll();
+  swarm.reduceAll(0);
+  swarm.merge(0);
+  verdict(swarm, 'b', 'void', 'a hotkey');
+  verdict(swarm, 'b', 'passed', 'a hotkey', { unverified: { backward: 1 } });
+  expect(swarm.coordinator.reputation('a').cleanSteps).toBe(1);
+  verdict(swarm, 'b', 'void');
+  expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 1, cleanSteps: 0, failedAudits: 0, bannedUntil: 0 });
 });
 
 it('what could not be verified costs its pay as often as it is not looked at; what was drawn and not looked at, once', () => {
   const swarm = audited();
   const unverified = { forward: 1, backward: 2 };
-  const effects = verdict(swarm, 'a', 'passed', undefined, { rate: 0.05, unverified });
+  const drawn = { rate: 0.05, work: 10, stake: 200 };
+  const effects = verdict(swarm, 'a', 'passed', undefined, { drawn, unverified });
   const work = { minerId: 'a', stage: 0, version: 0, leases: unverified };
-  expect(of(effects, 'unverified')).toEqual([{ type: 'unverified', ...work, times: 20 }]);
+  expect(of(effects, 'unverified')).toEqual([{ type: 'unverified', ...work, drawn }]);
   expect(of(effects, 'lapse')).toMatchObject([{ minerId: 'a', code: 'WORK_UNVERIFIED', message: expect.stringContaining('20.0 times') }]);
   expect(whom(of(effects, 'passed')), 'the rest was seen').toEqual(['a']);
   // It is looked at as often as a newcomer, and nobody is blamed.
   expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 1, cleanSteps: 0, failedAudits: 0, bannedUntil: 0 });
   // With what others drew, which is on top, it would be taken too often; and who is found false loses all.
   expect(of(verdict(swarm, 'a', 'passed', 'a hotkey', { unverified }), 'unverified')).toEqual([]);
-  expect(of(verdict(swarm, 'c', 'failed', undefined, { rate: 0.05, unverified }), 'unverified')).toEqual([]);
+  expect(of(verdict(swarm, 'c', 'failed', undefined, { drawn, unverified }), 'unverified')).toEqual([]);
   const left = swarm.send({ type: 'unaudited', ...work, message: 'Validators are behind.' });
-  expect(of(left, 'unverified')).toEqual([{ type: 'unverified', ...work, times: 1 }]);
+  expect(of(left, 'unverified')).toEqual([{ type: 'unverified', ...work, drawn: null }]);
   expect(of(left, 'lapse')).toMatchObject([{ code: 'WORK_UNVERIFIED', message: expect.stringContaining('Validators are behind.') }]);
   expect(swarm.send({ type: 'unaudited', ...work, minerId: 'nobody', message: '' })).toEqual([]);
 });

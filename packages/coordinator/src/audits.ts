@@ -6,20 +6,20 @@ import { assign, dropWork } from './roster.ts';
 import type { State } from './state.ts';
 import type { Effect, Of } from './types.ts';
 
-export function audited(state: State, { minerId, stage: index, version, verdict, validator, rate }: Of<'audited'>): void {
+export function audited(state: State, { minerId, stage: index, version, verdict, validator, drawn }: Of<'audited'>): void {
   const stage = state.stages[index];
   if (!state.credits.has(minerId) || !stage) return;
   const reputation = state.reputationOf(minerId);
-  // On another's word nobody is punished, and nobody is trusted either.
+  // On another's word nobody is punished, and nobody is trusted more or less either.
   if (verdict.outcome === 'passed' && validator === undefined) {
     reputation.passedAudits += 1;
     state.emit({ type: 'passed', minerId, stage: index, version });
   }
   const { unverified } = verdict;
   // Not all was seen, whoever brought that about: it is looked at as often as a newcomer until it has been clean for as long again.
-  if (verdict.outcome === 'void' || unverified) reputation.cleanSteps = 0;
+  if (validator === undefined && (verdict.outcome === 'void' || unverified)) reputation.cleanSteps = 0;
   if (verdict.outcome !== 'failed') {
-    if (unverified && rate !== undefined) leaveUnpaid(state, { minerId, stage: index, version, leases: unverified, rate }, verdict.finding);
+    if (unverified && drawn) leaveUnpaid(state, { minerId, stage: index, version, leases: unverified, drawn }, verdict.finding);
     return;
   }
   const length = Math.min(LIMITS.auditBanMaximum, LIMITS.auditBan * 2 ** reputation.failedAudits);
@@ -46,18 +46,14 @@ export function audited(state: State, { minerId, stage: index, version, verdict,
 
 export function unaudited(state: State, { minerId, stage, version, leases, message }: Of<'unaudited'>): void {
   if (!state.credits.has(minerId) || !state.stages[stage]) return;
-  leaveUnpaid(state, { minerId, stage, version, leases, rate: 1 }, message);
+  leaveUnpaid(state, { minerId, stage, version, leases, drawn: null }, message);
 }
 
-type Unverified = Omit<Extract<Effect, { type: 'unverified' }>, 'type' | 'times'>;
-
-/**
- * What cannot be verified earns nothing that may be expected: it is seen in one of 1 / rate steps only, and so costs as many times its pay
- * there (an estimate without bias: Horvitz and Thompson, 1952). With less, whoever has confederates send such inputs would be paid for lies.
- */
-function leaveUnpaid(state: State, { rate, ...of }: Unverified & { rate: number }, why: string): void {
-  state.emit({ type: 'unverified', ...of, times: 1 / rate });
-  const many = Object.values(of.leases).reduce((sum, count) => sum + (count ?? 0), 0);
+/** What cannot be verified earns nothing that may be expected: with less, whoever has confederates send such inputs would be paid for lies. */
+function leaveUnpaid(state: State, of: Omit<Extract<Effect, { type: 'unverified' }>, 'type'>, why: string): void {
+  state.emit({ type: 'unverified', ...of });
+  const many = Object.values(of.leases).reduce((sum, count) => sum + count, 0);
+  const rate = of.drawn?.rate ?? 1;
   const seen =
     rate < 1 ? ` Of its steps ${(100 * rate).toFixed(0)} % are looked at: ${(1 / rate).toFixed(1)} times their pay is taken.` : '';
   state.lapse(of.minerId, 'WORK_UNVERIFIED', `Of step ${of.version} at stage ${of.stage} ${many} leases are not paid: ${why}${seen}`);

@@ -114,8 +114,8 @@ export type Input =
   | ({ type: 'merged'; stage: number } & Merge)
   | { type: 'applied'; minerId: string; stage: number; version: number; parameterHash: string }
   /** A validator computed again what this miner did in a step. `validator`: its hotkey, for the record; absent: the server's own. */
-  /** `rate`: the chance with which the server's own draw picked it; absent: another's did. */
-  | { type: 'audited'; minerId: string; stage: number; version: number; verdict: AuditVerdict; validator?: string; rate?: number }
+  /** `drawn`: by the server's own, of a device whose work counts; absent: by another, or nothing of it counts. */
+  | { type: 'audited'; minerId: string; stage: number; version: number; verdict: AuditVerdict; validator?: string; drawn?: Drawn }
   /** The server's own draw picked what this miner did in a step, which is these leases, and nobody could look at it. */
   | { type: 'unaudited'; minerId: string; stage: number; version: number; leases: LeaseCounts; message: string }
   /** The operator wants other goals for the same run. */
@@ -136,6 +136,16 @@ export interface GrantedLease {
   deadlineMs: number;
   /** False when the miner still holds the stage input from its forward. */
   sendInput: boolean;
+}
+
+/** How the server's own draw picked a miner. */
+export interface Drawn {
+  /** The chance it had. */
+  rate: number;
+  /** FLOPs of its device in that step at that stage. */
+  work: number;
+  /** FLOPs that its device would lose by a conviction, `work` among them. */
+  stake: number;
 }
 
 export interface Contributed {
@@ -186,8 +196,8 @@ export type Effect =
   | { type: 'included'; minerId: string; stage: number; version: number; microbatches: number }
   /** The server's own validator found its work of this step to be what it said. */
   | { type: 'passed'; minerId: string; stage: number; version: number }
-  /** So many times the pay of these leases is taken from what is held of its device's. */
-  | { type: 'unverified'; minerId: string; stage: number; version: number; leases: LeaseCounts; times: number }
+  /** These leases could not be verified in an audit that was drawn so; null: they were drawn, and nobody looked. They are not paid. */
+  | { type: 'unverified'; minerId: string; stage: number; version: number; leases: LeaseCounts; drawn: Drawn | null }
   /** An audit found its work of this step false: what is held of its pay is lost. */
   | { type: 'convicted'; minerId: string; stage: number; version: number }
   /** It was taken off the run although its socket is open: closing that makes it say hello again. */

@@ -2,13 +2,22 @@
  * Draws who is audited in a step, when everybody has said all of it; puts the evidence together; hands it to validators; and tells the
  * coordinator what they found.
  */
-import { type Attribution, type AuditedRun, auditRate, commitHash, type Evidence, isComparable, LossAttribution } from '@starling/audit';
+import {
+  type Attribution,
+  type AuditedRun,
+  auditRate,
+  commitHash,
+  type Evidence,
+  isComparable,
+  LossAttribution,
+  rateAtStake,
+} from '@starling/audit';
 import type { Vector } from '@starling/codecs';
-import type { Contributed, Coordinator, Flow, Input } from '@starling/coordinator';
+import type { Contributed, Coordinator, Drawn, Flow, Input } from '@starling/coordinator';
 import { countLeases, decodeFrame, SwarmError, type ValidatorView } from '@starling/protocol';
 import type { StoredTensor } from '../activations.ts';
 import { epochOf, type Panel, type Picked } from './panel.ts';
-import { ratesAtStake, type StakeParts } from './stakes.ts';
+import { type StakeParts, stakesIn } from './stakes.ts';
 import { type Scene, Witness, type Witnessed } from './witness.ts';
 
 export interface AuditorParts {
@@ -29,6 +38,15 @@ export interface AuditorParts {
  */
 const MOST_WAITING = 64;
 type Kind = 'proven' | 'newcomers' | 'others';
+
+/** One miner that was drawn in a step. */
+interface Draw {
+  scene: Scene;
+  pick: Picked;
+  kind: Kind;
+  /** Null: by another, or of a device of whose work nothing counts. */
+  drawn: Drawn | null;
+}
 
 export class Auditor {
   private readonly attribution = new LossAttribution();
@@ -99,17 +117,26 @@ export class Auditor {
       const own = byOwner.get(coordinator.ownerOf(minerId)) ?? [];
       return auditRate({ cleanSteps, failures: failedAudits, zScore: Math.max(0, ...own.map(({ zScore }) => zScore)) });
     };
-    const atStake = ratesAtStake(scene, this.witness.open, { ...this.parts.work, ownerOf: (minerId) => coordinator.ownerOf(minerId) });
-    const rates = commits.map(({ minerId }) => Math.max(rateOf(minerId), atStake(minerId)));
+    const stakeOf = stakesIn(scene, this.witness.open, { ...this.parts.work, ownerOf: (minerId) => coordinator.ownerOf(minerId) });
+    const drawnOf = new Map(
+      commits.map(({ minerId }) => {
+        const stake = stakeOf(minerId);
+        const rate = Math.max(rateOf(minerId), stake ? rateAtStake(stake.work, stake.stake - stake.work) : 0);
+        return [minerId, { rate, stake }] as const;
+      }),
+    );
+    const rates = commits.map(({ minerId }) => drawnOf.get(minerId)!.rate);
     const picks = await this.parts.panel.draw({ stage, version, epoch: epochOf(version), commits, rates });
     for (const pick of picks) {
       const { minerId } = pick;
       const kind = this.kindOf(pick);
+      const { rate, stake } = drawnOf.get(minerId)!;
+      const draw: Draw = { scene, pick, kind, drawn: pick.validator === null && stake ? { rate, ...stake } : null };
       const receipts = byMiner.get(minerId)!;
       if (this.waiting[kind] >= MOST_WAITING) {
         const behind = `Validators are ${this.waiting[kind]} audits behind: miner ${minerId} is not audited in step ${version}.`;
         this.parts.tell('AUDITS_BEHIND', behind);
-        if (kind !== 'others') await this.leaveOut(scene, minerId, receipts, 'it was drawn to be audited, and validators are behind.');
+        await this.leaveOut(draw, receipts, 'it was drawn to be audited, and validators are behind.');
         continue;
       }
       // Whoever computed again for somebody who was lost handed in a second gradient.
@@ -117,43 +144,34 @@ export class Auditor {
       // Each receipt in one audit: what is in no gradient goes with the first.
       const [first = null, ...others] = own;
       const elsewhere = (receipt: Witnessed) => others.some((contribution) => isIn(contribution)(receipt));
-      void this.audit(
-        scene,
-        pick,
-        kind,
-        receipts.filter((receipt) => !elsewhere(receipt)),
-        first,
-      );
-      for (const contribution of others) void this.audit(scene, pick, kind, receipts.filter(isIn(contribution)), contribution);
+      const rest = receipts.filter((receipt) => !elsewhere(receipt));
+      void this.audit(draw, rest, first);
+      for (const contribution of others) void this.audit(draw, receipts.filter(isIn(contribution)), contribution);
     }
   }
 
-  private async audit(
-    scene: Scene,
-    pick: Picked,
-    kind: Kind,
-    receipts: readonly Witnessed[],
-    contribution: Contributed | null,
-  ): Promise<void> {
-    this.waiting[kind] += 1;
+  private async audit(draw: Draw, receipts: readonly Witnessed[], contribution: Contributed | null): Promise<void> {
+    const { scene, pick, kind, drawn } = draw;
     const { minerId } = pick;
     const { stage, version } = scene;
+    this.waiting[kind] += 1;
     try {
       const evidence = await this.evidence(scene, receipts, contribution);
       const { verdict, validator } = await this.parts.panel.judge(pick, this.parts.run, version, evidence, kind === 'proven');
-      const of = validator === null ? pick.validator === null && { rate: pick.rate } : { validator };
-      await this.parts.submit({ type: 'audited', minerId, stage, version, verdict, ...of });
+      const by = validator === null ? drawn && { drawn } : { validator };
+      await this.parts.submit({ type: 'audited', minerId, stage, version, verdict, ...by });
     } catch (error) {
       const { code, message } = SwarmError.from(error);
       this.parts.tell(code, `An audit of miner ${minerId} in step ${version} of stage ${stage} could not be made: ${message}`);
-      if (kind !== 'others') await this.leaveOut(scene, minerId, receipts, 'it was drawn to be audited, and the audit could not be made.');
+      await this.leaveOut(draw, receipts, 'it was drawn to be audited, and the audit could not be made.');
     } finally {
       this.waiting[kind] -= 1;
     }
   }
 
   /** Drawn, and not looked at: nobody is paid for that, or it would pay to lie when validators are behind. */
-  private async leaveOut({ stage, version }: Scene, minerId: string, receipts: readonly Witnessed[], message: string): Promise<void> {
+  private async leaveOut({ scene: { stage, version }, pick: { minerId }, drawn }: Draw, receipts: readonly Witnessed[], message: string) {
+    if (!drawn) return;
     const left = this.parts.submit({ type: 'unaudited', minerId, stage, version, leases: countLeases(receipts), message });
     await left.catch((error: unknown) => this.parts.tell(SwarmError.from(error).code, `${message} ${SwarmError.from(error).message}`));
   }

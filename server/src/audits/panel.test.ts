@@ -218,6 +218,14 @@ describe('the panel', () => {
     expect(told).toEqual([]);
   });
 
+  it('takes another’s word neither for what could not be verified nor for its numbers', async () => {
+    const { panel } = panelOf({ honest: 'passed', random: 0 });
+    const doubtful = { ...verdict('passed'), unverified: { backward: 3 } };
+    panel.join(jurorOf('other', { audit: async () => ({ verdict: doubtful }) }).juror, 0);
+    const judged = await panel.judge({ minerId: 'm-1', validator: 'other' }, RUN, 0, EVIDENCE);
+    expect(judged).toEqual({ verdict: verdict('passed'), validator: null });
+  });
+
   it('holds draws against the secret that is told afterwards', async () => {
     const { panel, told, request } = panelOf();
     panel.join(jurorOf('fair').juror, 0);

@@ -38,8 +38,11 @@ export interface PanelPorts {
   tell(code: ErrorCode, message: string): void;
 }
 
-/** Who is audited, by whom; null: by the server's own, which drew with that chance. */
-export type Picked = { minerId: string } & ({ validator: null; rate: number } | { validator: string });
+/** Who is audited, by whom; null: by the server's own. */
+export interface Picked {
+  minerId: string;
+  validator: string | null;
+}
 
 /** A merge waits for the draw, but not for long: who does not answer by then is not asked again for a while. */
 const DRAW_MS = 1_000;
@@ -133,10 +136,9 @@ export class Panel {
     const secret = this.house.secretOf(epoch);
     // Should there be more than can be waited for, the last are left out: that must not be who is the last to deliver, nor the same in every step.
     const own = await inDrawnOrder(`${secret} ${asked.stage} ${asked.version}`, await drawnBy(secret, asked));
-    const rateOf = new Map(asked.commits.map(({ minerId }, i) => [minerId, rates[i]!]));
     const byMiner = new Map<string, Picked>();
     // Whom both drew the server's own audits: its draw must be worth the same whatever others say.
-    for (const pick of [...own.map((minerId) => ({ minerId, validator: null, rate: rateOf.get(minerId)! })), ...picks.flat()])
+    for (const pick of [...own.map((minerId) => ({ minerId, validator: null })), ...picks.flat()])
       if (!byMiner.has(pick.minerId)) byMiner.set(pick.minerId, pick);
     return [...byMiner.values()];
   }
@@ -177,7 +179,8 @@ export class Panel {
     // Nobody is punished on the word of one; and who never computes must not get by with "passed".
     if (verdict.outcome === 'passed' && this.ports.random() >= PASSED_CHECKED) return { verdict, validator: one.hotkey };
     const second = await own();
-    if (second.verdict.outcome === verdict.outcome) return { verdict, validator: one.hotkey };
+    // By its own numbers alone: what another could not verify, by its word, takes nothing of anybody.
+    if (second.verdict.outcome === verdict.outcome) return { ...second, validator: verdict.outcome === 'failed' ? one.hotkey : null };
     // On ill-conditioned inputs honest results differ, and who computes as the miner did sees nothing of it: nobody is in the wrong.
     if ([second.verdict, verdict].some(({ outcome, unverified }) => outcome === 'void' || unverified)) return second;
     const said = `${one.hotkey} found step ${version} of miner ${pick.minerId} ${verdict.outcome}`;

@@ -1,7 +1,7 @@
-/** A lie is worth nothing when its chance to be found is its work's share of all that is lost then. */
+/** What a device would lose with a step: a lie in it is worth nothing when the chance that it is found is its share of that. */
 import type { LeaseKind } from '@starling/protocol';
 import { expect, it } from 'vitest';
-import { ratesAtStake } from './stakes.ts';
+import { stakesIn } from './stakes.ts';
 import type { Scene } from './witness.ts';
 
 const FLOPS = { forward: 1, backward: 3, evaluate: 1 };
@@ -16,17 +16,17 @@ const scene = (stage: number, ...receipts: [minerId: string, kind: LeaseKind][])
   receipts: receipts.map(([minerId, kind]) => ({ minerId, kind }) as Scene['receipts'][number]),
 });
 
-it('is the share of the step in all that its device would lose with it; of a device whose work does not count it is 0', () => {
+it('is what its device did in the step, and all that it would lose with it; of a device whose work does not count nothing', () => {
   const step = scene(0, ['a1', 'forward'], ['a1', 'backward'], ['b1', 'forward'], ['c1', 'forward']);
-  const rate = ratesAtStake(step, [], parts({ a: 1 + 96, b: 1 }));
-  expect(['a1', 'b1', 'c1'].map(rate)).toEqual([4 / (96 + 4), 1, 0]);
+  const stake = stakesIn(step, [], parts({ a: 1 + 96, b: 1 }));
+  expect(['a1', 'b1', 'c1'].map(stake)).toEqual([{ work: 4, stake: 96 + 4 }, { work: 1, stake: 1 }, null]);
 });
 
 it('counts nothing as held that is not drawn yet, of whichever of the device’s miners, and all that the device did in the step', () => {
   const step = scene(0, ['a1', 'backward'], ['a2', 'forward']);
   const other = scene(1, ['a3', 'forward'], ['a3', 'backward'], ['b1', 'forward']);
-  const rate = ratesAtStake(step, [other], parts({ a: 10 }));
+  const stake = stakesIn(step, [other], parts({ a: 10 }));
   // The forward of `a2` and that of `a3`, which costs 2.
-  const share = (3 + 1) / (10 - 1 - 2 + 3 + 1);
-  expect([rate('a1'), rate('a2')]).toEqual([share, share]);
+  const all = { work: 3 + 1, stake: 10 - 1 - 2 + 3 + 1 };
+  expect([stake('a1'), stake('a2')]).toEqual([all, all]);
 });

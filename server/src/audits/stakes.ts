@@ -1,5 +1,5 @@
-/** How often a step is audited by what is at stake: its device's work in it, against what the device would lose. */
-import { rateAtStake } from '@starling/audit';
+/** What is at stake in a step, by which it is audited: its device's work in it, and what the device would lose with it. */
+import type { Drawn } from '@starling/coordinator';
 import type { Work } from '@starling/protocol';
 import type { Scene } from './witness.ts';
 
@@ -12,17 +12,20 @@ export interface StakeParts {
   stakes(): ReadonlyMap<string, number>;
 }
 
+/** FLOPs. */
+export type Stake = Pick<Drawn, 'work' | 'stake'>;
+
 /**
- * The least chance for each miner of `scene`, which is being drawn; 0 where nothing that it does is paid. `undrawn`: all other scenes. What was
+ * For each miner of `scene`, which is being drawn; null where nothing that it does is paid. `undrawn`: all other scenes. What was
  * not drawn yet is not to be lost: a device with many miners must not hide each one's lies behind the others'. (Backwards count only
  * when they are merged, which is after their draw.) Work is that of all its miners here: what is taken for what could not be verified, which is
- * so many times a miner's work as one in the chance, is then never more than is held.
+ * so many times a miner's work as one in the chance, is then never more than is at stake.
  */
-export function ratesAtStake(
+export function stakesIn(
   scene: Scene,
   undrawn: readonly Scene[],
   { ownerOf, flopsOf, stakes }: StakeParts,
-): (minerId: string) => number {
+): (minerId: string) => Stake | null {
   const open = new Map<string, number>();
   for (const { stage, receipts } of [scene, ...undrawn])
     for (const { minerId, kind } of receipts) if (kind !== 'backward') add(open, ownerOf(minerId), flopsOf({ kind, stage }));
@@ -31,8 +34,8 @@ export function ratesAtStake(
   const held = stakes();
   return (minerId) => {
     const owner = ownerOf(minerId);
-    const own = held.get(owner);
-    return own === undefined ? 0 : rateAtStake(work.get(owner) ?? 0, Math.max(0, own - (open.get(owner) ?? 0)));
+    const [own, done] = [held.get(owner), work.get(owner) ?? 0];
+    return own === undefined ? null : { work: done, stake: done + Math.max(0, own - (open.get(owner) ?? 0)) };
   };
 }
 
