@@ -32,6 +32,7 @@ import type { Checkpoint, Checkpoints } from './checkpoints.ts';
 import type { Sampler } from './corpus.ts';
 import { Merges } from './merges.ts';
 import type { ClosedStep, Models } from './models.ts';
+import { movesOf } from './moves.ts';
 import { auditsOf, eventOf, eventRow, pointRow, receiptsOf, rowsOf } from './records.ts';
 import { type Recovered, recover } from './recovery.ts';
 import { Reductions } from './reductions.ts';
@@ -338,11 +339,8 @@ export class Run {
     if (this.due.length > 1) return;
     setImmediate(() => {
       for (const { input, effects, at, seq } of this.due.splice(0)) {
-        if (input.type === 'merged') {
-          this.states.commit(input.stage, input.version);
-          this.view.moved({ kind: 'merge', stage: input.stage });
-        }
-        if (input.type === 'audited') this.view.moved({ kind: 'audit', minerId: input.minerId, outcome: input.verdict.outcome });
+        if (input.type === 'merged') this.states.commit(input.stage, input.version);
+        for (const move of movesOf(input, effects)) this.view.moved(move);
         for (const effect of effects) this.carryOut(effect, at, input, seq);
       }
     });
@@ -423,7 +421,6 @@ export class Run {
         break;
       case 'settled':
         if (effect.outcome === 'counted' && input.type === 'receipt') this.view.computed(effect.work, input.computeMs, at);
-        if (effect.outcome === 'counted') this.view.moved({ kind: effect.work.kind, minerId: effect.minerId });
         if (effect.work.kind === 'backward' && effect.outcome === 'counted') this.view.worked(effect.minerId, this.tokensPerMicrobatch, at);
         break;
       case 'lapse': // a row of its miner's history

@@ -61,7 +61,7 @@ it('goes on with all there was after SIGTERM, and readers tell what they show by
   await reach(2);
   const [{ id, microbatches }] = (await run()).stages[0]!.miners as [MinerView];
   expect(await server.terminate()).toBe(0);
-  expect((await replay()).at(-2)).toMatch(/^The snapshot at entry (\d+) and the 0 inputs after it give the same\.$/);
+  const [, snapshotSeq] = /^The snapshot at entry (\d+) and the 0 inputs after it give the same\.$/.exec((await replay()).at(-2)!)!;
   rewrite(RULES, BEFORE);
 
   await start(server.port);
@@ -79,6 +79,9 @@ it('goes on with all there was after SIGTERM, and readers tell what they show by
   const { last } = await ask<MomentRange>('/v1/moments');
   expect((await ask<Moment>('/v1/moments/20')).otherRules).toEqual({ written: BEFORE, shown: RULES });
   expect((await ask<Moment>(`/v1/moments/${last.seq}`)).otherRules).toBeNull();
+  const after = await ask<Moment>(`/v1/moments/${Number(snapshotSeq) + 1}`);
+  expect(after.otherRules).toBeNull();
+  expect(after.moves[0]!.seq, 'what moved before a snapshot is told, too').toBeLessThanOrEqual(Number(snapshotSeq));
   const lines = await replay();
   expect(lines.at(-3)).toMatch(
     new RegExp(`^Up to entry \\d+ it is of rules ${BEFORE}; handled by rules ${RULES} it may give another state`),

@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import type { WireError } from './errors.ts';
 import type { LeaseKind } from './messages.ts';
 import type { Explained, Waiting } from './reasons.ts';
+import type { Move } from './watch.ts';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const positive = v.pipe(v.number(), v.integer(), v.minValue(1));
@@ -323,6 +324,8 @@ export interface Moment {
   /** As many as pages are shown of a run that goes on, the newest last. */
   points: StepPoint[];
   events: RunEvent[];
+  /** What moved in the 200 entries up to it, each with its entry, the newest last. */
+  moves: (Move & { seq: number })[];
 }
 
 /** The entries that a log has. */

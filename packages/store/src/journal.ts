@@ -346,7 +346,7 @@ export interface Replayed<M> extends Beginning<M> {
   otherRules: { seq: number; rules: number } | null;
 }
 
-export interface ReplayOptions<Effect, M> {
+export interface ReplayOptions<Input, Effect, M> {
   /** The last entry. */
   through?: number;
   /** False: read the whole log. */
@@ -355,8 +355,8 @@ export interface ReplayOptions<Effect, M> {
   anyRules?: boolean;
   /** Go on from there instead; its machine is used. */
   from?: Replayed<M> | null;
-  /** Gets what an input caused, after it was handled. */
-  watch?(effects: readonly Effect[], machine: M): void;
+  /** Gets an input and what it caused, after it was handled. */
+  watch?(handled: { seq: number; input: Input; effects: readonly Effect[]; machine: M }): void;
 }
 
 /**
@@ -366,7 +366,7 @@ export interface ReplayOptions<Effect, M> {
 export async function replay<Input, Effect, M extends Machine<Input, Effect>>(
   store: Pick<Store, 'entries' | 'snapshot'>,
   maker: Maker<M>,
-  options: ReplayOptions<Effect, M> = {},
+  options: ReplayOptions<Input, Effect, M> = {},
 ): Promise<Replayed<M> | null> {
   const { through = Number.MAX_SAFE_INTEGER, snapshots = true, anyRules = false, from = null, watch } = options;
   const snapshot = snapshots && !from ? await store.snapshot(through) : null;
@@ -400,7 +400,7 @@ export async function replay<Input, Effect, M extends Machine<Input, Effect>>(
             otherRules = { seq: entry.seq, rules };
           }
           const effects = machine.handle(input, entry.at);
-          watch?.(effects, machine);
+          watch?.({ seq: entry.seq, input, effects, machine });
         }
         seq = entry.seq;
       }

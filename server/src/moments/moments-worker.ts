@@ -4,6 +4,7 @@ import type { Effect, Input } from '@starling/coordinator';
 import { layoutOf } from '@starling/model';
 import { type Moment, type MomentRange, SwarmError, type WireError } from '@starling/protocol';
 import { openReader, type Reader, type Replayed, replay } from '@starling/store';
+import { movesOf } from '../moves.ts';
 import { curveBy, eventsBy } from '../records.ts';
 import { type Machine, maker } from '../run-log.ts';
 import { RunView } from '../view.ts';
@@ -25,8 +26,18 @@ const reader = () => {
   return opened;
 };
 
+/** What moved is told for so many entries. */
+const MOVES_WITHIN = 200;
+
+/** On the way to a moment. */
+interface Seen {
+  /** Of the last `RATE_MS`, as far as they were read. */
+  work: { at: number; minerId: string; tokens: number }[];
+  moves: Moment['moves'];
+}
+
 /** Where the last moment was: going on from there is cheaper than from a snapshot far before. */
-let last: { read: Replayed<Machine>; work: { at: number; minerId: string; tokens: number }[] } | null = null;
+let last: (Seen & { read: Replayed<Machine> }) | null = null;
 
 async function range(): Promise<MomentRange> {
   const log = await reader();
@@ -37,6 +48,26 @@ async function range(): Promise<MomentRange> {
   return { first: { seq: first.seq, at: first.at }, last: { seq: end.seq, at: end.at } };
 }
 
+/** The run after an entry, read on `from` where it is, or from the newest snapshot; null for an empty log. Adds to what was seen. */
+async function readTo(seq: number, from: Replayed<Machine> | null, { work, moves }: Seen): Promise<Replayed<Machine> | null> {
+  return replay<Input, Effect, Machine>(await reader(), maker, {
+    through: seq,
+    from,
+    // It shows what was, and carries nothing out: the page tells where it may have been otherwise.
+    anyRules: true,
+    watch: ({ seq, input, effects, machine: { now, genesis } }) => {
+      const { sequences, model } = genesis.run;
+      for (const effect of effects) {
+        if (effect.type === 'settled' && effect.work.kind === 'backward' && effect.outcome === 'counted')
+          work.push({ at: now, minerId: effect.minerId, tokens: sequences * model.context });
+      }
+      while (work[0] && work[0].at < now - RATE_MS) work.shift();
+      for (const move of movesOf(input, effects)) moves.push({ ...move, seq });
+      while (moves[0] && moves[0].seq <= seq - MOVES_WITHIN) moves.shift();
+    },
+  });
+}
+
 async function moment(seq: number): Promise<Moment> {
   const log = await reader();
   const newest = await log.lastSeq();
@@ -44,22 +75,17 @@ async function moment(seq: number): Promise<Moment> {
   const snapshot = await log.snapshot(seq);
   const from = last && last.read.seq <= seq && last.read.seq >= (snapshot?.seq ?? 0) ? last : null;
   last = null; // half read, should this fail
-  const work = from?.work ?? [];
-  const read = await replay<Input, Effect, Machine>(log, maker, {
-    through: seq,
-    from: from?.read,
-    // It shows what was, and carries nothing out: the page tells where it may have been otherwise.
-    anyRules: true,
-    watch: (effects, { now, genesis: { run } }) => {
-      for (const effect of effects) {
-        if (effect.type === 'settled' && effect.work.kind === 'backward' && effect.outcome === 'counted')
-          work.push({ at: now, minerId: effect.minerId, tokens: run.sequences * run.model.context });
-      }
-      while (work[0] && work[0].at < now - RATE_MS) work.shift();
-    },
-  });
+  const seen: Seen = from ?? { work: [], moves: [] };
+  const before = Math.max(1, seq - MOVES_WITHIN);
+  // A snapshot tells nothing of what moved before it; nor can what cannot be read any more.
+  if (!from && snapshot && snapshot.seq > before)
+    await readTo(before, null, seen)
+      .then((lead) => readTo(snapshot.seq, lead, seen))
+      .catch(() => {});
+  const read = await readTo(seq, from?.read ?? null, seen);
   if (!read) throw new SwarmError('NOT_FOUND', 'The log of this run is empty.');
-  last = { read, work };
+  const { work, moves } = seen;
+  last = { read, work, moves };
   const { machine, otherRules } = read;
   const { run } = machine.genesis;
   const [first] = await log.entries(0, 1);
@@ -89,6 +115,7 @@ async function moment(seq: number): Promise<Moment> {
   snapshotOf.tokensPerSecond = snapshotOf.stages.at(-1)!.miners.reduce((sum, miner) => sum + miner.tokensPerSecond, 0);
   return {
     ...{ seq: read.seq, at: machine.now, run: snapshotOf, points, events },
+    moves: moves.filter((move) => move.seq > read.seq - MOVES_WITHIN),
     otherRules: otherRules && { written: otherRules.rules, shown: maker.rules },
   };
 }

@@ -22,7 +22,7 @@ export default function DashboardPage() {
       <h1 className="visually-hidden">Dashboard</h1>
       <Situation live={live} />
       <Headline run={live.run} points={live.points} />
-      <Network run={live.run} live />
+      <Network run={live.run} moves="live" />
       <Curves run={live.run} points={live.points} />
       <RunLog events={live.events} />
       <Counts counters={live.run.counters} />

@@ -1,5 +1,5 @@
 import '../styles/network.css';
-import type { RunSnapshot } from '@starling/protocol';
+import type { Move, RunSnapshot } from '@starling/protocol';
 import { type PointerEvent, useEffect, useEffectEvent, useRef, useState } from 'react';
 import { count, plural } from '../format.ts';
 import { onMoves } from '../live.ts';
@@ -26,8 +26,8 @@ const COLORS: Record<keyof Palette, string> = {
 /** Pixels from a dot that still mean it: a finger is not as exact as a pointer. */
 const NEAR = { pointer: 6, finger: 14 };
 
-/** The pipeline as it works: stages as columns, miners as dots, activations and gradients between them. `live`: what moves is shown. */
-export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
+/** The pipeline as it works: stages as columns, miners as dots, activations and gradients between them. `moves`: those to show, or `live`. */
+export function Network({ run, moves }: { run: RunSnapshot; moves: readonly Move[] | 'live' }) {
   const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const picture = useRef<{ scene: Scene; columns: Column[]; palette: Palette | null; frame: number }>({
@@ -88,14 +88,12 @@ export function Network({ run, live }: { run: RunSnapshot; live: boolean }) {
       picture.current.frame = 0;
     };
   }, []);
-  useEffect(() => {
-    if (!live) return;
-    return onMoves((moves) => {
-      if (moves.length === 0) return;
-      picture.current.scene.moved(moves, performance.now(), matchMedia('(prefers-reduced-motion: reduce)').matches);
-      schedule();
-    });
-  }, [live]);
+  const move = useEffectEvent((some: readonly Move[]) => {
+    if (some.length === 0) return;
+    picture.current.scene.moved(some, performance.now(), matchMedia('(prefers-reduced-motion: reduce)').matches);
+    schedule();
+  });
+  useEffect(() => (moves === 'live' ? onMoves((some) => move(some)) : move(moves)), [moves]);
 
   const at = ({ nativeEvent: { offsetX, offsetY } }: PointerEvent | React.MouseEvent, near: number) =>
     under(picture.current.columns, offsetX / textScale(), offsetY / textScale(), near);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { placeAt, seqIn } from './place.ts';
+import { movesSince, placeAt, seqIn } from './place.ts';
 
 test('an entry has a place on the slider, also in a log of one', () => {
   const range = { first: { seq: 1, at: 0 }, last: { seq: 101, at: 9 } };
@@ -9,4 +9,10 @@ test('an entry has a place on the slider, also in a log of one', () => {
 
 test('a shared link names an entry, and nonsense names none', () => {
   expect(['?at=12', '?at=0', '?at=-1', '?at=x', ''].map(seqIn)).toEqual([12, null, null, null, null]);
+});
+
+test('what moves going on from a moment has not moved before it; going back, all that led there moves', () => {
+  const moment = { seq: 9, moves: [3, 6, 9].map((seq) => ({ kind: 'merge', stage: 0, seq }) as const) };
+  const from = (before: number) => movesSince(moment, before).map(({ seq }) => seq);
+  expect([from(0), from(6), from(12)]).toEqual([[3, 6, 9], [9], [3, 6, 9]]);
 });

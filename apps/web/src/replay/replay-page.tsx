@@ -1,8 +1,8 @@
 import '../styles/dashboard.css';
 import '../styles/replay.css';
 import type { Moment, MomentRange } from '@starling/protocol';
-import { useCallback, useEffect, useState } from 'react';
-import { getJson, usePolled } from '../api.ts';
+import { useCallback, useEffect, useRef, useState } from 'react';
+import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { Curves } from '../charts/curves.tsx';
 import { RunLog } from '../dashboard/run-log.tsx';
 import { Stages } from '../dashboard/stages.tsx';
@@ -12,7 +12,7 @@ import { ErrorText, Notice } from '../parts.tsx';
 import { replayPath } from '../paths.ts';
 import { readdress, useSearch } from '../router.tsx';
 import { CopyLink } from './copy-link.tsx';
-import { placeAt, seqIn } from './place.ts';
+import { movesSince, placeAt, seqIn } from './place.ts';
 
 const loadRange = (signal: AbortSignal) => getJson<MomentRange>('/v1/moments', signal);
 const seek = (seq: number) => readdress(replayPath(seq));
@@ -24,26 +24,42 @@ const PLAY_STEPS = 120;
 
 /** The run at any moment of its log: what the pages showed then. The address says which, so that it can be shared. */
 export default function ReplayPage() {
-  const { value: range, error: rangeError } = usePolled(loadRange, null);
+  // The run may go on meanwhile.
+  const { value: range, error: rangeError } = usePolled(loadRange, REFRESH_MS);
   const wanted = seqIn(useSearch());
-  const [playing, setPlaying] = useState(false);
+  /** The last entry when Play was pressed, up to which it plays; null while it does not. A run that goes on would never end. */
+  const [until, setUntil] = useState<number | null>(null);
   const seq = range ? Math.min(Math.max(wanted ?? range.last.seq, range.first.seq), range.last.seq) : null;
+  /** The entry that was shown before. */
+  const before = useRef(0);
   const load = useCallback(
-    async (signal: AbortSignal) => (seq === null ? null : await getJson<Moment>(`/v1/moments/${seq}`, signal)),
+    async (signal: AbortSignal) => {
+      if (seq === null) return null;
+      const moment = await getJson<Moment>(`/v1/moments/${seq}`, signal);
+      if (signal.aborted) return null;
+      const moves = movesSince(moment, before.current);
+      before.current = seq;
+      return { ...moment, moves };
+    },
     [seq],
   );
   const { value: shown, error, pending } = usePolled(load, null);
 
   useEffect(() => {
-    if (!playing || !range || pending || seq === null) return;
-    if (seq >= range.last.seq) {
-      setPlaying(false);
+    // What is shown stays, though the log grows; the address says which entry it is.
+    if (wanted === null && seq !== null) seek(seq);
+  }, [wanted, seq]);
+
+  useEffect(() => {
+    if (until === null || !range || pending || seq === null) return;
+    if (seq >= until) {
+      setUntil(null);
       return;
     }
     const stride = Math.max(1, Math.ceil((range.last.seq - range.first.seq) / PLAY_STEPS));
-    const timer = setTimeout(() => seek(Math.min(range.last.seq, seq + stride)), PLAY_MS);
+    const timer = setTimeout(() => seek(Math.min(until, seq + stride)), PLAY_MS);
     return () => clearTimeout(timer);
-  }, [playing, range, pending, seq]);
+  }, [until, range, pending, seq]);
 
   if (!range || seq === null)
     return rangeError ? (
@@ -68,11 +84,11 @@ export default function ReplayPage() {
             type="button"
             className="quiet"
             onClick={() => {
-              if (seq >= range.last.seq && !playing) seek(range.first.seq);
-              setPlaying(!playing);
+              if (seq >= range.last.seq && until === null) seek(range.first.seq);
+              setUntil(until === null ? range.last.seq : null);
             }}
           >
-            {playing ? 'Pause' : 'Play'}
+            {until === null ? 'Play' : 'Pause'}
           </button>
           <input
             type="range"
@@ -83,7 +99,7 @@ export default function ReplayPage() {
             aria-valuetext={shown ? `entry ${shown.seq}` : undefined}
             value={placeAt(range, seq, PLACES)}
             onChange={(event) => {
-              setPlaying(false);
+              setUntil(null);
               seek(Math.round(range.first.seq + (event.target.valueAsNumber / PLACES) * (range.last.seq - range.first.seq)));
             }}
           />
@@ -99,7 +115,7 @@ export default function ReplayPage() {
       </section>
       {shown && (
         <>
-          <Network run={shown.run} live={false} />
+          <Network run={shown.run} moves={shown.moves} />
           <Curves run={shown.run} points={shown.points} />
           <RunLog events={shown.events} replay={false} />
           <Stages run={shown.run} />
