@@ -459,7 +459,7 @@ for (const screen of SCREENS) {
     const bar = page.getByRole('progressbar', { name: 'Tokens of the goal' });
     await expect(bar).toHaveAttribute('aria-valuenow', `${tokens}`);
     await expect(bar).toHaveAttribute('aria-valuemax', `${steps * microbatchesPerStep * sequences * model.context}`);
-    const { lines } = await csv(page, saveAs(page, 'Tokens per second, by stage', 'CSV'));
+    const { lines } = await csv(page, saveAs(page, 'Tokens per second while each stage works', 'CSV'));
     expect(lines[0]).toEqual(['step', 'stage 0', 'stage 1']);
     expect(lines.slice(1).map((line) => line.map(Number))).toEqual(
       points.map(({ step, stageTokensPerSecond }) => [step, ...stageTokensPerSecond!]),

@@ -101,7 +101,7 @@ export function Curves({ run, points }: { run: RunSnapshot; points: StepPoint[] 
         <Chart title="Lease time by stage" data={compute} lines={stageLines} {...common} format={duration} />
       </div>
       <div className="chart-row">
-        <Chart title="Tokens per second, by stage" data={pace} lines={stageLines} {...common} format={compact} />
+        <Chart title="Tokens per second while each stage works" data={pace} lines={stageLines} {...common} format={compact} />
         <Chart title="Queue of ready tasks, by stage" data={queue} lines={stageLines} {...common} format={tasks} />
       </div>
     </section>

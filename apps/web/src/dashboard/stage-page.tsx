@@ -103,7 +103,7 @@ export default function StagePage({ index }: { index: number }) {
       <section className="panel curves" aria-label="Curves of the stage">
         <RangeFields axis="step" x={pace[0]} range={range} onRange={setRange} />
         <div className="chart-row">
-          <Chart title="Tokens per second" data={pace} lines={PACE} {...common} format={compact} />
+          <Chart title="Tokens per second while the stage works" data={pace} lines={PACE} {...common} format={compact} />
           <Chart title="Queue of ready tasks" data={queue} lines={QUEUE} {...common} format={tasks} />
         </div>
         <div className="chart-row">
