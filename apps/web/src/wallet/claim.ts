@@ -8,7 +8,10 @@ import { getJson } from '../api.ts';
  * Takes out the stake, and transfers it with what was free before. Where only the first gets through, it is free, and goes the next
  * time. Throws what the chain says.
  */
-export async function claim({ own, delegation }: AccountView, key: DeviceKey): Promise<AccountView> {
+export async function claim(key: DeviceKey): Promise<AccountView> {
+  // As it is now: what a page shows may be an epoch old.
+  const account = () => getJson<AccountView>(`/v1/identity/${key.signer.publicKey}`);
+  const { own, delegation } = await account();
   const signer = { address: encodeAddress(key.publicKey), publicKey: key.publicKey, sign: (bytes: Uint8Array) => key.sign(bytes) };
   const [staked, free] = [BigInt(own!.staked), BigInt(own!.free)];
   const chain = await RemoteDevChain.open('', { pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)) });
@@ -18,5 +21,5 @@ export async function claim({ own, delegation }: AccountView, key: DeviceKey): P
   } finally {
     await chain.close();
   }
-  return getJson(`/v1/identity/${key.signer.publicKey}`);
+  return account();
 }

@@ -100,7 +100,7 @@ function Own({ account }: { account: AccountView }) {
   return (
     <div className="wallet-row">
       <p>{coins(String(rao))} alpha that the chain paid to this device’s own key:</p>
-      <button type="button" className="quiet" disabled={phase === 'moving'} onClick={() => void move(account)}>
+      <button type="button" className="quiet" disabled={phase === 'moving'} onClick={() => void move()}>
         {phase === 'moving' ? 'Moving…' : 'Move to the hotkey'}
       </button>
     </div>

@@ -101,10 +101,10 @@ export function disconnect(account: AccountView): Promise<void> {
 }
 
 /** What the chain paid to the device's own key goes to the hotkey. */
-export function move(account: AccountView): Promise<void> {
+export function move(): Promise<void> {
   return doing('moving', 'idle', async () => {
     const { claim } = await import('./claim.ts');
-    return { phase: 'idle', account: await claim(account, await ownKey()) };
+    return { phase: 'idle', account: await claim(await ownKey()) };
   });
 }
 
