@@ -4,10 +4,12 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Browser, expect, type Page, test } from '@playwright/test';
+import { startNodeMiner } from '@starling/miner/node';
 import type { ModelVersion, RunSnapshot } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
+import { fits, SCREENS, type Screen } from './screens.ts';
 
-test.describe.configure({ timeout: 120_000 });
+test.describe.configure({ mode: 'serial', timeout: 120_000 });
 
 let server: ServerProcess;
 test.beforeAll(async () => {
@@ -19,65 +21,75 @@ test.afterAll(() => server.kill());
 
 const ask = async <T>(path: string): Promise<T> => (await fetch(`${server.url}${path}`)).json() as Promise<T>;
 
-async function mine(browser: Browser, name: string): Promise<Page> {
-  const page = await (await browser.newContext()).newPage();
-  await page.goto(`${server.url}/?autostart=1&backend=wasm&name=${name}`);
-  return page;
-}
-
-test('a spectator writes with the model, compares two versions and takes one home', async ({ browser, page }) => {
-  const problems: string[] = [];
+const problems: string[] = [];
+async function open(browser: Browser, { options }: Screen): Promise<Page> {
+  const page = await (await browser.newContext(options)).newPage();
   page.on('pageerror', ({ message }) => problems.push(message));
   page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
-
-  // Before the first step there is only the untrained model, and it writes.
   await page.goto(`${server.url}/playground`);
-  const now = page.getByRole('region', { name: 'Now', exact: true });
-  const text = page.getByRole('region', { name: 'Now: text' });
-  await expect(now.getByRole('combobox')).toHaveText(/newest: untrained/);
-  await page.getByLabel('Length').selectOption('100');
-  await page.getByRole('button', { name: 'Write' }).click();
-  await expect(now.getByText(/^100 bytes, [\d,]+ a second$/)).toBeVisible();
+  return page;
+}
+const now = (page: Page) => page.getByRole('region', { name: 'Now', exact: true });
 
-  const miners = await Promise.all(['a', 'b'].map((name) => mine(browser, name)));
-  await expect.poll(async () => (await ask<ModelVersion[]>('/v1/models')).length, { timeout: 60_000 }).toBeGreaterThan(2);
-  for (const miner of miners) await miner.context().close();
-
-  await page.reload();
-  const { step } = await ask<RunSnapshot>('/v1/run');
-  await expect(now.getByRole('combobox')).toHaveText(/newest: step \d+/);
-  await page.getByLabel('Beginning of the text').fill('The ');
-  const write = async () => {
+for (const screen of SCREENS) {
+  test(`before the first step there is only the untrained model, and it writes, on ${screen.name}`, async ({ browser }) => {
+    const page = await open(browser, screen);
+    await expect(now(page).getByRole('combobox')).toHaveText(/newest: untrained/);
+    await page.getByLabel('Length').selectOption('100');
     await page.getByRole('button', { name: 'Write' }).click();
-    await expect(page.getByText(/^400 bytes, [\d,]+ a second$/)).toHaveCount(2);
-    return (await text.textContent()) ?? '';
-  };
-  const first = await write();
-  expect(first.startsWith('The ')).toBe(true);
-  expect(first.length).toBeGreaterThan(100);
-  const earlier = page.getByRole('region', { name: 'Earlier: text' });
-  expect(await earlier.textContent(), 'another version writes another text').not.toBe(first);
-  expect(await write(), 'the same seed, the same text').toBe(first);
-  await page.getByLabel('Seed').fill('7');
-  expect(await write()).not.toBe(first);
+    await expect(now(page).getByText(/^100 bytes, [\d,]+ a second$/)).toBeVisible();
+    await fits(page);
+    await page.context().close();
+  });
+}
 
-  await page.setViewportSize({ width: 360, height: 780 });
-  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 'scrolls sideways at 360 px').toBeLessThanOrEqual(0);
-  // Always the likeliest byte, by either: chance has no say.
-  await page.getByLabel('Temperature').fill('0');
-  const likeliest = await write();
-  expect(likeliest).not.toBe(first);
-  await page.getByLabel('Temperature').fill('0.3');
-  await page.getByLabel('Top-p').fill('0.05');
-  expect(await write()).toBe(likeliest);
+for (const screen of SCREENS)
+  test(`a spectator writes with the model, compares two versions and takes one home, on ${screen.name}`, async ({ browser }) => {
+    const models = async () => (await ask<ModelVersion[]>('/v1/models')).length;
+    if ((await models()) < 3) {
+      const miners = ['a', 'b'].map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));
+      await expect.poll(models, { timeout: 60_000 }).toBeGreaterThan(2);
+      for (const miner of miners) await miner.stop();
+    }
 
-  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: /^Download step/ }).click()]);
-  expect(download.suggestedFilename()).toMatch(/^starling-nano-step-\d+\.zip$/);
-  expect(Number(/step-(\d+)/.exec(download.suggestedFilename())![1])).toBeLessThanOrEqual(step);
-  const archive = await readFile(await download.path());
-  const { parameters } = await ask<RunSnapshot>('/v1/run');
-  expect(archive.length).toBeGreaterThan(4 * parameters);
-  for (const name of ['model.safetensors', 'config.json', 'tokenizer.json']) expect(archive.includes(name)).toBe(true);
+    const page = await open(browser, screen);
+    const text = page.getByRole('region', { name: 'Now: text' });
+    const { step } = await ask<RunSnapshot>('/v1/run');
+    await expect(now(page).getByRole('combobox')).toHaveText(/newest: step \d+/);
+    await page.getByLabel('Beginning of the text').fill('The ');
+    const write = async () => {
+      await page.getByRole('button', { name: 'Write' }).click();
+      await expect(page.getByText(/^400 bytes, [\d,]+ a second$/)).toHaveCount(2);
+      return (await text.textContent()) ?? '';
+    };
+    const first = await write();
+    expect(first.startsWith('The ')).toBe(true);
+    expect(first.length).toBeGreaterThan(100);
+    const earlier = page.getByRole('region', { name: 'Earlier: text' });
+    expect(await earlier.textContent(), 'another version writes another text').not.toBe(first);
+    expect(await write(), 'the same seed, the same text').toBe(first);
+    await page.getByLabel('Seed').fill('7');
+    expect(await write()).not.toBe(first);
 
+    await fits(page);
+    // Always the likeliest byte, by either: chance has no say.
+    await page.getByLabel('Temperature').fill('0');
+    const likeliest = await write();
+    expect(likeliest).not.toBe(first);
+    await page.getByLabel('Temperature').fill('0.3');
+    await page.getByLabel('Top-p').fill('0.05');
+    expect(await write()).toBe(likeliest);
+
+    const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: /^Download step/ }).click()]);
+    expect(download.suggestedFilename()).toMatch(/^starling-nano-step-\d+\.zip$/);
+    expect(Number(/step-(\d+)/.exec(download.suggestedFilename())![1])).toBeLessThanOrEqual(step);
+    const archive = await readFile(await download.path());
+    const { parameters } = await ask<RunSnapshot>('/v1/run');
+    expect(archive.length).toBeGreaterThan(4 * parameters);
+    for (const name of ['model.safetensors', 'config.json', 'tokenizer.json']) expect(archive.includes(name)).toBe(true);
+    await page.context().close();
+  });
+
+test('no page said an error', () => {
   expect(problems).toEqual([]);
 });

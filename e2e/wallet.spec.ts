@@ -6,10 +6,9 @@ import { type BrowserContext, expect, type Page, test } from '@playwright/test';
 import { Keyring } from '@polkadot/keyring';
 import type { AccountView, ChainView } from '@starling/protocol';
 import { startServerProcess } from '@starling/server/process';
+import { fits, SCREENS } from './screens.ts';
 
 const MINUTE = 60_000;
-const DESKTOP = { width: 1280, height: 900 };
-const PHONE = { width: 360, height: 780 };
 
 interface Asked {
   enabled: string[];
@@ -93,8 +92,8 @@ test('a wallet that refuses is told with what it said, and is no error of the pa
 }) => {
   const server = await startServerProcess(['--port', '0', '--data', mkdtempSync(join(tmpdir(), 'starling-refused-'))]);
   try {
-    for (const viewport of [DESKTOP, PHONE]) {
-      const context = await browser.newContext({ viewport });
+    for (const { options } of SCREENS) {
+      const context = await browser.newContext(options);
       const { addresses } = await giveWallets(context);
       const page = await context.newPage();
       const errors: string[] = [];
@@ -116,92 +115,93 @@ test('a wallet that refuses is told with what it said, and is no error of the pa
   }
 });
 
-test('a guest mines, links a wallet with one signature, changes the account on a telephone-sized screen, and disconnects, and no credit is lost', async ({
-  browser,
-  request,
-}) => {
-  const options = ['--preset', 'pico', '--stages', '1', '--round-steps', '2', '--block-ms', '100', '--tempo', '10'];
-  const server = await startServerProcess(['--port', '0', '--data', mkdtempSync(join(tmpdir(), 'starling-wallet-')), ...options]);
-  try {
-    const context = await browser.newContext({ viewport: DESKTOP });
-    const { asked, addresses } = await giveWallets(context);
-    const page = await context.newPage();
-    const errors: string[] = [];
-    page.on('pageerror', (error) => errors.push(error.message));
-    page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
-    const chain = async (): Promise<ChainView> => (await request.get(`${server.url}/v1/chain`)).json();
-    await page.goto(`${server.url}/?backend=wasm&name=guest`);
-    await expect(panel(page)).toContainText('Mining as a guest');
-    await page.getByRole('button', { name: /start/i }).first().click();
-    await expect.poll(async () => (await chain()).pay.length, { timeout: 2 * MINUTE, message: 'accounts that worked' }).toBe(1);
-    const [guest] = (await chain()).pay;
-    expect(guest!.guest).toBe(true);
-    // A key that no script can read, and that outlasts the page.
-    const key = (await chain()).rounds.newest!.miners[0]!.device!;
-    const account = async (): Promise<AccountView> => (await request.get(`${server.url}/v1/identity/${key}`)).json();
-    expect(await account()).toMatchObject({ address: guest!.address, delegation: null });
+for (const screen of SCREENS)
+  test(`a guest mines, links a wallet with one signature, changes the account, and disconnects, and no credit is lost, on ${screen.name}`, async ({
+    browser,
+    request,
+  }) => {
+    const options = ['--preset', 'pico', '--stages', '1', '--round-steps', '2', '--block-ms', '100', '--tempo', '10'];
+    const server = await startServerProcess(['--port', '0', '--data', mkdtempSync(join(tmpdir(), 'starling-wallet-')), ...options]);
+    try {
+      const context = await browser.newContext(screen.options);
+      const { asked, addresses } = await giveWallets(context);
+      const page = await context.newPage();
+      const errors: string[] = [];
+      page.on('pageerror', (error) => errors.push(error.message));
+      page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+      const chain = async (): Promise<ChainView> => (await request.get(`${server.url}/v1/chain`)).json();
+      await page.goto(`${server.url}/?backend=wasm&name=guest`);
+      await expect(panel(page)).toContainText('Mining as a guest');
+      await page.getByRole('button', { name: /start/i }).first().click();
+      await expect.poll(async () => (await chain()).pay.length, { timeout: 2 * MINUTE, message: 'accounts that worked' }).toBe(1);
+      const [guest] = (await chain()).pay;
+      expect(guest!.guest).toBe(true);
+      // A key that no script can read, and that outlasts the page.
+      const key = (await chain()).rounds.newest!.miners[0]!.device!;
+      const account = async (): Promise<AccountView> => (await request.get(`${server.url}/v1/identity/${key}`)).json();
+      expect(await account()).toMatchObject({ address: guest!.address, delegation: null });
 
-    // What the chain pays a guest is on the guest's own key.
-    const own = async () => BigInt((await account()).own!.staked);
-    await expect.poll(own, { timeout: 2 * MINUTE, message: 'pay of a guest' }).toBeGreaterThan(0n);
+      // What the chain pays a guest is on the guest's own key.
+      const own = async () => BigInt((await account()).own!.staked);
+      await expect.poll(own, { timeout: 2 * MINUTE, message: 'pay of a guest' }).toBeGreaterThan(0n);
 
-    // The one that hangs holds nobody up, and is asked only because it was chosen.
-    await panel(page).getByRole('button', { name: 'hanging' }).click();
-    await expect(panel(page)).toContainText('Waiting for hanging');
-    await panel(page).getByRole('button', { name: 'Cancel' }).click();
-    await expect.poll(() => asked.enabled).toEqual(['hanging']);
-    await panel(page).getByRole('button', { name: 'polkadot{.js}' }).click();
-    await expect(panel(page)).toContainText(addresses[0]!);
-    expect(asked.enabled).toEqual(['hanging', 'polkadot-js']);
-    await panel(page).getByRole('button', { name: 'Sign once' }).click();
-    await expect(panel(page)).toContainText('Mining for the hotkey');
-    expect(asked.signed).toHaveLength(1);
-    expect(asked.signed[0]).toContain(`hotkey: ${addresses[0]}`);
-    const linked = await account();
-    expect(linked).toMatchObject({ address: addresses[0], delegation: { hotkey: addresses[0] } });
-    expect(linked.work).toBeGreaterThanOrEqual(guest!.work);
-    await expect.poll(async () => (await account()).uid, { timeout: MINUTE, message: 'the hotkey is registered' }).not.toBeNull();
-    await expect(panel(page)).toContainText(/UID \d/);
+      // The one that hangs holds nobody up, and is asked only because it was chosen.
+      await panel(page).getByRole('button', { name: 'hanging' }).click();
+      await expect(panel(page)).toContainText('Waiting for hanging');
+      await panel(page).getByRole('button', { name: 'Cancel' }).click();
+      await expect.poll(() => asked.enabled).toEqual(['hanging']);
+      await panel(page).getByRole('button', { name: 'polkadot{.js}' }).click();
+      await expect(panel(page)).toContainText(addresses[0]!);
+      expect(asked.enabled).toEqual(['hanging', 'polkadot-js']);
+      await panel(page).getByRole('button', { name: 'Sign once' }).click();
+      await expect(panel(page)).toContainText('Mining for the hotkey');
+      expect(asked.signed).toHaveLength(1);
+      expect(asked.signed[0]).toContain(`hotkey: ${addresses[0]}`);
+      const linked = await account();
+      expect(linked).toMatchObject({ address: addresses[0], delegation: { hotkey: addresses[0] } });
+      expect(linked.work).toBeGreaterThanOrEqual(guest!.work);
+      await expect.poll(async () => (await account()).uid, { timeout: MINUTE, message: 'the hotkey is registered' }).not.toBeNull();
+      await expect(panel(page)).toContainText(/UID \d/);
 
-    // What the guest was paid goes to the hotkey.
-    const paid = await own();
-    const balance = async () =>
-      BigInt((await (await request.get(`${server.url}/v1/chain/node/accounts/${addresses[0]}`)).json()).balance.bigint);
-    expect(await balance()).toBe(0n);
-    await panel(page).getByRole('button', { name: 'Move to the hotkey' }).click();
-    await expect.poll(balance, { timeout: MINUTE, message: 'the pay is the wallet’s' }).toBeGreaterThanOrEqual(paid);
-    expect(asked.signed, 'the wallet need not sign').toHaveLength(1);
+      // What the guest was paid goes to the hotkey.
+      const paid = await own();
+      const balance = async () =>
+        BigInt((await (await request.get(`${server.url}/v1/chain/node/accounts/${addresses[0]}`)).json()).balance.bigint);
+      expect(await balance()).toBe(0n);
+      await panel(page).getByRole('button', { name: 'Move to the hotkey' }).click();
+      await expect.poll(balance, { timeout: MINUTE, message: 'the pay is the wallet’s' }).toBeGreaterThanOrEqual(paid);
+      expect(asked.signed, 'the wallet need not sign').toHaveLength(1);
 
-    // Receipts go on being taken, with no more signatures of the wallet, also over a reload, after which it mines by itself.
-    await page.reload();
-    await expect(panel(page)).toContainText('Mining for the hotkey');
-    const before = (await account()).work;
-    await expect.poll(async () => (await account()).work, { timeout: 2 * MINUTE, message: 'work for the hotkey' }).toBeGreaterThan(before);
-    expect(asked.signed).toHaveLength(1);
+      // Receipts go on being taken, with no more signatures of the wallet, also over a reload, after which it mines by itself.
+      await page.reload();
+      await expect(panel(page)).toContainText('Mining for the hotkey');
+      const before = (await account()).work;
+      await expect
+        .poll(async () => (await account()).work, { timeout: 2 * MINUTE, message: 'work for the hotkey' })
+        .toBeGreaterThan(before);
+      expect(asked.signed).toHaveLength(1);
 
-    // The wallet shows another account: said, and signed for by itself (ed25519).
-    await page.screenshot({ path: 'test-results/wallet-desktop.png', fullPage: true });
-    await page.setViewportSize(PHONE);
-    await panel(page).getByRole('button', { name: 'polkadot{.js}' }).click();
-    await expect(panel(page)).toContainText(addresses[0]!);
-    await page.evaluate(() => (globalThis as unknown as { showAccounts(from: number): void }).showAccounts(1));
-    await expect(panel(page)).toContainText('The wallet shows other accounts now.');
-    await panel(page).getByRole('button', { name: 'Sign once' }).click();
-    await expect.poll(async () => (await account()).address).toBe(addresses[1]);
-    expect(asked.signed).toHaveLength(2);
-    expect((await account()).work).toBeGreaterThan(before);
+      // The wallet shows another account: said, and signed for by itself (ed25519).
+      await fits(page);
+      await panel(page).getByRole('button', { name: 'polkadot{.js}' }).click();
+      await expect(panel(page)).toContainText(addresses[0]!);
+      await page.evaluate(() => (globalThis as unknown as { showAccounts(from: number): void }).showAccounts(1));
+      await expect(panel(page)).toContainText('The wallet shows other accounts now.');
+      await panel(page).getByRole('button', { name: 'Sign once' }).click();
+      await expect.poll(async () => (await account()).address).toBe(addresses[1]);
+      expect(asked.signed).toHaveLength(2);
+      expect((await account()).work).toBeGreaterThan(before);
 
-    await page.screenshot({ path: 'test-results/wallet-phone.png', fullPage: true });
-    expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 'no sideways scroll').toBeLessThanOrEqual(0);
-    await panel(page).getByRole('button', { name: 'Disconnect' }).click();
-    await expect(panel(page)).toContainText('Mining as a guest');
-    expect(await account()).toMatchObject({ address: guest!.address, delegation: null });
-    expect((await account()).work).toBeGreaterThan(before);
+      await fits(page);
+      await panel(page).getByRole('button', { name: 'Disconnect' }).click();
+      await expect(panel(page)).toContainText('Mining as a guest');
+      expect(await account()).toMatchObject({ address: guest!.address, delegation: null });
+      expect((await account()).work).toBeGreaterThan(before);
 
-    await page.goto(`${server.url}/chain`);
-    await expect(page.getByRole('region', { name: 'Accounts' }).getByRole('row')).toHaveCount(2);
-    expect(errors).toEqual([]);
-  } finally {
-    await server.kill();
-  }
-});
+      await page.goto(`${server.url}/chain`);
+      await expect(page.getByRole('region', { name: 'Accounts' }).getByRole('row')).toHaveCount(2);
+      expect(errors).toEqual([]);
+    } finally {
+      await server.kill();
+    }
+  });
