@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type Browser, expect, type Page, test } from '@playwright/test';
 import { type MinerView, REASON_REMEDIES, type ReceiptEntry, type RunEvent } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
+import { DESKTOP, fits, PHONE, SCREENS, type Screen } from './screens.ts';
 
 /** A dropped socket keeps its place for so long (`reconnectGrace`); who says goodbye is gone before. */
 const GRACE_MS = 5_000;
@@ -29,8 +30,8 @@ const errors: string[] = [];
 /** What is asked for to see that it is not there. */
 const NOBODY = 'm-00000000-0000';
 
-async function open(browser: Browser, path: string, size = { width: 1280, height: 900 }): Promise<Page> {
-  const page = await (await browser.newContext({ viewport: size })).newPage();
+async function open(browser: Browser, path: string, { options }: Screen = DESKTOP): Promise<Page> {
+  const page = await (await browser.newContext(options)).newPage();
   page.on('pageerror', ({ message }) => errors.push(`${path}: ${message}`));
   page.on('console', (message) => {
     if (message.type() === 'error' && !message.location().url.includes(NOBODY)) errors.push(`${path}: ${message.text()}`);
@@ -42,7 +43,6 @@ async function open(browser: Browser, path: string, size = { width: 1280, height
 const said = (page: Page, name: 'minerId' | 'minerMicrobatches') =>
   page.evaluate((key) => document.documentElement.dataset[key] ?? '', name);
 const counted = async (page: Page) => Number(await said(page, 'minerMicrobatches'));
-const sideways = (page: Page) => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 
 /** Resolves with the event that tells that the miner is no part of the run any more; fails when the grace is over. */
 async function goodbyeOf(id: string, since: number): Promise<RunEvent> {
@@ -110,7 +110,10 @@ test('a lone miner is told what it waits for, and its history fills when the nex
 });
 
 test('a reload keeps the miner, leaving the page gives its work back at once, and its receipts outlast it', async ({ browser }) => {
-  const pages = await Promise.all(['wren', 'gull'].map((name) => open(browser, `/?name=${name}&backend=wasm&autostart=1`)));
+  const pages = await Promise.all([
+    open(browser, '/?name=wren&backend=wasm&autostart=1', DESKTOP),
+    open(browser, '/?name=gull&backend=wasm&autostart=1', PHONE),
+  ]);
   for (const page of pages) await expect.poll(() => counted(page), { timeout: 2 * JOIN_MS }).toBeGreaterThan(4);
   const [wren, gull] = pages as [Page, Page];
   const [wrenId, gullId] = (await Promise.all(pages.map((page) => said(page, 'minerId')))) as [string, string];
@@ -146,28 +149,31 @@ test('a reload keeps the miner, leaving the page gives its work back at once, an
   console.log(`closed, and gone after ${goodbye.time - closes} ms`);
 
   const receipts = await receiptsOf(wrenId);
-  const page = await open(browser, `/miner/${wrenId}`, { width: 360, height: 780 });
-  await expect(page.getByRole('heading', { name: 'wren' })).toBeVisible();
-  await expect(page.getByText('Not in the run')).toBeVisible();
-  const table = page.getByRole('region', { name: 'Receipts' }).getByRole('table');
-  await expect(table.getByText('counted').first()).toBeVisible();
-  expect(await table.getByRole('row').count(), 'a full page and its header').toBe(Math.min(20, receipts.length) + 1);
-  expect(await sideways(page), 'scrolls sideways at 360 px').toBeLessThanOrEqual(0);
+  for (const screen of SCREENS) {
+    const page = await open(browser, `/miner/${wrenId}`, screen);
+    await expect(page.getByRole('heading', { name: 'wren' })).toBeVisible();
+    await expect(page.getByText('Not in the run')).toBeVisible();
+    const table = page.getByRole('region', { name: 'Receipts' }).getByRole('table');
+    await expect(table.getByText('counted').first()).toBeVisible();
+    expect(await table.getByRole('row').count(), 'a full page and its header').toBe(Math.min(20, receipts.length) + 1);
+    await fits(page);
 
-  await page.goto(`${server.url}/miner/${NOBODY}`);
-  await expect(page.getByText(`The server knows no miner ${NOBODY}`)).toBeVisible();
-  await expect(page.getByText('No receipts.')).toBeVisible();
+    await page.goto(`${server.url}/miner/${NOBODY}`);
+    await expect(page.getByText(`The server knows no miner ${NOBODY}`)).toBeVisible();
+    await expect(page.getByText('No receipts.')).toBeVisible();
+    await page.context().close();
+  }
 });
 
-test('the page of audits says what was compared, whose loss stands out and who agrees, at any width', async ({ browser }) => {
-  for (const width of [1440, 360]) {
-    const page = await open(browser, '/audits', { width, height: 900 });
+test('the page of audits says what was compared, whose loss stands out and who agrees, on every screen', async ({ browser }) => {
+  for (const screen of SCREENS) {
+    const page = await open(browser, '/audits', screen);
     await expect(page.getByRole('heading', { name: 'Audits', level: 1 })).toBeVisible();
     for (const name of ['Newest audits', 'Loss attribution', 'Agreement'])
       await expect(page.getByRole('region', { name, exact: true })).toBeVisible();
     // The secret that will draw is committed to before anybody can be drawn.
     await expect(page.getByRole('row', { name: /the server audits on wasm .* [0-9a-f]{12}…/ })).toBeVisible();
-    expect(await sideways(page)).toBeLessThanOrEqual(0);
+    await fits(page);
     await page.context().close();
   }
 });
