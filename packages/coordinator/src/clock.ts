@@ -8,7 +8,7 @@ import { assign, dropWork, endRest, forgive, guessPaces, planMove, remove } from
 import type { LeaseRecord, State } from './state.ts';
 import { collectUntil, redoAfter } from './times.ts';
 import type { Of } from './types.ts';
-import { abandon, handOver, hedge, passOn, redo } from './work.ts';
+import { abandon, handOver, hedge, passOn, redo, stopWaiting } from './work.ts';
 
 export function tick(state: State, { idleMs = 0 }: Of<'tick'>): void {
   const { now } = state;
@@ -32,7 +32,10 @@ export function tick(state: State, { idleMs = 0 }: Of<'tick'>): void {
       if (!state.miners.has(miner.id)) break; // once too often
     }
   }
-  for (const crew of state.crews) collectOverdue(state, crew);
+  for (const crew of state.crews) {
+    collectOverdue(state, crew);
+    stopWaiting(state, crew);
+  }
   tickReductions(state);
   abandonStalled(state);
   planMove(state);

@@ -3,7 +3,7 @@
  * than before, by a change here, to any limit below, or to the butterfly of `@starling/reduce`: logs are read by handling their
  * inputs again, and an old one must not be by new rules.
  */
-export const RULES = 2;
+export const RULES = 3;
 
 /**
  * Every time and limit of the protocol, with its reason. Times are milliseconds.
@@ -56,6 +56,8 @@ export const LIMITS = {
    * and begin anew after it. At most one microbatch in 64 of theirs is left out that way, where lying in them would do more harm.
    */
   trustedReceipts: 64,
+  /** What was useless in some hands waits no longer for one that applies a merge, or computes at its own slow pace, however usual that is. */
+  longestWait: 20_000,
   /** No task of a step was settled for so long although some are open: what is missing is left out, if enough is there. */
   stalledStep: 300_000,
 

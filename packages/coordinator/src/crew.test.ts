@@ -302,8 +302,17 @@ describe('what was useless in some hands', () => {
     const [oldest, old] = [aMiner({ useful: -1, pace: 1 }), aMiner({ useful: 3 })];
     const enough = LIMITS.trustedSteps / 2;
     const crew = crewOf([oldest, old]);
-    expect(trustedOf(crew, { [oldest.id]: 9_999, [old.id]: enough })).toBe(old);
-    expect(trustedOf(crew, { [oldest.id]: 9_999, [old.id]: enough - 1 })).toBe(oldest);
+    expect(trustedOf(crew, { [oldest.id]: LIMITS.trustedSteps, [old.id]: enough })).toBe(old);
+    expect(trustedOf(crew, { [oldest.id]: LIMITS.trustedSteps, [old.id]: enough - 1 })).toBe(oldest);
+  });
+
+  it('does not wait for who let others wait, while anybody else can be expected', () => {
+    const [tardy, other] = [aMiner({ useful: 64, tardy: true, leases: leases(2) }), aMiner({ useful: -9 })];
+    expect(trustedOf(crewOf([tardy, other]))).toBe(other);
+    expect(trustedOf(crewOf([tardy, other]), {}, [other.id])).toBeNull();
+    expect(trustedOf(crewOf([aMiner({ tardy: true, phase: 'applying' }), other]), {}, [other.id]), 'who tried').toBe(other);
+    tardy.leases = leases(1);
+    expect(trustedOf(crewOf([tardy, other]))).toBe(tardy);
   });
 
   it('comes back to who tried when nobody else can be expected', () => {

@@ -150,17 +150,32 @@ export class Crew {
 
   /**
    * For a task whose result was useless in some hands: who of the most trusted others would finish it first, so that quick strangers cannot
-   * make it useless among themselves; null while these have no lease free, or still apply a merge that strangers may only say they have.
-   * Clean steps come first, since nothing else is proved, then useful results: a new key has neither, and where nobody has, as in a run's
-   * first minutes, it has its say once and comes behind everybody else from then on. Who tried gets it again only when nobody else can.
+   * make it useless among themselves; null while it waits for them. Who tried gets it again only when nobody else can.
    */
-  pickTrusted(slot: Slot, now: number, tried: readonly string[], cleanSteps: (miner: MinerRecord) => number): MinerRecord | null {
-    const others = [...this.members.values()].filter((miner) => !tried.includes(miner.id) && this.isExpected(miner));
-    if (others.length === 0) return this.pick(slot, now, tried.at(-1));
-    const proven = foremost(others, (miner) => Math.min(LIMITS.trustedSteps, cleanSteps(miner)));
-    const able = foremost(proven, ({ useful }) => useful).filter((miner) => this.isAble(miner, slot));
+  pickTrusted(slot: Slot, now: number, tried: readonly string[], trust: (miner: MinerRecord) => number): MinerRecord | null {
+    if (!this.hasOther(slot, tried)) return this.pick(slot, now, tried.at(-1));
+    const able = this.trusted(slot, tried, trust).filter((miner) => this.isAble(miner, slot));
     const finish = (miner: MinerRecord) => this.finish(miner, slot, now);
     return able.reduce<MinerRecord | null>((first, miner) => (first && finish(first) <= finish(miner) ? first : miner), null);
+  }
+
+  /**
+   * The most trusted others, also those that have no lease free, or still apply a merge that strangers may only say they have: such a task
+   * waits for them, unless they let others wait already. Clean steps come first, since nothing else is proved, then useful results: a new key
+   * has neither, and where nobody has, as in a run's first minutes, it has its say once and comes behind everybody else from then on.
+   */
+  trusted(slot: Slot, tried: readonly string[], trust: (miner: MinerRecord) => number): MinerRecord[] {
+    return foremost(foremost(this.others(slot, tried), trust), ({ useful }) => useful);
+  }
+
+  /** Somebody who has not tried can be expected. */
+  hasOther(slot: Slot, tried: readonly string[]): boolean {
+    return this.others(slot, tried).length > 0;
+  }
+
+  private others(slot: Slot, tried: readonly string[]): MinerRecord[] {
+    const isWaitedFor = (miner: MinerRecord) => !miner.tardy && this.isExpected(miner);
+    return [...this.members.values()].filter((miner) => !tried.includes(miner.id) && (isWaitedFor(miner) || this.isAble(miner, slot)));
   }
 
   /** It has what it takes to compute, or will have when it is done with what it does. */
@@ -169,7 +184,7 @@ export class Crew {
     return applies || ['idle', 'half', 'full', 'taken'].includes(this.placeOf(miner));
   }
 
-  private isAble(miner: MinerRecord, slot: Slot): boolean {
+  isAble(miner: MinerRecord, slot: Slot): boolean {
     const place = this.placeOf(miner);
     return place === 'idle' || place === 'half' || (place === 'full' && slot === 'backward');
   }

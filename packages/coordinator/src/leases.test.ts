@@ -339,6 +339,8 @@ describe('a useless result', () => {
     const [hedge] = grants(swarm.tick());
     swarm.resume(holder!);
     task.forfeits = ['d', 'e'];
+    // Or its answer would be waited for.
+    state.setAmends(hedge!.minerId, 1);
     const effects = swarm.forfeit(holder!, lease.id);
     expect(of(effects, 'cancel')).toEqual([{ type: 'cancel', minerId: hedge!.minerId, leaseId: hedge!.lease.id }]);
     expect(of(swarm.receipt(hedge!.minerId, hedge!.lease.id), 'settled')).toMatchObject([{ outcome: 'surplus' }]);

@@ -43,6 +43,8 @@ export interface MinerRecord {
   missed: number;
   /** Receipts in a row that counted, as many as matter for trust; results in a row that were useless, as a negative number. */
   useful: number;
+  /** It let others wait, and has shown nothing since: nobody waits for it. */
+  tardy: boolean;
   bannedUntil: number;
   /** 0 when it has not asked for a rest, or the rest is over. */
   restUntil: number;
@@ -84,7 +86,7 @@ export interface Credit {
   stalls: number;
 }
 
-/** What audits know of a device, or of a miner without one: a miner's id is thrown away at will, and pay goes to devices. */
+/** What is known of a device, or of a miner without one: a miner's id is thrown away at will, and pay goes to devices. */
 export interface Reputation {
   /** Audits passed since it came or was last found false. */
   passedAudits: number;
@@ -94,6 +96,8 @@ export interface Reputation {
   cleanVersion: number;
   /** Audits that found its work false. */
   failedAudits: number;
+  /** Receipts its miners have to send before its clean steps give any of them precedence again: one let others wait. */
+  amends: number;
   /** For all its miners, those that come later, too. */
   bannedUntil: number;
 }
@@ -103,6 +107,7 @@ export const NO_REPUTATION: Readonly<Reputation> = {
   cleanSteps: 0,
   cleanVersion: -1,
   failedAudits: 0,
+  amends: 0,
   bannedUntil: 0,
 };
 
@@ -144,6 +149,7 @@ export function newMiner(id: string, order: number, facts: MinerFacts, stage: nu
     late: 0,
     missed: 0,
     useful: 0,
+    tardy: false,
     bannedUntil: 0,
     restUntil: 0,
     restingSince: null,

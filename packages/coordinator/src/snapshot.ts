@@ -20,6 +20,7 @@ export interface Snapshot {
   leaseCount: number;
   minerCount: number;
   roundCount: number;
+  /** Those of before do not tell how long merges took to apply. */
   stages: Plain<StageRecord, 'merge', { merge: PlainMerge; crew: string[] }>[];
   /** Those of before do not tell how useful anybody was: then everybody begins anew. */
   miners: Plain<MinerRecord, 'leases', { leases: string[] }>[];
@@ -107,7 +108,8 @@ export function fromSnapshot(snapshot: Snapshot): State {
     state.miners.set(id, { ...newMiner(id, order, facts, stage, joinedAt), ...miner, leases: new Set(leases) });
   }
   snapshot.stages.forEach(({ merge, crew: _, ...stage }, index) => {
-    Object.assign(state.stages[index]!, { ...stage, merge: mergeOfPlain(merge) });
+    const times = { ...state.stages[index]!.times, ...stage.times };
+    Object.assign(state.stages[index]!, { ...stage, merge: mergeOfPlain(merge), times });
   });
   for (const { number, validate, flows: packed, progressAt, ready, pinned } of snapshot.steps) {
     const flows = newFlows(number, config.microbatchesPerStep, validate, config.stages);

@@ -3,6 +3,7 @@
  * protocol does with it is in `roster.ts` (who is here), `work.ts` (leases), `merging.ts` and `clock.ts`.
  */
 import { type ErrorCode, type LeaseKind, type Reason, SwarmError, type Work } from '@starling/protocol';
+import { LIMITS } from './constants.ts';
 import { Crew, type Place } from './crew.ts';
 import { type Cell, type Flow, type Slot, type Task, taskOf } from './flow.ts';
 import { ban, type Credit, countLate, type MinerRecord, NO_REPUTATION, newMiner, noCredit, type Reputation } from './miner.ts';
@@ -65,7 +66,7 @@ export class State {
   readonly miners = new Map<string, MinerRecord>();
   /** Of everybody who ever had a receipt taken, was banned, or went after something was refused. */
   readonly credits = new Map<string, Credit>();
-  /** Of everybody who was audited, by device. */
+  /** Of everybody who was audited or let others wait, by device. */
   readonly reputations = new Map<string, Reputation>();
   readonly leases = new Map<string, LeaseRecord>();
   /** At most two are alive, since no stage can be two ahead of another. */
@@ -151,6 +152,23 @@ export class State {
     const reputation = this.reputations.get(owner) ?? { ...NO_REPUTATION };
     this.reputations.set(owner, reputation);
     return reputation;
+  }
+
+  /** How much it has proved, up to what matters: whose word counts, and whose fault it was. */
+  trustIn(minerId: string): number {
+    return Math.min(LIMITS.trustedSteps, this.reputations.get(this.ownerOf(minerId))?.cleanSteps ?? 0);
+  }
+
+  /** Its device let others wait, and has not made up for it. */
+  owesAmends(minerId: string): boolean {
+    return (this.reputations.get(this.ownerOf(minerId))?.amends ?? 0) > 0;
+  }
+
+  /** Who has precedence changes by it, on whatever stages the device has miners. */
+  setAmends(minerId: string, receipts: number): void {
+    const owed = this.owesAmends(minerId);
+    this.reputationOf(minerId).amends = receipts;
+    if (owed !== receipts > 0) for (const { index } of this.stages) this.touched.add(index);
   }
 
   stageOf(miner: MinerRecord): StageRecord {

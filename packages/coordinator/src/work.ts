@@ -9,7 +9,7 @@ import { endRest, remove, uncontributed } from './roster.ts';
 import { type StageRecord, unitsOf } from './stage.ts';
 import { type LeaseRecord, type State, slotOf } from './state.ts';
 import type { Step } from './step.ts';
-import { addTime, deadlineOf, hedgeAfter } from './times.ts';
+import { addTime, applyWithin, deadlineOf, hedgeAfter } from './times.ts';
 import type { Of } from './types.ts';
 
 // ── granting ────────────────────────────────────────────────────────────────────────────────────
@@ -77,13 +77,16 @@ export function dispatch(state: State, crew: Crew): void {
 
 /** Who is to compute this task; null when nobody can take it now. */
 export function pickFor(state: State, crew: Crew, flow: Flow, slot: Slot): MinerRecord | null {
-  const { avoid, forfeits } = flow.cells[crew.stage.index]![slot]!;
-  if (forfeits.length === 0) return crew.pick(slot, state.now, avoid);
-  const tried = avoid === null ? forfeits : [...forfeits, avoid];
-  return crew.pickTrusted(slot, state.now, tried, ({ id }) => cleanStepsOf(state, id));
+  const task = flow.cells[crew.stage.index]![slot]!;
+  if (task.forfeits.length === 0) return crew.pick(slot, state.now, task.avoid);
+  return crew.pickTrusted(slot, state.now, triedBy(task), precedenceIn(state));
 }
 
-const cleanStepsOf = (state: State, minerId: string) => state.reputations.get(state.ownerOf(minerId))?.cleanSteps ?? 0;
+const triedBy = ({ avoid, forfeits }: Task) => (avoid === null ? forfeits : [...forfeits, avoid]);
+const precedenceIn =
+  (state: State) =>
+  ({ id }: MinerRecord) =>
+    state.owesAmends(id) ? 0 : state.trustIn(id);
 
 /** It would be one microbatch more under way than the miners can keep the inputs of. */
 export function isHeldBack(state: State, step: Step, stage: StageRecord, flow: Flow, slot: Slot): boolean {
@@ -137,18 +140,72 @@ export function hedge(state: State, crew: Crew): void {
     for (const id of miner.leases) {
       const lease = state.leases.get(id)!;
       const { open, forfeits } = state.taskOf(lease);
-      // What was useless in some hands is in those of whom it was chosen for.
-      if (open.length > 1 || forfeits.length > 0) continue;
-      if (!miner.connected || state.now - lease.grantedAt >= hedgeAfter(stage.times[lease.kind])) overdue.push(lease);
+      if (open.length > 1) continue;
+      if (!miner.connected || isOverdue(state, stage, lease, forfeits.length > 0 ? miner : null)) overdue.push(lease);
     }
   }
   overdue.sort((a, b) => a.grantedAt - b.grantedAt || a.flow.index - b.flow.index);
   for (const lease of overdue) {
-    const miner = crew.pickIdle(state.miners.get(lease.minerId)!);
-    if (!miner) return;
+    const miner = pickSecond(state, crew, lease);
+    if (!miner) continue;
     grant(state, { stage, flow: lease.flow, slot: slotOf(lease), miner });
     state.counters.hedged += 1;
   }
+}
+
+/** Who is to compute it, too. What was useless in some hands goes to one that is trusted, and never to who tried. */
+function pickSecond(state: State, crew: Crew, lease: LeaseRecord): MinerRecord | null {
+  const task = state.taskOf(lease);
+  if (task.forfeits.length === 0) return crew.pickIdle(state.miners.get(lease.minerId)!);
+  const tried = [...triedBy(task), lease.minerId];
+  return crew.hasOther(slotOf(lease), tried) ? crew.pickTrusted(slotOf(lease), state.now, tried, precedenceIn(state)) : null;
+}
+
+/**
+ * What was useless in some hands waits for those that are trusted, and its last word for whoever still computes it. Of these, one that takes
+ * longer than is usual loses its precedence: it costs the others one such wait, and many receipts before it can cost them another.
+ */
+export function stopWaiting(state: State, crew: Crew): void {
+  const { stage, members } = crew;
+  const step = state.stepOf(stage);
+  if (stage.phase !== 'training' || !step) return;
+  for (const slot of ['backward', 'forward'] as const) {
+    for (const flow of step.ready[stage.index]![slot]) {
+      const task = flow.cells[stage.index]![slot]!;
+      if (task.forfeits.length === 0) continue;
+      for (const miner of crew.trusted(slot, triedBy(task), precedenceIn(state)))
+        if (!crew.isAble(miner, slot) && isTardy(state, stage, miner)) losePrecedence(state, miner);
+    }
+  }
+  for (const miner of members.values()) {
+    for (const id of [...miner.leases]) {
+      const lease = state.leases.get(id)!;
+      const task = state.taskOf(lease);
+      // It may have been left out just now.
+      if (lease.state !== 'open' || task.forfeits.length === 0 || !isOverdue(state, stage, lease, miner)) continue;
+      const wasAwaited = isAwaited(state, task);
+      losePrecedence(state, miner);
+      if (wasAwaited) leaveOutUseless(state, lease);
+    }
+  }
+}
+
+function losePrecedence(state: State, miner: MinerRecord): void {
+  Object.assign(miner, { useful: Math.min(0, miner.useful), tardy: true } satisfies Partial<MinerRecord>);
+  state.setAmends(miner.id, LIMITS.trustedReceipts);
+  state.refresh(miner);
+}
+
+function isTardy(state: State, stage: StageRecord, miner: MinerRecord): boolean {
+  // Since the merge, not since it began: who fetches the stage again in between would begin anew without end.
+  if (miner.phase === 'applying') return state.now - stage.versionSince >= applyWithin(stage.times.apply);
+  return [...miner.leases].some((id) => isOverdue(state, stage, state.leases.get(id)!, miner));
+}
+
+/** `used`: longer, too, than this miner is used to, since quick strangers can make everybody else look slow. It may have another to finish before. */
+function isOverdue(state: State, stage: StageRecord, lease: LeaseRecord, used: MinerRecord | null): boolean {
+  const own = used ? 2 * LIMITS.leasesPerMiner * state.expectedMs(used, slotOf(lease)) : 0;
+  return state.now - lease.grantedAt >= Math.max(hedgeAfter(stage.times[lease.kind]), Math.min(LIMITS.longestWait, own));
 }
 
 // ── settling ────────────────────────────────────────────────────────────────────────────────────
@@ -192,6 +249,8 @@ export function receipt(state: State, { minerId, leaseId, lossSum }: Of<'receipt
   // Even one that came late and counts: who delivers is slow, and not gone.
   miner.late = 0;
   miner.useful = Math.min(LIMITS.trustedReceipts, Math.max(0, miner.useful) + 1);
+  miner.tardy = false;
+  if (state.owesAmends(minerId)) state.setAmends(minerId, state.reputationOf(minerId).amends - 1);
   Object.assign(miner, { restingSince: null, absent: false } satisfies Partial<MinerRecord>);
   learnWork(state, miner, stage, lease);
   settle(state, lease, miner);
@@ -269,18 +328,26 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
   handOver(state, lease, miner, message, blamed ? WRONG : null);
   lease.state = 'forfeited';
   task.forfeits.push(minerId);
-  if (task.forfeits.length >= LIMITS.forfeitsPerTask) {
-    const { flow } = lease;
-    const others = state.steps.get(flow.step)!.flows.filter((other) => other.purpose === 'train' && !other.abandoned).length;
-    // What another miner sent may make it useless for good, and all that this miner touched: no run waits for that.
-    if (flow.purpose === 'train' && !takesFromOthers(state, lease) && others <= state.config.minMicrobatches) {
-      const message = `Microbatch ${flow.microbatch} gives useless results at stage ${lease.stage}, and no more may be left out of step ${flow.step}.`;
-      state.inform('MICROBATCH_USELESS', message, 'warning');
-      return;
-    }
-    abandon(state, flow, `its result was useless ${task.forfeits.length} times at stage ${lease.stage}`);
-  }
+  leaveOutUseless(state, lease);
 }
+
+/** Useless so often, it is left out, if it may be; but no quick one has the last word while another is still at it. */
+function leaveOutUseless(state: State, lease: LeaseRecord): void {
+  const { flow } = lease;
+  const task = state.taskOf(lease);
+  if (task.forfeits.length < LIMITS.forfeitsPerTask || isAwaited(state, task)) return;
+  const others = state.steps.get(flow.step)!.flows.filter((other) => other.purpose === 'train' && !other.abandoned).length;
+  // What another miner sent may make it useless for good, and all that this miner touched: no run waits for that.
+  if (flow.purpose === 'train' && !takesFromOthers(state, lease) && others <= state.config.minMicrobatches) {
+    const message = `Microbatch ${flow.microbatch} gives useless results at stage ${lease.stage}, and no more may be left out of step ${flow.step}.`;
+    state.inform('MICROBATCH_USELESS', message, 'warning');
+    return;
+  }
+  abandon(state, flow, `its result was useless ${task.forfeits.length} times at stage ${lease.stage}`);
+}
+
+/** Somebody computes it who has not let others wait. */
+const isAwaited = (state: State, { open }: Task) => open.some((id) => !state.owesAmends(state.leases.get(id)!.minerId));
 
 const WRONG = { code: 'BANNED_WRONG', message: 'its results were not usable' } as const;
 
@@ -289,7 +356,7 @@ function blameForfeits(state: State, lease: LeaseRecord, task: Task): void {
   if (!takesFromOthers(state, lease)) return; // they were blamed at once
   for (const id of new Set(task.forfeits.splice(0))) {
     const miner = state.miners.get(id);
-    if (miner && cleanStepsOf(state, id) < cleanStepsOf(state, lease.minerId)) state.blame(miner, WRONG);
+    if (miner && state.trustIn(id) < state.trustIn(lease.minerId)) state.blame(miner, WRONG);
   }
 }
 
