@@ -153,7 +153,11 @@ export class World {
   isPoison(microbatch: number): boolean {
     let poison = this.poison.get(microbatch);
     if (poison === undefined) {
-      poison = this.fault('poison');
+      // No more than may be left out of a step: what nobody can compute and nobody may leave out is asked for until somebody can.
+      const { microbatchesPerStep, minMicrobatches } = this.options;
+      const step = (of: number) => Math.floor(of / microbatchesPerStep);
+      const others = [...this.poison].filter(([other, is]) => is && step(other) === step(microbatch)).length;
+      poison = others < microbatchesPerStep - minMicrobatches && this.fault('poison');
       this.poison.set(microbatch, poison);
     }
     return poison;
