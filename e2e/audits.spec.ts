@@ -96,6 +96,7 @@ for (const screen of SCREENS) {
       await expect(feed.getByText(verdict.finding)).toBeHidden();
       const newest = feed.getByRole('button', { name: 'Newest' });
       if ((await newest.getAttribute('aria-disabled')) === 'false') await newest.click();
+      await expect(feed.getByRole('status')).toContainText('refreshed every few seconds');
     }
     await feed.getByRole('button', { name: 'Older' }).click();
     await expect(rows).toHaveCount(Math.min(AUDITS_A_PAGE, all.length - AUDITS_A_PAGE));
