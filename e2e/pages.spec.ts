@@ -18,25 +18,18 @@ const SLOW = { timeout: 45_000 };
 const MOST_JAVASCRIPT = 200 * 1024;
 let server: ServerProcess;
 let miners: NodeMiner[];
-test.beforeAll(async () => {
+/** Of these pages' size, and paid often. */
+function begin(options: string[]): Promise<ServerProcess> {
   const data = mkdtempSync(join(tmpdir(), 'starling-pages-'));
-  const sizes = ['--stages', '2', '--sequences', '1', '--microbatches', '4', '--steps', '6', '--validate-every', '2'];
-  server = await startServerProcess([
-    '--port',
-    '0',
-    '--data',
-    data,
-    '--block-ms',
-    '200',
-    '--tempo',
-    '5',
-    '--round-steps',
-    '1',
-    '--held-steps',
-    '1',
-    ...sizes,
-  ]);
-  miners = ['kestrel', 'wren', 'osprey'].map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));
+  const sizes = ['--stages', '2', '--sequences', '1', '--microbatches', '4', '--validate-every', '2'];
+  const paid = ['--block-ms', '200', '--tempo', '5', '--round-steps', '1', '--held-steps', '1'];
+  return startServerProcess(['--port', '0', '--data', data, ...paid, ...sizes, ...options]);
+}
+const crewOf = ({ url }: ServerProcess) => ['kestrel', 'wren', 'osprey'].map((name) => startNodeMiner({ url, name, backend: 'wasm' }));
+
+test.beforeAll(async () => {
+  server = await begin(['--steps', '6']);
+  miners = crewOf(server);
   // The run ends and stands still: so do the pages.
   await expect.poll(async () => (await run()).phase, { timeout: 120_000 }).toBe('complete');
 });
@@ -45,14 +38,20 @@ test.afterAll(async () => {
   await server.kill();
 });
 
-const ask = async <T>(path: string): Promise<T> => (await fetch(`${server.url}${path}`)).json() as Promise<T>;
-const run = () => ask<RunSnapshot>('/v1/run');
+const ask = async <T>(path: string, of = server): Promise<T> => (await fetch(`${of.url}${path}`)).json() as Promise<T>;
+const run = (of = server) => ask<RunSnapshot>('/v1/run', of);
 const errors: string[] = [];
-async function open(browser: Browser, path: string, { options }: Screen, colorScheme: 'light' | 'dark' = 'light'): Promise<Page> {
+async function open(
+  browser: Browser,
+  path: string,
+  { options }: Screen,
+  colorScheme: 'light' | 'dark' = 'light',
+  of = server,
+): Promise<Page> {
   const page = await (await browser.newContext({ ...options, colorScheme })).newPage();
   page.on('pageerror', ({ message }) => errors.push(`${path}: ${message}`));
   page.on('console', (message) => message.type() === 'error' && errors.push(`${path}: ${message.text()}`));
-  await page.goto(`${server.url}${path}`);
+  await page.goto(`${of.url}${path}`);
   return page;
 }
 
@@ -155,39 +154,55 @@ test('a moment knows what curves and log knew then, and no more', async () => {
   }
 });
 
-for (const screen of SCREENS) {
-  test(`from the network to a miner by name, hotkey and UID, and to a stage by a click, on ${screen.name}`, async ({ browser }) => {
-    // One that passed an audit: the chain knows it.
-    const registered = async () => (await ask<ChainView>('/v1/chain')).pay.find(({ uid }) => uid !== null);
+test.describe('where a miner is paid', () => {
+  let paying: ServerProcess;
+  let paid: NodeMiner[];
+  // One that passed an audit: the chain knows it. Chance draws who is audited: this run goes on until it has.
+  const registered = async () => (await ask<ChainView>('/v1/chain', paying)).pay.find(({ uid }) => uid !== null);
+  test.beforeAll(async () => {
+    paying = await begin(['--steps', '0']);
+    paid = crewOf(paying);
     await expect.poll(registered, SLOW).toBeDefined();
-    const { address, uid, names } = (await registered())!;
-    const [name] = names as [string];
-    const { id } = (await run()).stages.flatMap(({ miners }) => miners).find((miner) => miner.name === name)!;
-    const page = await open(browser, '/dashboard', screen);
-    const network = page.getByRole('region', { name: 'The network' });
-    const isTheMiner = async () => {
-      await expect(page).toHaveURL(`${server.url}/miner/${id}`);
-      await expect(page.getByRole('heading', { name })).toBeVisible();
-      await page.goBack();
-    };
-    for (const query of [name.slice(0, -1), address.slice(0, 16), String(uid)]) {
-      await network.getByRole('searchbox').fill(query);
-      await expect(network.getByText('1 found')).toBeVisible();
-      await network.getByRole('searchbox').press('Enter');
-      await isTheMiner();
-      await fits(page);
-    }
-    const canvas = network.locator('canvas');
-    const { width, height } = (await canvas.boundingBox())!;
-    await canvas.click({ position: { x: width * 0.98, y: height * 0.6 } });
-    await expect(page).toHaveURL(/\/stage\/1$/);
-    await page.getByRole('link', { name: 'stage 0' }).click();
-    await expect(page.getByRole('heading', { name: /^Stage 0/ })).toBeVisible();
-    await page.goto(`${server.url}/dashboard`);
-    await expect(page.getByRole('img', { name: 'Step 7: complete, 100 % of its microbatches are done' })).toBeVisible();
-    await page.context().close();
+    for (const miner of paid) miner.order({ type: 'pause' });
+  });
+  test.afterAll(async () => {
+    await Promise.all(paid.map((miner) => miner.stop()));
+    await paying.kill();
   });
 
+  for (const screen of SCREENS) {
+    test(`from the network to a miner by name, hotkey and UID, and to a stage by a click, on ${screen.name}`, async ({ browser }) => {
+      const { address, uid, names } = (await registered())!;
+      const [name] = names as [string];
+      const { id } = (await run(paying)).stages.flatMap(({ miners }) => miners).find((miner) => miner.name === name)!;
+      const page = await open(browser, '/dashboard', screen, 'light', paying);
+      const network = page.getByRole('region', { name: 'The network' });
+      const isTheMiner = async () => {
+        await expect(page).toHaveURL(`${paying.url}/miner/${id}`);
+        await expect(page.getByRole('heading', { name })).toBeVisible();
+        await page.goBack();
+      };
+      for (const query of [name.slice(0, -1), address.slice(0, 16), String(uid)]) {
+        await network.getByRole('searchbox').fill(query);
+        await expect(network.getByText('1 found')).toBeVisible();
+        await network.getByRole('searchbox').press('Enter');
+        await isTheMiner();
+        await fits(page);
+      }
+      const canvas = network.locator('canvas');
+      const { width, height } = (await canvas.boundingBox())!;
+      await canvas.click({ position: { x: width * 0.98, y: height * 0.6 } });
+      await expect(page).toHaveURL(/\/stage\/1$/);
+      await page.getByRole('link', { name: 'stage 0' }).click();
+      await expect(page.getByRole('heading', { name: /^Stage 0/ })).toBeVisible();
+      await page.goto(`${server.url}/dashboard`);
+      await expect(page.getByRole('img', { name: 'Step 7: complete, 100 % of its microbatches are done' })).toBeVisible();
+      await page.context().close();
+    });
+  }
+});
+
+for (const screen of SCREENS) {
   test(`a pointer names a miner and opens it; a finger is told whom it means, and opens that by a second tap, on ${screen.name}`, async ({
     browser,
   }) => {
