@@ -3,7 +3,8 @@ import { defineConfig } from '@playwright/test';
 /** Real Chromium on real WebGPU; the software adapter, so that it is the same on machines with and without a GPU. */
 export default defineConfig({
   testDir: '.',
-  workers: 1,
+  // Most of the time a test waits, and each file has servers of its own.
+  workers: 2,
   timeout: 12 * 60_000,
   outputDir: '../test-results',
   use: {
