@@ -79,7 +79,7 @@ describe('a miner under its owner’s hand', () => {
     expect(miner.state!.error!.message).toMatch(
       /^Stage 0 needs about \d+\.\d MB on the device \(parameters 1\.2 MB, .*\); 1\.0 MB are allowed\.$/,
     );
-    expect(viewOf('small')).toBeUndefined();
+    await expect.poll(() => viewOf('small'), { timeout: TIMEOUT, message: 'the server hears of it, too' }).toBeUndefined();
     await miner.kill();
   });
 
