@@ -94,8 +94,7 @@ for (const screen of SCREENS) {
       for (const check of verdict.checks) await expect(feed.getByRole('row', { name: told(check), exact: true })).toBeVisible();
       await page.keyboard.press('Enter');
       await expect(feed.getByText(verdict.finding)).toBeHidden();
-      const newest = feed.getByRole('button', { name: 'Newest' });
-      if ((await newest.getAttribute('aria-disabled')) === 'false') await newest.click();
+      if (index >= AUDITS_A_PAGE) await feed.getByRole('button', { name: 'Newest' }).click();
       await expect(feed.getByRole('status')).toContainText('refreshed every few seconds');
     }
     await feed.getByRole('button', { name: 'Older' }).click();
