@@ -1,5 +1,5 @@
 /**
- * The least exact GPU that WGSL allows, on tfjs's cpu backend: exponentials, logarithms, roots and quotients are off by as much as they may
+ * For tests only: the least exact GPU that WGSL allows, on tfjs's cpu backend: exponentials, logarithms, roots and quotients are off by as much as they may
  * be, all sums are made in single precision, last to first, and what is below 2^-126 is 0. No such GPU is known; limits that it keeps, those that are known keep.
  * Source: W3C, WebGPU Shading Language, "Accuracy of Concrete Floating Point Expressions", f32.
  */
