@@ -312,13 +312,11 @@ export class Gateway {
     if (frame.hash !== outputHash)
       throw new SwarmError('FRAME_HASH_MISMATCH', `The receipt of lease ${leaseId} names another output hash than its tensor has.`);
     // A codec's bytes are refused by itself when they say NaN or infinity.
-    // Half of what can be written: near the end of it the same number overflows on one device and not on another, and an audit would see that.
-    const largest = Math.min(LIMITS.largestRelayed, crossing.limit / 2);
-    if (!isFiniteTensor(crossing.unpack(frame.data), largest)) {
+    if (!isFiniteTensor(crossing.unpack(frame.data), crossing.most)) {
       const { boundary } = this.run.view.config;
       throw new SwarmError(
         'TENSOR_NOT_FINITE',
-        `The output of lease ${leaseId} holds NaN, infinity, or a number beyond ±${largest}, the most that is relayed as ${boundary}.`,
+        `The output of lease ${leaseId} holds NaN, infinity, or a number beyond ±${crossing.most}, the most that is relayed as ${boundary}.`,
       );
     }
     // A copy: what came from a socket is a view of a larger piece of memory, which would live as long.

@@ -235,7 +235,7 @@ it('refuses every receipt that cannot count, keeps the lease open, and takes the
   expect((await history(other.minerId)).map(({ error, work }) => [error?.code, work])).toEqual([['LEASE_NOT_YOURS', null]]);
 
   const nan = good.slice().fill(Number.NaN);
-  const large = good.slice().fill(-1.01e6, 7, 8);
+  const large = good.slice().fill(-(2 ** 19) * 1.01, 7, 8);
   for (const [spoiled, bad] of [nan, large].entries()) {
     await expect.poll(() => first.leases.length).toBeGreaterThan(spoiled + 1);
     const { id, inputHash } = first.leases[spoiled + 1]!;
@@ -259,16 +259,16 @@ it('refuses every receipt that cannot count, keeps the lease open, and takes the
 });
 
 it.each([
-  ['f16', 32_752, 32_768],
-  ['int8', 999_999, 1_010_000],
-] as const)('relays as %s what no device can fail to write, and says what to do about more', async (boundary, most, more) => {
+  ['f16', 32_752, 33_088],
+  ['int8', 2 ** 19, 2 ** 19 * 1.01],
+  ['int4', 2 ** 19, 2 ** 19 * 1.02],
+] as const)('relays as %s the largest that crosses, and says what to do about more', async (boundary, most, more) => {
   const options = { port: 0, stages: 2, sequences: 1, microbatchesPerStep: 2, boundary, log: () => {} };
   const own = await startServer({ ...options, dataDir: await mkdtemp(join(dataDir, `${boundary}-`)) });
   const [first] = [await miner(own), await miner(own)];
   const { config } = own.snapshot();
   const crossing = crossingOf(config);
   const { context, width } = config.model;
-  // Honest results of two devices that straddle the limit: neither is anything an audit could take for false.
   for (const [given, [largest, expected]] of [[most, 'OK'] as const, [-more, 'TENSOR_NOT_FINITE'] as const].entries()) {
     await expect.poll(() => first.leases.length).toBeGreaterThan(given);
     const { id, inputHash } = first.leases[given]!;

@@ -11,11 +11,13 @@ describe.each(['f32', 'f16', 'int8', 'int4'] as const)('as %s', (boundary) => {
   const most = LARGEST_CROSSING[boundary];
 
   it('magnitudes end at the largest that crosses, and do not jump there', () => {
-    for (const x of [most * 1.01, 1e6, 1e30]) {
+    for (const x of [most * 0.999, most * 1.01, 1e6, 1e30]) {
       const read = crossing.unpack(crossing.pack(of(x, -x)));
       expect(read[0]! / most).toBeCloseTo(1, 2);
       expect(read[1]! / most).toBeCloseTo(-1, 2);
+      expect(Math.max(...read.map(Math.abs))).toBeLessThanOrEqual(crossing.most);
     }
+    expect(crossing.most).toBeLessThan(most * 1.01);
     const usual = of(1, -0.5, 0.25);
     expect(crossing.pack(usual)).toEqual(crossing.pack(usual.slice()));
     expect(crossing.unpack(crossing.pack(usual))[0]).toBeCloseTo(1, 2);

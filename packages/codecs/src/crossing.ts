@@ -11,8 +11,8 @@ export interface Crossing {
   readonly dtype: 'float32' | 'uint8';
   /** Bytes of a token. */
   readonly tokenBytes: number;
-  /** Exclusive bound of the magnitudes that can be said. */
-  readonly limit: number;
+  /** Of what is read, no honest magnitude is above it: `LARGEST_CROSSING`, and what the rounding of a scale may add. */
+  readonly most: number;
   /**
    * What is larger than `LARGEST_CROSSING` as that. What is no number, or so large that it will soon be none, it says as it is, or as NaN, as
    * devices do: whoever reads it refuses it, and the lease goes its way.
@@ -25,6 +25,9 @@ export interface Crossing {
   /** The same as a stage computes on it: below `SMALLEST_CROSSING` it is 0, on every device. Throws as `unpack`. */
   input(tensor: TensorData): Vector;
 }
+
+/** The least exact scale, of `int4`, has eight bits. */
+const ROUNDING = 1 + 2 ** -8;
 
 /** Between ±`most`; itself where all of it is. */
 function within(x: Vector, most: number): Vector {
@@ -42,8 +45,8 @@ export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boun
   const { context } = model;
   const width = boundaryWidth(model);
   const quantiser = QUANTISERS[boundary];
-  const { limit } = quantiser;
-  const most = LARGEST_CROSSING[boundary];
+  const largest = LARGEST_CROSSING[boundary];
+  const most = largest * ROUNDING;
   const tokens = sequences * context;
   const tokenBytes = quantiser.rowBytes(width);
   const wrong = () => new SwarmError('TENSOR_SHAPE', `What crosses in this run is written as ${boundary}.`);
@@ -57,8 +60,8 @@ export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boun
       shape: [sequences, context, width],
       dtype: 'float32',
       tokenBytes,
-      limit,
-      pack: (x) => within(x, most),
+      most,
+      pack: (x) => within(x, largest),
       format: null,
       unpack,
       input: (tensor) => settled(unpack(tensor)),
@@ -72,10 +75,10 @@ export function crossingOf({ boundary, sequences, model }: Pick<RunConfig, 'boun
     shape: [tokens, tokenBytes],
     dtype: 'uint8',
     tokenBytes,
-    limit,
+    most,
     pack(x) {
       try {
-        return quantiser.encode(within(x, most), width);
+        return quantiser.encode(within(x, largest), width);
       } catch (error) {
         if (!(error instanceof SwarmError) || error.code !== 'TENSOR_NOT_FINITE') throw error;
         return new Uint8Array(tokens * tokenBytes).fill(NAN);

@@ -133,10 +133,4 @@ export const LIMITS = {
   // ── plausibility
   /** Nats per token: a uniform guess over 128,000 tokens is 12, so more than this is no loss but a fault or a lie. */
   maximumTokenLoss: 1_000,
-  /**
-   * Largest magnitude of what is relayed between stages. The largest activations known of any Llama are of the order of 1e4, and the
-   * gradients of a token's loss far smaller; from 1e6 on the next stage's honest sums of products are still far from float32's 3e38, so
-   * that whatever is relayed can be computed on, and what comes of it is at worst refused here in turn.
-   */
-  largestRelayed: 1e6,
 } as const;

@@ -39,8 +39,8 @@ export const boundaryWidth = ({ width, squeeze }: ModelShape) => squeeze?.rank ?
 
 /**
  * Magnitudes that cross between stages end here: what is larger is said as this. So an honest result is never one that may not be relayed, and
- * none lies where rounding alone decides whether it may. Half of what float16 can write; else half of what the next stage can compute on, and more
- * than an honest run ever comes to.
+ * none lies where rounding alone decides whether it may. Half of what float16 can write; else far more than an honest run ever comes to (the largest
+ * activations known of any Llama are of the order of 1e4), and so little that the next stage's sums of products stay far from float32's 3e38.
  */
 export const LARGEST_CROSSING = { f32: 2 ** 19, f16: 32_752, int8: 2 ** 19, int4: 2 ** 19 } as const;
 /** Magnitudes below it are computed on as 0: those from 2^-126 on devices may keep or not, and processors take a hundred times as long with them. */
