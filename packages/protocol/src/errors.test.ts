@@ -12,6 +12,11 @@ describe('an error', () => {
     expect(back.toWire()).toEqual({ code, message: 'What happened.', hint: error.hint });
   });
 
+  it.each(codes)('%s names what is chosen by its name on the page and by the option of the command', (code) => {
+    expect(ERROR_HINTS[code]).not.toMatch(/(?<!--)backend/);
+    if (ERROR_HINTS[code].includes('“Compute on”')) expect(ERROR_HINTS[code]).toMatch(/\(headless: `--backend (wasm|webgpu)`\)/);
+  });
+
   it('of a code nobody knows, from a newer server, becomes INTERNAL and keeps its message', () => {
     for (const code of ['NEW_CODE', 'toString', '__proto__']) {
       const error = SwarmError.fromWire({ code: code as ErrorCode, message: 'm', hint: 'h' });

@@ -3,7 +3,10 @@
  * time, and `hint` what to do about it. Nothing else is ever sent to a user.
  */
 
-/** Code → what to do about it. The hint is shown word for word. */
+/** For a miner that runs: what is chosen on the page can be chosen only while nothing runs. */
+const ON_THE_CPU = 'press Stop, choose CPU under “Compute on”, and press Start (headless: `--backend wasm`)';
+
+/** Code → what to do about it. The hint is shown word for word, on the page as by the headless miner: its words are those of both. */
 export const ERROR_HINTS = {
   // Handshake
   PROTOCOL_UNSUPPORTED: 'Reload the page (or update the headless miner): it is older or newer than this server.',
@@ -13,10 +16,8 @@ export const ERROR_HINTS = {
   FRAME_MALFORMED: 'The tensor frame could not be read; encode it again as docs/protocol.md describes.',
   FRAME_HASH_MISMATCH: 'The bytes do not match their SHA-256: they were damaged on the way. Send them again.',
   TENSOR_SHAPE: 'The tensor has another shape or type than this lease asks for. The lease stays open: send the right one.',
-  TENSOR_NOT_FINITE:
-    'The tensor holds NaN, infinity, or numbers far too large. Reload the page; if it happens again, this GPU computes wrongly: choose the wasm backend. If everybody is told so, the run needs another --boundary.',
-  LOSS_IMPLAUSIBLE:
-    'The loss is no number a model can have. Reload the page; if it happens again, this GPU computes wrongly: choose the wasm backend.',
+  TENSOR_NOT_FINITE: `The tensor holds NaN, infinity, or numbers far too large. Reload the page; if it happens again, this GPU computes wrongly: ${ON_THE_CPU}. If everybody is told so, the run needs another --boundary.`,
+  LOSS_IMPLAUSIBLE: `The loss is no number a model can have. Reload the page; if it happens again, this GPU computes wrongly: ${ON_THE_CPU}.`,
   BLOB_NOT_FOUND: 'The server does not hold these bytes (any more). Ask for a new assignment by reconnecting.',
   BLOB_HASH_MISMATCH: 'The uploaded bytes do not match the SHA-256 in the address. Upload them again.',
   BLOB_TOO_LARGE: 'The upload is larger than this run ever needs. Nothing was stored.',
@@ -49,10 +50,8 @@ export const ERROR_HINTS = {
   SHARD_MISMATCH: 'The bytes are not those that were committed. Upload the committed ones before the deadline.',
   CONTRIBUTION_MISSING:
     'The gradient was not here in time and is left out of this merge. Keep the tab in the foreground and the computer awake so that it comes sooner.',
-  GRADIENT_FALSE:
-    'An audit found that this gradient is not what its microbatches give. Reload the page; if it happens again, choose the wasm backend.',
-  AUDIT_FAILED:
-    'What was held of this miner’s pay is lost, and it gets no leases for a while. If its work was honest, its GPU computes wrongly: choose the wasm backend.',
+  GRADIENT_FALSE: `An audit found that this gradient is not what its microbatches give. Reload the page; if it happens again, ${ON_THE_CPU}.`,
+  AUDIT_FAILED: `What was held of this miner’s pay is lost, and it gets no leases for a while. If its work was honest, its GPU computes wrongly: ${ON_THE_CPU}.`,
   WORK_UNVERIFIED:
     'Pay is for work that can be verified, and this could not be: through no fault of this miner’s, as far as is known. There is nothing to do.',
   REDUCTION_FALSE:
@@ -85,13 +84,13 @@ export const ERROR_HINTS = {
   CHAIN_REFUSED: 'The chain did not take this call, for the reason it names. Nothing was changed.',
   // Miner side
   WEBGPU_UNAVAILABLE:
-    'Use a browser with WebGPU (Chrome 113+, Edge, Safari 26+, Firefox 141+ on Windows) and switch hardware acceleration on; or choose the wasm backend, which needs no GPU.',
+    'Use a browser with WebGPU (Chrome 113+, Edge, Safari 26+, Firefox 141+ on Windows) and switch hardware acceleration on; or choose CPU under “Compute on” (headless: `--backend wasm`), which needs no GPU.',
   DEVICE_LOST: 'The GPU was reset or taken away. The miner builds it anew and goes on; close other GPU-heavy tabs if it happens often.',
   DEVICE_WRONG:
-    'Update the graphics driver or the browser; until then the wasm backend computes right, which is chosen by itself unless WebGPU was asked for.',
+    'Update the graphics driver or the browser. Until then the CPU computes right; it is taken by itself unless WebGPU is chosen under “Compute on” (headless: `--backend webgpu`).',
   MEMORY_SHORT:
     'Raise the memory cap under Settings, or mine on a device with more memory; another run, or one cut into more stages, needs less.',
-  BACKEND_FAILED: 'This browser could not start the compute backend. Update the browser or its graphics driver.',
+  BACKEND_FAILED: 'What computes here, the GPU or the CPU, did not start or has failed. Update the browser or the graphics driver.',
   INSECURE_CONTEXT: 'Open the page over https:// or on localhost: browsers give WebGPU and SHA-256 to secure pages only.',
   FRAMED: 'Open this page in a tab of its own: in a frame nobody sees what it does to the device.',
   CONNECTION_LOST: 'The server cannot be reached. The miner tries again by itself and resumes where it was.',
