@@ -4,8 +4,11 @@ import { SqliteStore } from './sqlite.ts';
 import { SqliteThread } from './sqlite-thread.ts';
 import type { Store } from './store.ts';
 
+export { type Handled, Journal, type JournalPorts } from './journal.ts';
+export type { Machine, Maker } from './machine.ts';
 export * from './postgres.ts';
 export type { PostgresOptions } from './postgres-address.ts';
+export { type Replayed, replay } from './replay.ts';
 export * from './sqlite.ts';
 export type { SqliteOptions } from './sqlite-file.ts';
 export { SqliteThread } from './sqlite-thread.ts';
@@ -29,5 +32,3 @@ export async function openReader(where: string, options: PostgresOptions = {}): 
 }
 
 const isPostgres = (where: string) => /^postgres(ql)?:/i.test(where);
-
-export { type Handled, Journal, type JournalPorts, type Machine, type Maker, type Replayed, replay } from './journal.ts';

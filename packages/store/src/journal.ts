@@ -6,42 +6,11 @@
  * While the store cannot be written nothing is let out and nothing is lost: the same group is tried again until it
  * works. A lost process costs the inputs nobody was answered, which their senders send again.
  */
-import { hash } from 'node:crypto';
 import { SwarmError } from '@starling/protocol';
+import { type Genesis, type NewRules, snapshotOf } from './log-format.ts';
+import type { Machine, Maker } from './machine.ts';
+import { type Beginning, type Replayed, replay } from './replay.ts';
 import type { Batch, Entry, Row, Snapshot, Store, StoredTensor } from './store.ts';
-
-/** What is journaled: pure, and plain data in and out. */
-export interface Machine<Input, Effect> {
-  /** Unix ms of the newest input. */
-  readonly now: number;
-  handle(input: Input, now: number): Effect[];
-  /** Equal states give equal JSON. */
-  snapshot(): unknown;
-}
-
-/** How a machine begins: from the log's first entry, or from a snapshot. */
-export interface Maker<M> {
-  /** Number of the rules its machines handle inputs by: other rules may make another state of the same inputs. */
-  readonly rules: number;
-  begin(genesis: unknown, now: number): M;
-  restore(snapshot: unknown): M;
-}
-
-/** The first entry of a log, and of every new beginning in it. */
-interface Genesis {
-  type: 'genesis';
-  rules: number;
-  genesis: unknown;
-}
-
-/** What follows was handled by these rules: the first entry of a release with other rules. It changes nothing of the state. */
-interface NewRules {
-  type: 'rules';
-  rules: number;
-}
-
-/** Of logs and snapshots from before rules were numbered. */
-const NO_RULES = 0;
 
 export interface Handled<Input, Effect> {
   input: Input;
@@ -70,8 +39,6 @@ export interface JournalPorts<Input, Effect> {
  * a second for the snapshot of a large run, and must not do so more often than every hundredth of the time.
  */
 const SNAPSHOT_EVERY = 250_000;
-/** Entries read at a time. */
-const PAGE = 5_000;
 const RETRY_MS = 1_000;
 /** Groups on their way to the disk at once: one is written while the next is handed over. More only make groups smaller. */
 const GROUPS_UNDER_WAY = 2;
@@ -88,17 +55,6 @@ export interface Opened<Input, Effect, M extends Machine<Input, Effect>> {
   /** The rules of the log until now, where it goes on under others; null: it does not. */
   rulesBefore: number | null;
   begin(genesis: unknown): Promise<Journal<Input, Effect, M>>;
-}
-
-/** A snapshot's text; from before rules were numbered it is `state` alone. */
-interface Saved {
-  rules: number;
-  state: unknown;
-}
-
-function snapshotOf(machine: Machine<never, unknown>, rules: number, seq: number): Snapshot {
-  const state = JSON.stringify({ rules, state: machine.snapshot() } satisfies Saved);
-  return { seq, hash: hash('sha256', state), state };
 }
 
 export class Journal<Input, Effect, M extends Machine<Input, Effect>> {
@@ -330,114 +286,3 @@ async function underNewRules<M extends Machine<never, unknown>>(
   await store.saveSnapshot(snapshotOf(machine, rules, seq));
   return { machine, rules, seq, snapshotSeq: seq };
 }
-
-interface Beginning<M> {
-  machine: M;
-  /** Those of its newest entry. */
-  rules: number;
-  /** The newest entry in it. */
-  seq: number;
-  /** The snapshot it was read from; the genesis when there was none. */
-  snapshotSeq: number;
-}
-
-export interface Replayed<M> extends Beginning<M> {
-  /** The newest input that was handled by other rules here than when it was written: since then the state may be another. */
-  otherRules: { seq: number; rules: number } | null;
-}
-
-export interface ReplayOptions<Input, Effect, M> {
-  /** The last entry. */
-  through?: number;
-  /** False: read the whole log. */
-  snapshots?: boolean;
-  /** Handle inputs of other rules, too, and tell of it; else they are refused. */
-  anyRules?: boolean;
-  /** Go on from there instead; its machine is used. */
-  from?: Replayed<M> | null;
-  /** Gets an input and what it caused, after it was handled. */
-  watch?(handled: { seq: number; input: Input; effects: readonly Effect[]; machine: M }): void;
-}
-
-/**
- * The machine as it was after entry `through`, from the newest snapshot before it; null for an empty log.
- * Throws `LOG_DAMAGED`, and `LOG_UNREADABLE` for a log of another release.
- */
-export async function replay<Input, Effect, M extends Machine<Input, Effect>>(
-  store: Pick<Store, 'entries' | 'snapshot'>,
-  maker: Maker<M>,
-  options: ReplayOptions<Input, Effect, M> = {},
-): Promise<Replayed<M> | null> {
-  const { through = Number.MAX_SAFE_INTEGER, snapshots = true, anyRules = false, from = null, watch } = options;
-  const snapshot = snapshots && !from ? await store.snapshot(through) : null;
-  let machine = from?.machine ?? null;
-  let rules = from?.rules ?? NO_RULES;
-  let seq = from?.seq ?? snapshot?.seq ?? 0;
-  let snapshotSeq = from?.snapshotSeq ?? seq;
-  let otherRules = from?.otherRules ?? null;
-  try {
-    if (snapshot) {
-      const saved = savedIn(snapshot);
-      rules = saved.rules;
-      machine = maker.restore(saved.state);
-    }
-    for (let more = true; more && seq < through; ) {
-      const page = await store.entries(seq, Math.min(PAGE, through - seq));
-      more = page.length > 0;
-      for (const entry of page) {
-        const input = parse<Input>(entry, seq);
-        if (isGenesis(input)) {
-          machine = maker.begin(input.genesis, entry.at);
-          rules = input.rules ?? NO_RULES;
-          snapshotSeq = entry.seq;
-          otherRules = null;
-        } else if (isNewRules(input)) {
-          rules = input.rules;
-        } else {
-          if (!machine) throw new Error('it does not begin at its beginning');
-          if (rules !== maker.rules) {
-            if (!anyRules) throw ofOtherRules(entry.seq, rules, maker.rules);
-            otherRules = { seq: entry.seq, rules };
-          }
-          const effects = machine.handle(input, entry.at);
-          watch?.({ seq: entry.seq, input, effects, machine });
-        }
-        seq = entry.seq;
-      }
-    }
-  } catch (error) {
-    if (error instanceof SwarmError && error.code !== 'INTERNAL') throw error;
-    throw new SwarmError('LOG_UNREADABLE', `The log cannot be read after entry ${seq}: ${(error as Error).message}.`, { cause: error });
-  }
-  return machine && { machine, rules, seq, snapshotSeq, otherRules };
-}
-
-function ofOtherRules(seq: number, rules: number, here: number): SwarmError {
-  const written = rules === NO_RULES ? 'before rules were numbered' : `under rules ${rules}`;
-  const then =
-    rules === NO_RULES
-      ? 'Only the release that wrote it can go on with it.'
-      : 'To go on, start the release that wrote it once more and stop it with SIGTERM, which leaves a snapshot at the end of the log; then start this one.';
-  return new SwarmError(
-    'LOG_UNREADABLE',
-    `Entry ${seq} of the log was written ${written}: those of this release (${here}) could make another state of it. ${then}`,
-  );
-}
-
-function savedIn({ state }: Snapshot): Saved {
-  const saved = JSON.parse(state) as Partial<Saved>;
-  return typeof saved.rules === 'number' ? (saved as Saved) : { rules: NO_RULES, state: saved };
-}
-
-function parse<Input>({ seq, body }: Entry, before: number): Genesis | NewRules | Input {
-  if (seq !== before + 1) throw new SwarmError('LOG_DAMAGED', `Entry ${before + 1} of the log is missing.`);
-  try {
-    return JSON.parse(body) as Genesis | NewRules | Input;
-  } catch (error) {
-    throw new SwarmError('LOG_DAMAGED', `Entry ${seq} of the log is not what was written.`, { cause: error });
-  }
-}
-
-const typeOf = (input: unknown) => (input as { type?: unknown })?.type;
-const isGenesis = (input: unknown): input is Genesis => typeOf(input) === 'genesis';
-const isNewRules = (input: unknown): input is NewRules => typeOf(input) === 'rules';
