@@ -1,14 +1,16 @@
 /** What happens because time has passed, and because nothing else did. */
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
+import { hedge, passOn } from './granting.ts';
 import type { MinerRecord } from './miner.ts';
 import { isDispensable, leaveOut } from './overlap.ts';
 import { tickReductions } from './reducing.ts';
 import { assign, dropWork, endRest, forgive, guessPaces, planMove, remove } from './roster.ts';
+import { abandon, handOver, redo } from './settling.ts';
 import type { LeaseRecord, State } from './state.ts';
 import { collectUntil, redoAfter } from './times.ts';
 import type { Of } from './types.ts';
-import { abandon, handOver, hedge, passOn, redo, stopWaiting } from './work.ts';
+import { stopWaiting } from './useless.ts';
 
 export function tick(state: State, { idleMs = 0 }: Of<'tick'>): void {
   const { now } = state;

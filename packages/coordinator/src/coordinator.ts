@@ -12,6 +12,7 @@
 import { type Reason, SwarmError } from '@starling/protocol';
 import { audited, unaudited } from './audits.ts';
 import { hedgeAll, tick } from './clock.ts';
+import { dispatch } from './granting.ts';
 import {
   closeStep,
   completeOrGoOn,
@@ -28,11 +29,12 @@ import { type Credit, type MinerRecord, NO_REPUTATION, type Reputation } from '.
 import { explainWaits, progressOf, stageReason } from './reasons.ts';
 import { isReducer, recomputed, result, seed } from './reducing.ts';
 import { applied, disconnect, fillEmptyStages, join, leave, ready, restart } from './roster.ts';
+import { busy, receipt } from './settling.ts';
 import { fromSnapshot, type Snapshot, toSnapshot } from './snapshot.ts';
 import type { StageRecord } from './stage.ts';
 import { type LeaseRecord, State } from './state.ts';
 import type { CoordinatorConfig, Effect, Input } from './types.ts';
-import { busy, dispatch, forfeit, receipt } from './work.ts';
+import { forfeit } from './useless.ts';
 
 /** One stage as pages see it. */
 export interface StageStatus {

@@ -4,8 +4,8 @@
 import { LIMITS } from './constants.ts';
 import type { Coordinator } from './coordinator.ts';
 import type { Flow, Slot, Task } from './flow.ts';
+import { isHeldBack, pickFor } from './granting.ts';
 import type { State } from './state.ts';
-import { isHeldBack, pickFor } from './work.ts';
 
 const SLOTS = ['forward', 'backward'] as const;
 

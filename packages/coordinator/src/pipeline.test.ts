@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { LIMITS } from './constants.ts';
 import type { Flow } from './flow.ts';
 import { grants, of, Swarm } from './for-tests.ts';
-import { pipelineLimit } from './work.ts';
+import { pipelineLimit } from './granting.ts';
 
 const { keptInputs, leasesPerMiner } = LIMITS;
 const at = (stage: number) => (_: string, lease: { stage: number }) => lease.stage === stage;

@@ -3,10 +3,10 @@ import type { Reason, ReasonCode } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
 import { isSettled, type Task } from './flow.ts';
+import { isHeldBack } from './granting.ts';
 import type { MinerRecord } from './miner.ts';
 import type { StageRecord } from './stage.ts';
 import type { State } from './state.ts';
-import { isHeldBack } from './work.ts';
 
 const list = (stages: readonly StageRecord[]) =>
   `${stages.length > 1 ? 'stages' : 'stage'} ${stages.map((stage) => stage.index).join(', ')}`;
