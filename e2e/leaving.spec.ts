@@ -76,7 +76,7 @@ for (const size of SIZES) {
     await expect(account.getByText(address)).toBeVisible();
     const told = (name: string, text: RegExp) =>
       expect(account.locator('.stat').filter({ hasText: new RegExp(`^${name}`) })).toHaveText(new RegExp(`^${name}${text.source}`));
-    await told('UID', new RegExp(`${uid}in the subnet`));
+    await told('Registered', new RegExp(`UID ${uid}in the subnet`));
     await told('Rank', /[12]of 2 with a score/);
     await told('Score', /[\d.]+ .FLOP/);
     await told('Credit', /[\d.]+ .FLOP/);

@@ -2,10 +2,11 @@ import '../styles/wallet.css';
 import type { AccountView } from '@starling/protocol';
 import { useCallback, useEffect, useState } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
-import { brief, coins, work } from '../chain/amounts.ts';
-import { count, roughly } from '../format.ts';
+import { AccountFigures } from '../chain/account-figures.tsx';
+import { brief, coins } from '../chain/amounts.ts';
+import { roughly } from '../format.ts';
 import { useNow } from '../now.ts';
-import { ErrorText, Notice, Stat } from '../parts.tsx';
+import { ErrorText, Notice } from '../parts.tsx';
 import { Link } from '../router.tsx';
 import { onThisClock } from '../server-clock.ts';
 import { injected, titleOf } from './injected.ts';
@@ -47,7 +48,7 @@ export default function WalletPanel() {
 }
 
 function Standing({ account }: { account: AccountView }) {
-  const { address, delegation, uid, stake, work: done, score, held, rank, emission, perDay } = account;
+  const { address, delegation, uid, own } = account;
   const now = useNow();
   const left = delegation && onThisClock(delegation.expiresAt) - now;
   return (
@@ -57,34 +58,14 @@ function Standing({ account }: { account: AccountView }) {
         <code title={address}>{brief(address)}</code>
         {left !== null && <span className={left < SOON_MS ? 'soon' : 'muted'}>, for {roughly(left)} more</span>}
       </p>
-      <dl className="stats">
-        <Stat
-          label="Registered"
-          value={uid === null ? 'no' : `UID ${uid}`}
-          note={uid === null ? (delegation ? 'register the hotkey to be paid' : 'from its first round on') : 'in the subnet'}
-        />
-        <Stat label="Stake" value={stake === null ? '–' : coins(stake)} note="alpha" />
-        <Stat label="Credit" value={work(done)} note="verified, in closed rounds" />
-        <Stat
-          label="Held"
-          value={work(held?.work ?? 0)}
-          note={
-            held
-              ? `counts after step ${count(held.step)}, if audits find it true`
-              : 'nothing is held; a new key’s work counts after its first passed audit'
-          }
-        />
-        <Stat label="Score" value={work(score)} note="halves with every round" />
-        <Stat label="Rank" value={rank ? `${rank.place}` : '–'} note={rank ? `of ${rank.of} with a score` : 'no score yet'} />
-        <Stat label="Emission" value={coins(emission)} note="alpha, for mining" />
-        <Stat label="A day" value={coins(perDay)} note="alpha, as in the last epoch" />
-      </dl>
+      <AccountFigures account={account} />
       <p className="muted">
-        At the end of each epoch the chain itself pays emission,{' '}
+        What is held counts when audits have found it true, a new key’s work after its first passed audit. At the end of each epoch the
+        chain itself pays emission,{' '}
         {delegation
-          ? 'to this hotkey.'
-          : account.own
-            ? 'to this key; once a wallet is linked, to its hotkey, and what this key was paid can be moved there.'
+          ? `to this hotkey${uid === null ? ' once it is registered' : ''}.`
+          : own
+            ? 'to this key from its first round on; once a wallet is linked, to its hotkey, and what this key was paid can be moved there.'
             : 'to the hotkey of a wallet that is linked; nobody is paid for a guest’s work before.'}
       </p>
       {delegation && <Own account={account} />}
