@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type Browser, type BrowserContext, type BrowserContextOptions, devices, expect, type Page, test } from '@playwright/test';
 import type { RunSnapshot } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
+import { drew, watchPicture } from './network-picture.ts';
 import { fits, SCREENS } from './screens.ts';
 
 test.describe.configure({ mode: 'serial', timeout: 120_000 });
@@ -204,30 +205,13 @@ for (const screen of SCREENS)
 for (const screen of SCREENS)
   test(`a spectator sees the step under way, merges and audits, on ${screen.name}`, async ({ browser }) => {
     const context = await browser.newContext(screen.options);
-    // A merge is a stroke of three pixels around its stage, an audit a square around its miner; nothing else in the picture is drawn so.
-    await context.addInitScript(() => {
-      const { stroke, strokeRect } = CanvasRenderingContext2D.prototype;
-      const seen = (picture: CanvasRenderingContext2D, name: string) => {
-        if (picture.canvas.closest('.network-box')) document.documentElement.dataset[name] = '1';
-      };
-      Object.assign(CanvasRenderingContext2D.prototype, {
-        stroke(this: CanvasRenderingContext2D, ...path: Path2D[]) {
-          if (this.lineWidth === 3) seen(this, 'merges');
-          Reflect.apply(stroke, this, path);
-        },
-        strokeRect(this: CanvasRenderingContext2D, ...place: number[]) {
-          seen(this, 'audits');
-          Reflect.apply(strokeRect, this, place);
-        },
-      });
-    });
+    await watchPicture(context);
     const spectator = await open(context, '/dashboard');
     const miner = await open(browser, '/?name=watched&backend=wasm&autostart=1', screen.options);
     await expect(
       spectator.getByRole('img', { name: /^Step \d+: (computing|merging), [1-9]\d? % of its microbatches are done$/ }),
     ).toBeVisible(SLOW);
-    for (const mark of ['merges', 'audits'])
-      await expect.poll(() => spectator.evaluate((name) => document.documentElement.dataset[name], mark), SLOW).toBe('1');
+    await drew(spectator, ['merges', 'audits'], SLOW);
     await miner.context().close();
     await context.close();
   });

@@ -9,6 +9,7 @@ import { type NodeMiner, startNodeMiner } from '@starling/miner/node';
 import type { ChainView, Moment, MomentRange, RunSnapshot, StepPoint } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 import { layOut } from '../apps/web/src/network/layout.ts';
+import { drew, watchPicture } from './network-picture.ts';
 import { DESKTOP, fits, PHONE, SCREENS, type Screen } from './screens.ts';
 
 test.describe.configure({ mode: 'serial', timeout: 180_000 });
@@ -609,29 +610,9 @@ for (const screen of SCREENS) {
     expect([...kinds].sort()).toEqual(['audit', 'backward', 'evaluate', 'forward', 'merge']);
 
     const page = await open(browser, '/', screen);
-    await page.addInitScript(() => {
-      const { stroke, strokeRect, arc } = CanvasRenderingContext2D.prototype;
-      const seen = (picture: CanvasRenderingContext2D, name: string) => {
-        if (picture.canvas.closest('.network-box')) document.documentElement.dataset[name] = '1';
-      };
-      Object.assign(CanvasRenderingContext2D.prototype, {
-        stroke(this: CanvasRenderingContext2D, ...path: Path2D[]) {
-          if (this.lineWidth === 3) seen(this, 'merges');
-          Reflect.apply(stroke, this, path);
-        },
-        strokeRect(this: CanvasRenderingContext2D, ...place: number[]) {
-          seen(this, 'audits');
-          Reflect.apply(strokeRect, this, place);
-        },
-        arc(this: CanvasRenderingContext2D, ...circle: number[]) {
-          if (circle[2] === 2.6) seen(this, 'flights');
-          Reflect.apply(arc, this, circle);
-        },
-      });
-    });
+    await watchPicture(page);
     await page.goto(`${server.url}/replay?at=${lively}`);
-    for (const mark of ['merges', 'audits', 'flights'])
-      await expect.poll(() => page.evaluate((name) => document.documentElement.dataset[name], mark), SLOW).toBe('1');
+    await drew(page, ['merges', 'audits', 'flights'], SLOW);
 
     const shown = page.getByRole('region', { name: 'Replay' }).getByText(/· entry/);
     const place = async () => /entry ([\d,]+) of ([\d,]+)/.exec((await shown.textContent())!)!.slice(1);
