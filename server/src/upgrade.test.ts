@@ -31,7 +31,7 @@ const ask = async <T>(path: string) => (await fetch(`${server.url}${path}`)).jso
 const run = () => ask<RunSnapshot>('/v1/run');
 const reach = (step: number) => expect.poll(async () => (await run()).step, { timeout: 60_000 }).toBeGreaterThanOrEqual(step);
 const start = async (port = 0) => {
-  const options = ['--stages', '1', '--sequences', '1', '--microbatches', '6', '--checkpoint-every', '1000'];
+  const options = ['--preset', 'pico', '--stages', '1', '--sequences', '1', '--microbatches', '6', '--checkpoint-every', '1000'];
   server = await startServerProcess(['--port', `${port}`, '--data', data, ...options]);
 };
 
@@ -58,7 +58,8 @@ const timeout = 240_000;
 it('goes on with all there was after SIGTERM, and readers tell what they show by other rules', { timeout }, async () => {
   await start();
   miner = startNodeMiner({ url: server.url, name: 'n', backend: 'wasm' });
-  await reach(2);
+  // Some three hundred entries.
+  await reach(20);
   const [{ id, microbatches }] = (await run()).stages[0]!.miners as [MinerView];
   expect(await server.terminate()).toBe(0);
   const [, snapshotSeq] = /^The snapshot at entry (\d+) and the 0 inputs after it give the same\.$/.exec((await replay()).at(-2)!)!;
@@ -82,6 +83,10 @@ it('goes on with all there was after SIGTERM, and readers tell what they show by
   const after = await ask<Moment>(`/v1/moments/${Number(snapshotSeq) + 1}`);
   expect(after.otherRules).toBeNull();
   expect(after.moves[0]!.seq, 'what moved before a snapshot is told, too').toBeLessThanOrEqual(Number(snapshotSeq));
+  await ask<Moment>('/v1/moments/19');
+  const on = await ask<Moment>(`/v1/moments/${Number(snapshotSeq) + 2}`);
+  expect(on.otherRules).toBeNull();
+  expect(on.moves[0]!.seq, 'and to who was shown a moment before it, all that moved since').toBeLessThanOrEqual(Number(snapshotSeq) - 200);
   const lines = await replay();
   expect(lines.at(-3)).toMatch(
     new RegExp(`^Up to entry \\d+ it is of rules ${BEFORE}; handled by rules ${RULES} it may give another state`),

@@ -324,7 +324,10 @@ export interface Moment {
   /** As many as pages are shown of a run that goes on, the newest last. */
   points: StepPoint[];
   events: RunEvent[];
-  /** What moved in the 200 entries up to it, each with its entry, the newest last. */
+  /**
+   * What moved last up to it, each with its entry, the newest last: of each stage the newest merge, of each miner here the newest audit,
+   * and the newest receipts. Complete, in this sense, for the 200 entries before, and from the moment that was asked for before this one.
+   */
   moves: (Move & { seq: number })[];
 }
 

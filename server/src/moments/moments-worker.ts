@@ -8,6 +8,7 @@ import { movesOf } from '../moves.ts';
 import { curveBy, eventsBy } from '../records.ts';
 import { type Machine, maker } from '../run-log.ts';
 import { RunView } from '../view.ts';
+import { NewestMoves } from './newest-moves.ts';
 
 export type MomentRequest = { id: number } & ({ type: 'range' } | { type: 'moment'; seq: number });
 /** `json`: a range or a moment, which the server's own thread only passes on. */
@@ -26,14 +27,16 @@ const reader = () => {
   return opened;
 };
 
-/** What moved is told for so many entries. */
+/** What moved is told for so many entries at least, though a snapshot lies between. */
 const MOVES_WITHIN = 200;
+/** Who was shown a moment no more entries before is told all that moved since. */
+const MOVES_ON = 20_000;
 
 /** On the way to a moment. */
 interface Seen {
   /** Of the last `RATE_MS`, as far as they were read. */
   work: { at: number; minerId: string; tokens: number }[];
-  moves: Moment['moves'];
+  moves: NewestMoves;
 }
 
 /** Where the last moment was: going on from there is cheaper than from a snapshot far before. */
@@ -62,8 +65,7 @@ async function readTo(seq: number, from: Replayed<Machine> | null, { work, moves
           work.push({ at: now, minerId: effect.minerId, tokens: sequences * model.context });
       }
       while (work[0] && work[0].at < now - RATE_MS) work.shift();
-      for (const move of movesOf(input, effects)) moves.push({ ...move, seq });
-      while (moves[0] && moves[0].seq <= seq - MOVES_WITHIN) moves.shift();
+      for (const move of movesOf(input, effects)) moves.add(move, seq);
     },
   });
 }
@@ -73,13 +75,15 @@ async function moment(seq: number): Promise<Moment> {
   const newest = await log.lastSeq();
   if (seq > newest) throw new SwarmError('NOT_FOUND', `The log ends at entry ${newest}.`);
   const snapshot = await log.snapshot(seq);
-  const from = last && last.read.seq <= seq && last.read.seq >= (snapshot?.seq ?? 0) ? last : null;
+  const before = last && last.read.seq <= seq ? last : null;
   last = null; // half read, should this fail
-  const seen: Seen = from ?? { work: [], moves: [] };
-  const before = Math.max(1, seq - MOVES_WITHIN);
+  const from = before && before.read.seq >= (snapshot?.seq ?? 0) ? before : null;
+  const near = before && before.read.seq >= seq - MOVES_ON ? before : null;
+  const seen: Seen = from ?? near ?? { work: [], moves: new NewestMoves() };
+  const start = Math.max(1, seq - MOVES_WITHIN);
   // A snapshot tells nothing of what moved before it; nor can what cannot be read any more.
-  if (!from && snapshot && snapshot.seq > before)
-    await readTo(before, null, seen)
+  if (!from && snapshot && (near || snapshot.seq > start))
+    await Promise.resolve(near ? near.read : readTo(start, null, seen))
       .then((lead) => readTo(snapshot.seq, lead, seen))
       .catch(() => {});
   const read = await readTo(seq, from?.read ?? null, seen);
@@ -115,7 +119,7 @@ async function moment(seq: number): Promise<Moment> {
   snapshotOf.tokensPerSecond = snapshotOf.stages.at(-1)!.miners.reduce((sum, miner) => sum + miner.tokensPerSecond, 0);
   return {
     ...{ seq: read.seq, at: machine.now, run: snapshotOf, points, events },
-    moves: moves.filter((move) => move.seq > read.seq - MOVES_WITHIN),
+    moves: moves.among(new Set(snapshotOf.stages.flatMap(({ miners }) => miners.map(({ id }) => id)))),
     otherRules: otherRules && { written: otherRules.rules, shown: maker.rules },
   };
 }

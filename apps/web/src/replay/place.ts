@@ -11,6 +11,14 @@ export function seqIn(search: string): number | null {
   return text !== null && /^[1-9]\d{0,14}$/.test(text) ? Number(text) : null;
 }
 
-/** What moves on the way to a moment from the one that was shown before: whoever goes back sees what led to it. */
-export const movesSince = ({ seq, moves }: Pick<Moment, 'seq' | 'moves'>, before: number): Moment['moves'] =>
-  before < seq ? moves.filter((move) => move.seq > before) : moves;
+/** Between two moments while it plays, in entries: 120 moments lead from one end to the other. */
+export const strideIn = ({ first, last }: MomentRange): number => Math.max(1, Math.ceil((last.seq - first.seq) / 120));
+
+/** Entries of which whoever goes back, or jumps to a moment, sees what moved. */
+const MOVES_WITHIN = 200;
+
+/** What moves on the way to a moment from the one that was shown before, be it a whole stride; from further away, what led to it. */
+export function movesSince({ seq, moves }: Pick<Moment, 'seq' | 'moves'>, before: number, stride: number): Moment['moves'] {
+  const goesOn = before < seq && seq - before <= Math.max(stride, MOVES_WITHIN);
+  return moves.filter((move) => move.seq > (goesOn ? before : seq - MOVES_WITHIN));
+}

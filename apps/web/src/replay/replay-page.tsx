@@ -12,15 +12,14 @@ import { ErrorText, Notice } from '../parts.tsx';
 import { replayPath } from '../paths.ts';
 import { readdress, useSearch } from '../router.tsx';
 import { CopyLink } from './copy-link.tsx';
-import { movesSince, placeAt, seqIn } from './place.ts';
+import { movesSince, placeAt, seqIn, strideIn } from './place.ts';
 
 const loadRange = (signal: AbortSignal) => getJson<MomentRange>('/v1/moments', signal);
 const seek = (seq: number) => readdress(replayPath(seq));
 /** Places on the slider. */
 const PLACES = 1_000;
-/** Between two moments while it plays, and how many it takes from one end to the other. */
+/** Between two moments while it plays. */
 const PLAY_MS = 700;
-const PLAY_STEPS = 120;
 
 /** The run at any moment of its log: what the pages showed then. The address says which, so that it can be shared. */
 export default function ReplayPage() {
@@ -30,6 +29,7 @@ export default function ReplayPage() {
   /** The last entry when Play was pressed, up to which it plays; null while it does not. A run that goes on would never end. */
   const [until, setUntil] = useState<number | null>(null);
   const seq = range ? Math.min(Math.max(wanted ?? range.last.seq, range.first.seq), range.last.seq) : null;
+  const stride = range ? strideIn(range) : 1;
   /** The entry that was shown before. */
   const before = useRef(0);
   const load = useCallback(
@@ -37,7 +37,7 @@ export default function ReplayPage() {
       if (seq === null) return null;
       const moment = await getJson<Moment>(`/v1/moments/${seq}`, signal);
       if (signal.aborted) return null;
-      const moves = movesSince(moment, before.current);
+      const moves = movesSince(moment, before.current, stride);
       before.current = seq;
       return { ...moment, moves };
     },
@@ -56,7 +56,6 @@ export default function ReplayPage() {
       setUntil(null);
       return;
     }
-    const stride = Math.max(1, Math.ceil((range.last.seq - range.first.seq) / PLAY_STEPS));
     const timer = setTimeout(() => seek(Math.min(until, seq + stride)), PLAY_MS);
     return () => clearTimeout(timer);
   }, [until, range, pending, seq]);
