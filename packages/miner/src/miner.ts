@@ -3,10 +3,9 @@
  * are on the wire meanwhile. An assignment starts a new *term*: whatever an older term still does is void.
  */
 import type { Kernels } from '@starling/kernels';
-import { selfTest, stageMemory } from '@starling/model';
+import { stageMemory } from '@starling/model';
 import {
   type Assign,
-  type Backend,
   type Collect,
   type CommandName,
   type Commands,
@@ -23,6 +22,7 @@ import {
 } from '@starling/protocol';
 import { ErrorFeedback } from '@starling/reduce';
 import { BlobClient } from './blob-client.ts';
+import { Compute } from './compute.ts';
 import { Connection } from './connection.ts';
 import type { HeldStage } from './held-stage.ts';
 import { LEAST_INTENSITY, restAfter } from './pacing.ts';
@@ -52,9 +52,6 @@ export interface MinerPorts {
   device?(): Promise<DeviceSigner | null>;
 }
 
-const LONGEST_REBUILD_PAUSE_MS = 60_000;
-/** A GPU driver that was reset is back within seconds; what was built so often in vain, `auto` does without. */
-const GPU_TRIES = 4;
 /** A server that is full is asked again after about so long. */
 const FULL_PAUSE_MS = 15_000;
 /** As long as a server grants. */
@@ -70,8 +67,8 @@ export class Miner {
   private readonly ports: MinerPorts;
   private readonly blobs: BlobClient;
   private readonly status: Status;
+  private readonly compute: Compute;
   private connection: Connection | null = null;
-  private kernels: Kernels | null = null;
   private session: { minerId: string; token: string } | undefined;
   private device: DeviceSigner | null = null;
   private run: RunConfig | null = null;
@@ -84,10 +81,6 @@ export class Miner {
   private round = 0;
   private queue: Promise<void> = Promise.resolve();
   private queued = 0;
-  /** Since the last receipt. */
-  private rebuilds = 0;
-  /** Why wasm is used although WebGPU was wanted. */
-  private fallback: SwarmError | null = null;
   private stopped = false;
   private intensity = 1;
   private paused: Waiting | null = null;
@@ -103,7 +96,18 @@ export class Miner {
     this.setIntensity(options.intensity ?? 1);
     this.status = new Status(options.name, {
       tell: (activity, reason) => this.connection?.tell('status', { activity, reason }),
-      memory: () => this.kernels?.memory() ?? null,
+      memory: () => this.compute.kernels?.memory() ?? null,
+    });
+    this.compute = new Compute(options.backend, this.status, {
+      create: (backend) => ports.createKernels(backend),
+      gone: (error) => {
+        // What it held goes to others at once.
+        this.endTerm({ deviceLost: true });
+        this.connection?.stepAside(error.message);
+      },
+      back: () => this.join(),
+      tooSmall: (error) => this.refusedEntry(error),
+      isStopped: () => this.stopped,
     });
     this.blobs = new BlobClient(options.url, (error) => this.status.update({ error: error.toWire() }));
   }
@@ -119,7 +123,7 @@ export class Miner {
   /** Builds the backend and connects. Throws what makes mining impossible here; the state then shows it too. */
   async start(): Promise<void> {
     try {
-      await this.buildKernels();
+      await this.compute.build();
       const saved = await this.ports.storage.get(this.sessionKey);
       this.session = saved ? JSON.parse(saved) : undefined;
       this.device = (await this.ports.device?.()) ?? null;
@@ -214,7 +218,7 @@ export class Miner {
     this.endRest();
     this.endTerm();
     await this.connection?.leave(reason);
-    this.kernels?.close();
+    this.compute.close();
     this.status.close();
     this.status.update({ activity: 'stopped', reason, error: null });
   }
@@ -243,7 +247,7 @@ export class Miner {
   }
 
   private offline(reason: string, until: number): void {
-    if (!this.kernels) return; // it waits for its device all the same
+    if (!this.compute.kernels) return; // it waits for its device all the same
     const error = new SwarmError('CONNECTION_LOST', `No connection (${reason}); it is tried again.`);
     const { waiting: before, activity } = this.state;
     const since = activity === 'connecting' && before?.code === 'OFFLINE' ? before.since : Date.now();
@@ -279,7 +283,7 @@ export class Miner {
 
   /** Without a device there is nothing to join with: its stage would wait for this miner. */
   private join(): void {
-    if (this.kernels) this.connection?.join();
+    if (this.compute.kernels) this.connection?.join();
   }
 
   private endTerm({ deviceLost = false } = {}): void {
@@ -287,81 +291,10 @@ export class Miner {
     this.term = null;
   }
 
-  // ── backend ───────────────────────────────────────────────────────────────────────────────────
-
-  private async buildKernels(): Promise<void> {
-    const kernels = await this.createKernels();
-    this.kernels = kernels;
-    const made: Backend = kernels.backend;
-    this.status.update({ backend: made, adapter: kernels.adapter, fallback: this.fallback?.toWire() ?? null });
-    void kernels.lost.then((error) => {
-      if (this.kernels !== kernels || this.stopped) return;
-      // Built anew, it would be given the same stage.
-      if (error.code === 'MEMORY_SHORT') this.refusedEntry(error);
-      else void this.rebuild(error);
-    });
-  }
-
-  private async createKernels(): Promise<Kernels> {
-    const { backend } = this.options;
-    if (backend === 'wasm' || this.fallback) return this.ports.createKernels('wasm');
-    let kernels: Kernels | null = null;
-    try {
-      kernels = await this.ports.createKernels('webgpu');
-      // Software adapters are what every change is tested on, and compile for seconds.
-      if (!kernels.software) await selfTest(kernels);
-      return kernels;
-    } catch (error) {
-      kernels?.close();
-      const fault = SwarmError.from(error, 'BACKEND_FAILED');
-      // One that was there may come back: `rebuild` says for how long that is hoped for.
-      if (backend === 'webgpu' || this.rebuilds > 0) throw fault;
-      this.fallback = fault;
-      return this.ports.createKernels('wasm');
-    }
-  }
-
-  /**
-   * The device is gone or computes no more: what it held goes to others at once, and it is built anew, after a pause that
-   * is longer each time. A place in the run is asked for again when there is something to compute with.
-   */
-  private async rebuild(error: SwarmError): Promise<void> {
-    const old = this.kernels;
-    this.kernels = null;
-    this.endTerm({ deviceLost: true });
-    old?.close();
-    this.connection?.stepAside(error.message);
-    const doWithout = this.options.backend === 'auto' && !this.fallback && this.rebuilds >= GPU_TRIES;
-    if (doWithout)
-      this.fallback = new SwarmError(error.code, `${error.message} It was tried ${GPU_TRIES} times; the next Start tries again.`);
-    const wait = this.rebuilds === 0 || doWithout ? 0 : Math.min(LONGEST_REBUILD_PAUSE_MS, 1_000 * 2 ** this.rebuilds);
-    this.rebuilds += 1;
-    this.deviceless(error, wait);
-    await pause(wait);
-    if (this.stopped) return;
-    try {
-      await this.buildKernels();
-      this.status.update({ activity: 'connecting', reason: 'The device is there again; asking for a place.', waiting: null, error: null });
-      this.join();
-    } catch (failure) {
-      void this.rebuild(SwarmError.from(failure, 'BACKEND_FAILED'));
-    }
-  }
-
-  /** Says that there is no device, and when the next try is. */
-  private deviceless(error: SwarmError, wait: number): void {
-    const now = Date.now();
-    const { waiting: before } = this.state;
-    const since = before?.code === 'DEVICE' ? before.since : now;
-    const waiting = { ...explain({ code: 'DEVICE', message: `${error.message} The device is built anew.` }), since, until: now + wait };
-    this.status.act('waiting', waiting.message, waiting);
-    this.status.update({ error: error.toWire() });
-  }
-
   // ── commands ──────────────────────────────────────────────────────────────────────────────────
 
   private command<K extends CommandName>(name: K, message: Commands[K]): void {
-    const { kernels } = this;
+    const { kernels } = this.compute;
     if (!kernels) return; // about the place that was given up with the device
     switch (name) {
       case 'assign': {
@@ -451,9 +384,7 @@ export class Miner {
       server: this.server,
       stage: (held) => this.ports.stage?.(held, this.run!) ?? held,
       feedbackOf: (stage, length) => this.feedbackOf(stage, length),
-      onReceipt: () => {
-        this.rebuilds = 0;
-      },
+      onReceipt: () => this.compute.works(),
     });
   }
 
@@ -483,7 +414,7 @@ export class Miner {
     const fault = SwarmError.from(error, 'BACKEND_FAILED');
     this.status.refused(fault);
     if (fault.code === 'MEMORY_SHORT') this.refusedEntry(fault);
-    else if (fault.code === 'BACKEND_FAILED') void this.rebuild(fault);
+    else if (fault.code === 'BACKEND_FAILED') void this.compute.rebuild(fault);
     else this.resynchronise();
   }
 
@@ -493,6 +424,6 @@ export class Miner {
   }
 
   private idle(): void {
-    if (!this.stopped && this.connection && this.kernels) this.status.idle();
+    if (!this.stopped && this.connection && this.compute.kernels) this.status.idle();
   }
 }
