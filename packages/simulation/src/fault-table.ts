@@ -47,7 +47,7 @@ const FAULTS: Record<string, { blow: Blow; at?: RegExp }> = {
   useless: { blow: () => 'useless', at: /^sends (receipt|contribution)/ },
   'false hash': { blow: () => 'lie', at: /^sends (ready|result|applied)/ },
   'server frozen for 20 s': { blow: hit((miner) => miner.world.server.freeze(20_000)) },
-  'its disk full for 20 s': { blow: hit((miner) => miner.world.server.fillDisk(20_000)) },
+  'its disk full for 20 s': { blow: hit((miner) => miner.world.server.disk.fill(20_000)) },
 };
 
 /** Inputs around which the server is killed. */

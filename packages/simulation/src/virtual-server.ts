@@ -4,14 +4,14 @@
  */
 import { Coordinator, type CoordinatorConfig, contributionsIn, type Effect, type Input, LIMITS } from '@starling/coordinator';
 import { type ErrorCode, SwarmError } from '@starling/protocol';
-import { type Batch, Journal, type Maker, replay, type Store } from '@starling/store';
+import { Journal, type Maker, replay, type Store } from '@starling/store';
 import { type Command, digest, gradientOf, parametersAfter, type Reply, type Request, reducedOf } from './messages.ts';
 import type { Wire } from './network.ts';
+import { VirtualDisk } from './virtual-disk.ts';
 import { Watched } from './watched.ts';
 import type { World } from './world.ts';
 
 const TICK_MS = 500;
-const DISK_MS = [1, 8] as const;
 const REDUCE_MS = 20;
 /** A killed server comes back after so long, if nobody says otherwise. */
 const DOWN_MS = 2_000;
@@ -30,6 +30,7 @@ interface Session {
 export class VirtualServer {
   private readonly world: World;
   private readonly store: Store;
+  readonly disk: VirtualDisk;
   private readonly maker: Maker<Watched> & { rules: number };
   private journal: Journal<Input, Effect, Watched> | null = null;
   /** Which life of the process this is: what an earlier one began is void. */
@@ -38,18 +39,17 @@ export class VirtualServer {
   private readonly wires = new Map<string, Wire>();
   /** What it would serve: ahead of the log by the merges that are not durable yet. */
   private served: { version: number; parameterHash: string }[] = [];
-  private diskFullUntil = 0;
   /** The log cannot be written. */
   private trouble = false;
   private frozenUntil = 0;
   private tickedAt = 0;
   /** The newest entry that was acknowledged. */
   private durable = 0;
-  private closing: Promise<void> = Promise.resolve();
 
   constructor(world: World, store: Store) {
     this.world = world;
     this.store = store;
+    this.disk = new VirtualDisk(world, store);
     this.maker = {
       rules: 1,
       begin: (genesis, now) => new Watched(new Coordinator(genesis as CoordinatorConfig, now), world),
@@ -72,10 +72,9 @@ export class VirtualServer {
     const { world } = this;
     this.trouble = false;
     this.frozenUntil = 0;
-    await this.closing;
-    const disk = this.disk(life);
+    await this.disk.settled;
     const opened = await Journal.open<Input, Effect, Watched>(
-      disk,
+      this.disk.openFor(() => life === this.life),
       this.maker,
       {
         now: () => world.timeline.now,
@@ -166,56 +165,6 @@ export class VirtualServer {
     if (timeline.now >= this.frozenUntil) return false;
     timeline.later(this.frozenUntil - timeline.now, task);
     return true;
-  }
-
-  fillDisk(ms: number): void {
-    this.diskFullUntil = this.world.timeline.now + ms;
-  }
-
-  /** The store behind a disk that takes time. A write that was begun when the process died may be there or not. */
-  private disk(life: number): Store {
-    const { store, world } = this;
-    let queue: Promise<void> = Promise.resolve();
-    /** Batches that failed, by their first entries: those behind the first fail, too, until it has got through. */
-    const owed = new Set<number>();
-    const write = (really: () => Promise<void>, batch: Batch | null = null) => {
-      const done = queue.then(async () => {
-        const first = batch ? batch.entries[0]!.seq : null;
-        const blocked = first !== null && owed.size > 0 && first > Math.min(...owed);
-        if (first !== null) owed.add(first);
-        if (blocked) throw new SwarmError('STORE_FAILED', 'An earlier batch is not written yet.');
-        await writeNow(really);
-        if (first !== null) owed.delete(first);
-      });
-      queue = done.catch(() => {});
-      return done;
-    };
-    const writeNow = async (really: () => Promise<void>) => {
-      if (life !== this.life) await new Promise(() => {}); // the dead begin nothing
-      const done = Promise.withResolvers<void>();
-      this.closing = done.promise;
-      await world.wait(world.vary(...DISK_MS));
-      try {
-        if (life === this.life && world.timeline.now < this.diskFullUntil)
-          throw new SwarmError('STORE_FAILED', 'The virtual disk is full.');
-        if (life === this.life || world.random.chance(0.5)) await really();
-      } finally {
-        done.resolve();
-      }
-      // Nobody is there any more to learn of it.
-      if (life !== this.life) await new Promise(() => {});
-    };
-    return {
-      name: store.name,
-      append: (batch: Batch) => write(() => store.append(batch), batch),
-      saveSnapshot: (snapshot) => write(() => store.saveSnapshot(snapshot)),
-      lastSeq: () => store.lastSeq(),
-      entries: (after, limit) => store.entries(after, limit),
-      snapshot: (through) => store.snapshot(through),
-      rows: (kind, query) => store.rows(kind, query),
-      tensors: () => store.tensors(),
-      close: () => store.close(),
-    };
   }
 
   private tickLater(life: number): void {

@@ -28,9 +28,9 @@ export interface Options {
   overlap?: boolean;
   /** Look at every invariant after every input. */
   check: boolean;
-  /** Inputs between snapshots. */
   /** Ms of every transfer; each miner's own when absent. */
   transfer?: number;
+  /** Inputs between snapshots. */
   snapshotEvery: number;
   /** Miners alike, a network and a disk without jitter: the seed decides nothing but what the schedule draws. */
   uniform?: boolean;
@@ -336,7 +336,7 @@ export class World {
       const ms = random.between(1_000, 90_000);
       for (const miner of alive) if (random.chance(0.5)) miner.cut(ms);
     }
-    if (this.fault('fullDisk')) this.server.fillDisk(random.between(500, random.chance(0.2) ? 120_000 : 5_000));
+    if (this.fault('fullDisk')) this.server.disk.fill(random.between(500, random.chance(0.2) ? 120_000 : 5_000));
     if (this.server.running && this.fault('standstill')) this.server.freeze(random.between(500, 90_000));
     if (this.server.running && this.fault('kill')) {
       const downMs = random.between(100, 20_000);
