@@ -4,6 +4,7 @@ import { SwarmError } from '@starling/protocol';
 import type { Auditor } from './audits/auditor.ts';
 import { gradientOwner } from './blob-owners.ts';
 import type { Blobs } from './blobs.ts';
+import { Queues } from './queues.ts';
 import type { Reductions } from './reductions.ts';
 import type { StageStates } from './stage-states.ts';
 
@@ -18,9 +19,7 @@ export interface MergeParts {
   /** Null where nothing is audited. */
   auditor: Auditor | null;
   submit(input: Input): Promise<unknown>;
-  /** One task of a stage after the other. */
-  enqueue(stage: number, task: () => Promise<void>): void;
-  fault(error: SwarmError): void;
+  fault(error: unknown): void;
   /** False once the run is closed. */
   isOpen(): boolean;
 }
@@ -29,16 +28,19 @@ const RETRY_MS = 1_000;
 
 export class Merges {
   private readonly parts: MergeParts;
+  /** One task of a stage after the other. */
+  private readonly queues: Queues<number>;
 
   constructor(parts: MergeParts) {
     this.parts = parts;
+    this.queues = new Queues(parts.fault);
   }
 
   /** Tried again until it works: a full disk must not stop a stage for good. */
   carryOut(effect: MergeEffect): void {
     const { stage, version, type } = effect;
-    const { coordinator, enqueue, fault, isOpen } = this.parts;
-    enqueue(stage, async () => {
+    const { coordinator, fault, isOpen } = this.parts;
+    this.queues.add(stage, async () => {
       try {
         await this.attempt(effect);
       } catch (error) {

@@ -1,15 +1,13 @@
 /**
  * One training run: the coordinator's effects carried out. An input is handled at once and its effects are carried out
- * when it is durable; what an effect needs time for (hashing, merging, disk) happens behind a queue, so that commands to
- * one miner keep their order.
+ * when it is durable; what needs time (hashing, merging, disk) happens behind the queues of commands, merges and
+ * checkpoints.
  */
 import { type Crossing, crossingOf } from '@starling/codecs';
 import { type Coordinator, type Effect, type Input, type LeaseRecord, LIMITS } from '@starling/coordinator';
 import { flopsOf, type OptimizerConfig } from '@starling/model';
 import {
   type AuditEntry,
-  type CommandName,
-  type Commands,
   eventKind,
   explain,
   type ReceiptEntry,
@@ -22,13 +20,14 @@ import {
 } from '@starling/protocol';
 import type { Agreement } from '@starling/reduce';
 import type { Handled, JournalPorts, Row, Store } from '@starling/store';
-import { type Activations, type Key, type Purpose, type StoredTensor, scopeOf } from './activations.ts';
+import { type Activations, type Key, type StoredTensor, scopeOf } from './activations.ts';
 import { Auditor } from './audits/auditor.ts';
 import type { Panel } from './audits/panel.ts';
 import type { Witnessed } from './audits/witness.ts';
 import { gradientOwner } from './blob-owners.ts';
 import type { Blobs } from './blobs.ts';
-import type { Checkpoint, Checkpoints } from './checkpoints.ts';
+import type { Checkpoints } from './checkpoints.ts';
+import { MinerCommands, type Outlet } from './commands.ts';
 import type { Sampler } from './corpus.ts';
 import { Merges } from './merges.ts';
 import type { ClosedStep, Models } from './models.ts';
@@ -38,19 +37,12 @@ import { type Recovered, recover } from './recovery.ts';
 import { Reductions } from './reductions.ts';
 import { ledgerAfter, ledgerOf, openRound, Rounds, roundRow, unverifiedRow } from './rounds.ts';
 import type { RunJournal } from './run-log.ts';
-import { encodeVectors, type SavedRun } from './saved-run.ts';
+import { Saving } from './saving.ts';
 import { tallyOf } from './scores.ts';
-import type { StageStates, StageVersion } from './stage-states.ts';
+import type { StageStates } from './stage-states.ts';
 import { RunView } from './view.ts';
 
 type Of<T extends Effect['type']> = Extract<Effect, { type: T }>;
-
-/** How the run reaches miners; a command to a miner that is not connected is dropped. */
-export interface Outlet {
-  send<K extends CommandName>(minerId: string, name: K, message: Commands[K]): void;
-  /** Closes its socket, so that it says hello again. */
-  dismiss(minerId: string): void;
-}
 
 export interface RunParts {
   config: RunConfig;
@@ -97,11 +89,11 @@ export class Run {
   private readonly journal: RunJournal;
   private readonly states: StageStates;
   private readonly reductions: Reductions;
+  private readonly commands: MinerCommands;
   private readonly merges: Merges;
+  private readonly saving: Saving;
   /** Null where what miners compute cannot be computed again from what is public: with inner steps. */
   readonly auditor: Auditor | null;
-  private outlet: Outlet = { send: () => {}, dismiss: () => {} };
-  private readonly queues = new Map<string, Promise<void>>();
   /** Durable, and not carried out yet. */
   private due: Handled<Input, Effect>[] = [];
   /** Of steps whose closing is being written. */
@@ -115,9 +107,6 @@ export class Run {
   private readonly stepListeners = new Set<(point: StepPoint) => void>();
   private timer: NodeJS.Timeout | null = null;
   private tickedAt = performance.now();
-  private saving: Promise<void> = Promise.resolve();
-  private lastClosed: { version: number; stages: StageVersion[] } | null = null;
-  private lastSaved: number;
   private complete!: () => void;
 
   private constructor(parts: RunParts, recovered: Recovered, failed: Promise<SwarmError>) {
@@ -125,23 +114,27 @@ export class Run {
     this.journal = recovered.journal;
     this.states = recovered.states;
     this.activations = recovered.activations;
-    this.lastSaved = recovered.saved;
     this.failed = failed;
     this.completed = new Promise((resolve) => {
       this.complete = resolve;
     });
-    const sizes = this.states.layouts.map((layout) => layout.size);
-    this.crossing = crossingOf(recovered.config);
-    this.reductions = new Reductions(recovered.config, this.states.layouts, parts.blobs, parts.secret);
-    this.auditor = parts.panel && recovered.config.inner === null ? this.newAuditor(parts.panel) : null;
+    const { config } = recovered;
+    const { corpusHash, checkpointEvery, checkpoints, models, sampler, blobs, panel, secret } = parts;
+    const { coordinator, states, activations } = this;
+    const fault = (error: unknown) => this.fault(error);
+    this.crossing = crossingOf(config);
+    this.reductions = new Reductions(config, states.layouts, blobs, secret);
+    this.auditor = panel && config.inner === null ? this.newAuditor(panel) : null;
     this.merges = new Merges({
-      ...{ coordinator: this.coordinator, states: this.states, reductions: this.reductions, blobs: parts.blobs, auditor: this.auditor },
+      ...{ coordinator, states, reductions: this.reductions, blobs, auditor: this.auditor, fault },
       submit: (input) => this.submit(input),
-      enqueue: (stage, task) => this.enqueue(`stage ${stage}`, task),
-      fault: (error) => this.fault(error),
       isOpen: () => this.timer !== null,
     });
-    this.view = new RunView(recovered.config, this.coordinator, sizes, recovered);
+    const sizes = states.layouts.map((layout) => layout.size);
+    this.view = new RunView(config, coordinator, sizes, recovered);
+    const { view } = this;
+    this.commands = new MinerCommands({ config, coordinator, states, activations, sampler, view, fault });
+    this.saving = new Saving({ config, corpusHash, every: checkpointEvery, checkpoints, models, states, view, fault }, recovered.saved);
   }
 
   private newAuditor(panel: Panel): Auditor {
@@ -219,7 +212,7 @@ export class Run {
   }
 
   connect(outlet: Outlet): void {
-    this.outlet = outlet;
+    this.commands.connect(outlet);
   }
 
   onStep(listener: (point: StepPoint) => void): () => void {
@@ -235,12 +228,12 @@ export class Run {
 
   /** Version of the newest checkpoint; −1 before the first. */
   get checkpointed(): number {
-    return this.lastSaved;
+    return this.saving.saved;
   }
 
   /** The last step that every stage has merged; null before the first of this process. */
   get closedStep(): ClosedStep | null {
-    return this.lastClosed;
+    return this.saving.closed;
   }
 
   get tokensPerMicrobatch(): number {
@@ -354,7 +347,7 @@ export class Run {
     for (const { miners } of this.coordinator.view()) {
       for (const { id } of miners) {
         const waiting = this.view.waitOf(id);
-        if (waiting) this.tell(id, 'wait', waiting);
+        if (waiting) this.commands.tell(id, 'wait', waiting);
       }
     }
   }
@@ -364,32 +357,15 @@ export class Run {
   private carryOut(effect: Effect, at: number, input: Input, seq: number): void {
     switch (effect.type) {
       case 'assign':
-        this.enqueue(effect.minerId, () => this.assign(effect));
-        break;
       case 'grant':
-        this.enqueue(effect.minerId, () => this.grant(effect));
-        break;
       case 'cancel':
-        this.tell(effect.minerId, 'cancel', { leaseId: effect.leaseId });
-        break;
-      case 'collect': {
-        const { minerId, type: _, ...collect } = effect;
-        this.tell(minerId, 'collect', collect);
-        break;
-      }
-      case 'wait': {
-        const { minerId, reason, since, until } = effect;
-        this.tell(minerId, 'wait', { ...explain(reason), since, until });
-        break;
-      }
-      case 'distribute': {
-        const { version, shards, parameterHash } = effect.merge;
-        const update = this.states.updateOf(effect.merge);
-        this.tell(effect.minerId, 'merge', { stage: effect.stage, version, shards, update, parameterHash });
-        break;
-      }
+      case 'collect':
+      case 'wait':
+      case 'distribute':
+      case 'reduce':
+      case 'prefetch':
       case 'dismiss':
-        this.enqueue(effect.minerId, async () => this.outlet.dismiss(effect.minerId));
+        this.commands.carryOut(effect);
         break;
       case 'draw':
       case 'recompute':
@@ -397,21 +373,11 @@ export class Run {
       case 'apply':
         this.merges.carryOut(effect);
         break;
-      case 'reduce': {
-        const { minerId, type: _, contributions, ...task } = effect;
-        const { shards } = this.coordinator.stage(effect.stage).merge;
-        const uploads = contributions.map(({ hash, scale }) => ({ hash, scale }));
-        this.tell(minerId, 'reduce', { ...task, shards, contributions: uploads });
-        break;
-      }
       case 'release':
         this.activations.release(effect.stage, effect.version);
         break;
       case 'forget':
         this.parts.blobs.release(gradientOwner(effect.stage, effect.version));
-        break;
-      case 'prefetch':
-        this.tell(effect.minerId, 'prefetch', { stage: effect.stage, shards: effect.shards });
         break;
       case 'closed':
         this.closed(effect);
@@ -434,116 +400,17 @@ export class Run {
     }
   }
 
-  /** Runs tasks of one miner (or one stage's merges) one after the other. */
-  private enqueue(key: string, task: () => Promise<void>): void {
-    const before = this.queues.get(key) ?? Promise.resolve();
-    const after = before.then(task).catch((error: unknown) => this.fault(error));
-    this.queues.set(key, after);
-    void after.then(() => {
-      if (this.queues.get(key) === after) this.queues.delete(key);
-    });
-  }
-
-  private tell<K extends CommandName>(minerId: string, name: K, message: Commands[K]): void {
-    this.enqueue(minerId, async () => this.outlet.send(minerId, name, message));
-  }
-
-  private async assign({ minerId, stage, round, why }: Of<'assign'>): Promise<void> {
-    const { version, state } = this.states.serve(stage);
-    this.outlet.send(minerId, 'assign', { stage, round, version, state: await state, inner: this.states.innerNumbersAt(version), why });
-  }
-
-  private async grant({ minerId, lease }: Of<'grant'>): Promise<void> {
-    const { id, kind, stage, version, microbatch, round, deadlineMs, sendInput } = lease;
-    const purpose: Purpose = kind === 'evaluate' ? 'validate' : 'train';
-    const last = stage === this.parts.config.stages.length - 1;
-    await this.sample({ stage, version, purpose, microbatch });
-    const tensor = (slot: Key['slot']) => this.activations.get({ stage, version, purpose, microbatch, slot });
-    const input = tensor('input');
-    if (!input) return; // the stage has merged this step while the command waited: the lease is void
-    const lent = {
-      id,
-      kind,
-      stage,
-      version,
-      microbatch,
-      round,
-      deadlineMs,
-      input: sendInput ? input.payload : null,
-      inputHash: input.hash,
-      outputGradient: kind === 'backward' && !last ? (tensor('outputGradient')?.payload ?? null) : null,
-      targets: last && kind !== 'forward' ? (tensor('targets')?.payload ?? null) : null,
-      tokens: sendInput ? (tensor('tokens')?.payload ?? null) : null,
-    };
-    const inline = [lent.input, lent.outputGradient, lent.targets, lent.tokens].filter((payload) => payload instanceof Uint8Array);
-    this.view.carried(inline.reduce((sum, bytes) => sum + bytes.byteLength, 0));
-    this.outlet.send(minerId, 'lease', lent);
-  }
-
-  /** Puts what this stage needs of the microbatch's text into memory, once. It follows from the corpus. */
-  private async sample(of: Omit<Key, 'slot'>): Promise<void> {
-    const { sampler, config } = this.parts;
-    const { stage, version, purpose, microbatch } = of;
-    const slots: ('input' | 'targets' | 'tokens')[] = [];
-    if (stage === 0) slots.push('input');
-    else if (config.model.squeeze?.kind === 'subspace') slots.push('tokens');
-    if (stage === config.stages.length - 1) slots.push('targets');
-    const missing = slots.filter((slot) => !this.activations.get({ ...of, slot }));
-    if (missing.length === 0 || this.states.at(stage).version !== version) return;
-    const { tokens, targets } = purpose === 'train' ? sampler.train(microbatch) : sampler.validation(microbatch);
-    const shape = [config.sequences, config.model.context];
-    // A byte is enough for a byte: these cross besides what is made as small as can be.
-    const small = config.model.vocabulary <= 256 ? Uint8Array.from(tokens) : tokens;
-    const data = { input: tokens, targets, tokens: small };
-    for (const slot of missing) {
-      const tensor = await this.activations.encode(data[slot], shape);
-      if (this.states.at(stage).version !== version) return; // merged meanwhile
-      this.activations.put({ ...of, slot }, tensor);
-    }
-  }
-
   private closed(effect: Of<'closed'>): void {
-    const { config, checkpointEvery } = this.parts;
+    const { steps } = this.parts.config;
     const version = effect.step + 1;
     const point = this.points.get(effect)!;
     this.view.addPoint(point);
-    // No stage can be past this version yet: its next step needs every other stage to have this one.
-    this.lastClosed = { version, stages: config.stages.map((_, stage) => this.states.at(stage)) };
-    const done = config.steps > 0 && version >= config.steps;
-    if (done || version % checkpointEvery === 0) void this.checkpoint();
+    const done = steps > 0 && version >= steps;
+    this.saving.stepClosed(version, done);
     for (const listener of this.stepListeners) listener(point);
     const round = this.closedRounds.get(effect);
     if (round) for (const listener of this.roundListeners) listener(round);
     if (done) this.complete();
-  }
-
-  // ── checkpoints ───────────────────────────────────────────────────────────────────────────────
-
-  /** Writes the last closed step, unless it is on disk already. A failure is reported and harms nothing. */
-  private checkpoint(): Promise<void> {
-    this.saving = this.saving.then(() => this.save()).catch((error: unknown) => this.fault(error));
-    return this.saving;
-  }
-
-  private async save(): Promise<void> {
-    const closed = this.lastClosed;
-    if (!closed || closed.version <= this.lastSaved) return;
-    const { config, corpusHash, checkpoints, models } = this.parts;
-    const { points, startedAt } = this.view;
-    const tokens = points.findLast((point) => point.step === closed.version)?.tokens ?? this.view.tokens;
-    const run: SavedRun = { config, corpusHash, startedAt, tokens, points: points.filter((point) => point.step <= closed.version) };
-    const checkpoint: Checkpoint = {
-      version: closed.version,
-      cursor: closed.version * config.microbatchesPerStep,
-      tokens,
-      run,
-      stages: await Promise.all(closed.stages.map(encodeVectors)),
-    };
-    await checkpoints.save(checkpoint);
-    this.lastSaved = closed.version;
-    // Should the newest turn out damaged, the one before it and the merges since do as well.
-    this.states.forgetMerges(checkpoints.versions().at(-2) ?? -1, LIMITS.mergesKept);
-    await models.keep(closed);
   }
 
   // ── reports ───────────────────────────────────────────────────────────────────────────────────
@@ -572,7 +439,7 @@ export class Run {
   async close(): Promise<void> {
     if (this.timer) clearInterval(this.timer);
     this.timer = null;
-    await this.checkpoint();
+    await this.saving.save();
     if (!this.view.trouble) await this.journal.close().catch((error: unknown) => this.fault(error));
     await this.parts.store.close();
   }
