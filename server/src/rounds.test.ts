@@ -47,7 +47,7 @@ const LOG = [
   found('passed', 'a1'),
   tick(included('a1', 3)),
   found('convicted', 'b'),
-  tick(unverified('a1', { forward: 1, backward: 2 }, { rate: 0.3, work: 301, stake: 1_301 }), unverified('a2', { evaluate: 1 }, null)),
+  tick(unverified('a1', { forward: 1, backward: 2 }, { rate: 0.3, times: 2.5 }), unverified('a2', { evaluate: 1 }, null)),
 ];
 
 it('what counted is paid, backwards by the gradients that were merged, and surplus not at all', () => {
@@ -55,8 +55,8 @@ it('what counted is paid, backwards by the gradients that were merged, and surpl
   for (const { effects } of LOG) handled(rounds, effects);
   expect(rounds.take(closed(0), 7)).toEqual({
     ...{ round: 1, step: 1, time: 7, hold: 2, halfLife: 9, passed: ['A'], convicted: ['b'] },
-    // Of a device whose work does not count yet only this step is at stake.
-    unverified: { A: Math.round((201 / (0.3 * 1_301)) * 301) + 10_000 },
+    // Not 1 / rate times, when something else was drawn meanwhile; and once of what nobody looked at.
+    unverified: { A: Math.round(2.5 * 201) + 10_000 },
     miners: [
       { minerId: 'a1', name: 'a1', device: 'A', flops: 1 + 3 * 100 },
       { minerId: 'b', name: 'b', device: null, flops: 1 + 10_000 },
@@ -99,17 +99,12 @@ it('at stake is what a conviction takes, less what the next line sets free, of d
   expect(rounds.stakes()).toEqual(new Map([['A', 200 + 300]]));
   handle(settled('a2', 'forward'));
   expect(rounds.stakes()).toEqual(new Map([['A', 200 + 300 + 1]]));
-  // Of 100 in a stake of 501, which had one chance in two: four in ten of what is at stake then, and of the step's own.
-  const drawn = { rate: 0.5, work: 1, stake: 500 };
-  handle(unverified('a1', { backward: 1 }, drawn));
-  const [held, taken] = [200 + 300 + 1, Math.round(0.4 * 502)];
-  expect(rounds.stakes(), 'what could not be verified is taken').toEqual(new Map([['A', held - taken]]));
-  handle(unverified('a2', { backward: 1 }, drawn));
-  const then = Math.round(0.4 * (held - taken + 1));
-  expect(rounds.stakes(), 'a share of what is left: never more than there is').toEqual(new Map([['A', held - taken - then]]));
+  handle(unverified('a1', { backward: 1 }, { rate: 0.5 }));
+  const taken = 100 / 0.5;
+  expect(rounds.stakes(), 'what could not be verified is taken').toEqual(new Map([['A', 200 + 300 + 1 - taken]]));
   handle(closed(4), unverified('a2', { backward: 9 }, null), closed(5));
   // The line that would have been set free went for it, too.
-  expect(rounds.stakes(), 'it owes more than it has').toEqual(new Map([['A', 100 + held - taken - then - 900]]));
+  expect(rounds.stakes(), 'it owes more than it has').toEqual(new Map([['A', 100 + 200 + 300 + 1 - taken - 900]]));
   handle({ type: 'convicted', minerId: 'a1', stage: 0, version: 4 }, closed(6));
   expect(rounds.stakes()).toEqual(new Map());
 });

@@ -2,7 +2,7 @@
  * The public ledger of work: every so many steps a round is closed, and what each miner did in it is written with the step,
  * in the same group of the log. Everything that is paid follows from these lines.
  */
-import type { Effect } from '@starling/coordinator';
+import { type Effect, timesOf } from '@starling/coordinator';
 import { type AuditEntry, LEASE_KINDS, type MinerWork, type RoundWork, type Work } from '@starling/protocol';
 import type { Row, Store, StoredRow } from '@starling/store';
 import { type Gradient, newest, type Receipt, type RecordKind, type Unverified } from './records.ts';
@@ -75,15 +75,12 @@ export class Rounds {
   }
 
   /**
-   * Takes what could not be verified, and says how much: FLOPs, whole. What is seen of u of a device's work in one of 1 / rate steps only, with a
-   * stake s then, costs it the share u / (rate · s) of its stake now: u · (1 / rate), if nothing else was taken meanwhile, and so u that may be
-   * expected (an estimate without bias: Horvitz and Thompson, 1952). As a share, or what several draws take would be more than there is, and those who
-   * leave would owe the rest. The step's own work may not count yet: it is added.
+   * Takes what could not be verified, and says how much: FLOPs, whole. What is seen in one of 1 / rate steps only costs 1 / rate times its pay then,
+   * as a rule, and so once that may be expected (an estimate without bias: Horvitz and Thompson, 1952). What counts only later is owed until then.
    */
   leaveOut({ minerId, stage, leases, drawn }: Extract<Effect, { type: 'unverified' }>): number {
-    const u = LEASE_KINDS.reduce((sum, kind) => sum + (leases[kind] ?? 0) * this.parts.flopsOf({ kind, stage }), 0);
-    const now = drawn && Math.max(0, this.stakes().get(this.ownerOf(minerId)) ?? 0) + drawn.work;
-    const flops = Math.round(drawn ? Math.min(1, u / (drawn.rate * drawn.stake)) * now! : u);
+    const pay = LEASE_KINDS.reduce((sum, kind) => sum + (leases[kind] ?? 0) * this.parts.flopsOf({ kind, stage }), 0);
+    const flops = Math.round(pay * (drawn ? timesOf(drawn) : 1));
     add(this.open.unverified, minerId, flops);
     return flops;
   }

@@ -104,11 +104,15 @@ it('an audit that shows nothing makes no step clean: the device is looked at as 
 it('what could not be verified costs its pay as often as it is not looked at; what was drawn and not looked at, once', () => {
   const swarm = audited();
   const unverified = { forward: 1, backward: 2 };
-  const drawn = { rate: 0.05, work: 10, stake: 200 };
+  const drawn = { rate: 0.05, times: 18.5 };
   const effects = verdict(swarm, 'a', 'passed', undefined, { drawn, unverified });
   const work = { minerId: 'a', stage: 0, version: 0, leases: unverified };
   expect(of(effects, 'unverified')).toEqual([{ type: 'unverified', ...work, drawn }]);
-  expect(of(effects, 'lapse')).toMatchObject([{ minerId: 'a', code: 'WORK_UNVERIFIED', message: expect.stringContaining('20.0 times') }]);
+  expect(of(effects, 'lapse')).toMatchObject([
+    { minerId: 'a', code: 'WORK_UNVERIFIED', message: expect.stringContaining(' 5 % are looked at: 18.5 times') },
+  ]);
+  const before = of(verdict(swarm, 'd', 'passed', undefined, { drawn: { rate: 0.05 }, unverified }), 'lapse');
+  expect(before, 'as logs of before tell it').toMatchObject([{ message: expect.stringContaining('20.0 times') }]);
   expect(whom(of(effects, 'passed')), 'the rest was seen').toEqual(['a']);
   // It is looked at as often as a newcomer, and nobody is blamed.
   expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 1, cleanSteps: 0, failedAudits: 0, bannedUntil: 0 });

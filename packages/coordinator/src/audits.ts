@@ -4,7 +4,7 @@ import { FOUND_FALSE, type Reputation } from './miner.ts';
 import { excludeFromMerge } from './reducing.ts';
 import { assign, dropWork } from './roster.ts';
 import type { State } from './state.ts';
-import type { Effect, Of } from './types.ts';
+import type { Drawn, Effect, Of } from './types.ts';
 
 export function audited(state: State, { minerId, stage: index, version, verdict, validator, drawn }: Of<'audited'>): void {
   const stage = state.stages[index];
@@ -49,12 +49,17 @@ export function unaudited(state: State, { minerId, stage, version, leases, messa
   leaveUnpaid(state, { minerId, stage, version, leases, drawn: null }, message);
 }
 
+/** So many times the pay of what could not be verified is taken. */
+export const timesOf = ({ rate, times }: Drawn): number => times ?? 1 / rate;
+
 /** What cannot be verified earns nothing that may be expected: with less, whoever has confederates send such inputs would be paid for lies. */
 function leaveUnpaid(state: State, of: Omit<Extract<Effect, { type: 'unverified' }>, 'type'>, why: string): void {
   state.emit({ type: 'unverified', ...of });
   const many = Object.values(of.leases).reduce((sum, count) => sum + count, 0);
-  const rate = of.drawn?.rate ?? 1;
+  const { drawn } = of;
   const seen =
-    rate < 1 ? ` Of its steps ${(100 * rate).toFixed(0)} % are looked at: ${(1 / rate).toFixed(1)} times their pay is taken.` : '';
+    drawn && drawn.rate < 1
+      ? ` Of its steps ${(100 * drawn.rate).toFixed(0)} % are looked at: ${timesOf(drawn).toFixed(1)} times their pay is taken.`
+      : '';
   state.lapse(of.minerId, 'WORK_UNVERIFIED', `Of step ${of.version} at stage ${of.stage} ${many} leases are not paid: ${why}${seen}`);
 }

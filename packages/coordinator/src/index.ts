@@ -1,3 +1,4 @@
+export { timesOf } from './audits.ts';
 export { LIMITS, RULES } from './constants.ts';
 export { Coordinator, type StageStatus } from './coordinator.ts';
 export type { Flow } from './flow.ts';

@@ -142,10 +142,11 @@ export interface GrantedLease {
 export interface Drawn {
   /** The chance it had. */
   rate: number;
-  /** FLOPs of its device in that step at that stage. */
-  work: number;
-  /** FLOPs that its device would lose by a conviction, `work` among them. */
-  stake: number;
+  /**
+   * So many times the pay of what could not be verified is taken: 1 / rate, unless other steps of its device were drawn, or were not, between
+   * this draw and its verdict. Absent in logs of before: 1 / rate.
+   */
+  times?: number;
 }
 
 export interface Contributed {

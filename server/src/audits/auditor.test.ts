@@ -1,4 +1,7 @@
-/** Neither whoever picks many and answers nothing nor newcomers crowd out the audits by which pay is lost; what is drawn and dropped is not paid. */
+/**
+ * Neither whoever picks many and answers nothing nor newcomers crowd out the audits by which pay is lost; what is drawn and dropped is not
+ * paid.
+ */
 import { AUDITS, type AuditedRun, commitHash } from '@starling/audit';
 import { Coordinator, type Input } from '@starling/coordinator';
 import { encodeFrame, sha256Hex } from '@starling/protocol';
@@ -25,8 +28,8 @@ const CONFIG = {
 const RUN = { stages: [{}], gradient: 'f32' } as unknown as AuditedRun;
 const PASSED = { outcome: 'passed' as const, finding: '', checks: [], compared: 1, computeMs: 1 };
 
-/** `proven` has a pass behind it, and nothing to lose yet: it is audited for certain. All others are newcomers. */
-function auditorOf(validate: House['validate'], proven: readonly string[]) {
+/** `proven` have a pass behind them, and each `held` to lose: nothing yet, and it is audited for certain. All others are newcomers. */
+function auditorOf(validate: House['validate'], proven: readonly string[], held = 0) {
   const told: string[] = [];
   const made: Extract<Input, { type: 'audited' | 'unaudited' }>[] = [];
   const panel = new Panel(
@@ -37,7 +40,7 @@ function auditorOf(validate: House['validate'], proven: readonly string[]) {
   for (const minerId of proven) coordinator.state.reputations.set(minerId, { ...coordinator.reputation(minerId), passedAudits: 1 });
   const auditor = new Auditor({
     ...{ run: RUN, panel, coordinator, tell: (code: string) => told.push(code), gradientOf: () => new Float32Array() },
-    work: { flopsOf: () => 1, stakes: () => new Map(proven.map((minerId) => [minerId, 0])) },
+    work: { flopsOf: () => 1, stakes: () => new Map(proven.map((minerId) => [minerId, held + 1])) },
     submit: async (input) => made.push(input as (typeof made)[number]),
   });
   /** In which each of these does one forward. Returns whom the server's own draws. */
@@ -55,7 +58,7 @@ function auditorOf(validate: House['validate'], proven: readonly string[]) {
     const commits = await Promise.all(
       minerIds.map(async (minerId) => ({ minerId, hash: await commitHash([{ leaseId: minerId, ...said }], null) })),
     );
-    const rates = minerIds.map((minerId) => (proven.includes(minerId) ? 1 : AUDITS.newcomer));
+    const rates = minerIds.map((minerId) => (proven.includes(minerId) ? Math.max(AUDITS.newcomer, 1 / (held + 1)) : AUDITS.newcomer));
     return drawnBy(SECRET, { stage: 0, version, epoch: 0, commits, rates });
   }
   return { panel, told, made, step };
@@ -76,7 +79,7 @@ it('makes every audit that the server’s own validator drew, however many other
     expect(audited(), 'first is not who delivered first').not.toEqual(own);
   }
   const drawn = new Map(made.map((audit) => [audit.minerId, audit.type === 'audited' && audit.drawn]));
-  expect(drawn.get('m-0')).toEqual({ rate: 1, work: 1, stake: 1 });
+  expect(drawn.get('m-0')).toEqual({ rate: 1, times: 1 });
   expect(
     [...drawn.values()].filter((one) => one),
     'of newcomers nothing counts',
@@ -112,4 +115,34 @@ it('does not let newcomers crowd out who has something to lose, and pays nobody 
   for (const { fail } of asked) fail();
   await expect.poll(() => unaudited().length).toBe(proven.length);
   expect(told).toContain('AUDITS_BEHIND');
+});
+
+it('takes less for what was drawn before another draw whose verdict is open too, more where none follows, and both as it is then', async () => {
+  const answers: (() => void)[] = [];
+  const unverified = { ...PASSED, unverified: { forward: 1 } };
+  let holds = false;
+  const proven = Array.from({ length: 400 }, (_, i) => `m-${i}`);
+  const { made, step } = auditorOf(
+    () => (holds ? new Promise((resolve) => answers.push(() => resolve(unverified))) : Promise.resolve(PASSED)),
+    ...[proven, 3],
+  );
+  // What was dropped takes nothing later.
+  const all = await step(0, proven);
+  await expect.poll(() => made.length).toBe(all.length);
+  const { minerId } = made.find(({ type }) => type === 'unaudited')!;
+  made.length = 0;
+  holds = true;
+  const draws: boolean[] = [];
+  for (let version = 1; version < 25; version++) {
+    draws.push((await step(version, [minerId])).length > 0);
+    await expect.poll(() => answers.length).toBe(draws.filter((isDrawn) => isDrawn).length);
+    // Verdicts come when the next step is drawn.
+    const due = draws.slice(0, -1).filter((isDrawn) => isDrawn).length;
+    if (due > made.length) answers[due - 1]!();
+    await expect.poll(() => made.length).toBe(due);
+  }
+  // A draw may take all 4 that are at stake, and the next one all but 1 of the 5 then: it leaves 1; or the earlier takes 5, 3 times in 4.
+  const times = draws.slice(0, -1).flatMap((isDrawn, i) => (isDrawn ? [draws[i + 1] ? 1 : 5] : []));
+  expect(new Set(times)).toEqual(new Set([1, 5]));
+  expect(made.map((audit) => audit.type === 'audited' && audit.drawn)).toEqual(times.map((times) => ({ rate: 0.25, times })));
 });

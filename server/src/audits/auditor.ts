@@ -13,11 +13,12 @@ import {
   rateAtStake,
 } from '@starling/audit';
 import type { Vector } from '@starling/codecs';
-import type { Contributed, Coordinator, Drawn, Flow, Input } from '@starling/coordinator';
+import type { Contributed, Coordinator, Flow, Input } from '@starling/coordinator';
 import { countLeases, decodeFrame, SwarmError, type ValidatorView } from '@starling/protocol';
 import type { StoredTensor } from '../activations.ts';
+import { type Claim, Claims } from './claims.ts';
 import { epochOf, type Panel, type Picked } from './panel.ts';
-import { type StakeParts, stakesIn } from './stakes.ts';
+import { type Stake, type StakeParts, stakesIn } from './stakes.ts';
 import { type Scene, Witness, type Witnessed } from './witness.ts';
 
 export interface AuditorParts {
@@ -45,7 +46,17 @@ interface Draw {
   pick: Picked;
   kind: Kind;
   /** Null: by another, or of a device of whose work nothing counts. */
-  drawn: Drawn | null;
+  claim: Claim | null;
+}
+
+/** By which a miner is drawn. */
+interface Chance {
+  minerId: string;
+  /** FLOPs of all that it did in the step. */
+  work: number;
+  rate: number;
+  /** Null: of a device of whose work nothing counts. */
+  stake: Stake | null;
 }
 
 export class Auditor {
@@ -54,6 +65,7 @@ export class Auditor {
   private scores: { version: number; attributions: Attribution[] } = { version: -1, attributions: [] };
   private readonly parts: AuditorParts;
   private readonly witness: Witness;
+  private readonly claims = new Claims();
   private readonly waiting: Record<Kind, number> = { proven: 0, newcomers: 0, others: 0 };
 
   constructor(parts: AuditorParts) {
@@ -118,25 +130,26 @@ export class Auditor {
       return auditRate({ cleanSteps, failures: failedAudits, zScore: Math.max(0, ...own.map(({ zScore }) => zScore)) });
     };
     const stakeOf = stakesIn(scene, this.witness.open, { ...this.parts.work, ownerOf: (minerId) => coordinator.ownerOf(minerId) });
-    const drawnOf = new Map(
-      commits.map(({ minerId }) => {
-        const stake = stakeOf(minerId);
-        const rate = Math.max(rateOf(minerId), stake ? rateAtStake(stake.work, stake.stake - stake.work) : 0);
-        return [minerId, { rate, stake }] as const;
-      }),
-    );
-    const rates = commits.map(({ minerId }) => drawnOf.get(minerId)!.rate);
+    const chances = commits.map(({ minerId }): Chance => {
+      const stake = stakeOf(minerId);
+      const rate = Math.max(rateOf(minerId), stake ? rateAtStake(stake.work, stake.held) : 0);
+      const work = byMiner.get(minerId)!.reduce((sum, { kind }) => sum + this.parts.work.flopsOf({ kind, stage }), 0);
+      return { minerId, work, rate, stake };
+    });
+    const rates = chances.map(({ rate }) => rate);
     const picks = await this.parts.panel.draw({ stage, version, epoch: epochOf(version), commits, rates });
+    const claims = this.claim(chances, picks);
     for (const pick of picks) {
       const { minerId } = pick;
       const kind = this.kindOf(pick);
-      const { rate, stake } = drawnOf.get(minerId)!;
-      const draw: Draw = { scene, pick, kind, drawn: pick.validator === null && stake ? { rate, ...stake } : null };
+      const claim = claims.get(minerId) ?? null;
+      const draw: Draw = { scene, pick, kind, claim };
       const receipts = byMiner.get(minerId)!;
       if (this.waiting[kind] >= MOST_WAITING) {
         const behind = `Validators are ${this.waiting[kind]} audits behind: miner ${minerId} is not audited in step ${version}.`;
         this.parts.tell('AUDITS_BEHIND', behind);
         await this.leaveOut(draw, receipts, 'it was drawn to be audited, and validators are behind.');
+        if (claim) this.claims.close(claim);
         continue;
       }
       // Whoever computed again for somebody who was lost handed in a second gradient.
@@ -145,19 +158,36 @@ export class Auditor {
       const [first = null, ...others] = own;
       const elsewhere = (receipt: Witnessed) => others.some((contribution) => isIn(contribution)(receipt));
       const rest = receipts.filter((receipt) => !elsewhere(receipt));
-      void this.audit(draw, rest, first);
-      for (const contribution of others) void this.audit(draw, receipts.filter(isIn(contribution)), contribution);
+      const audits = [
+        this.audit(draw, rest, first),
+        ...others.map((contribution) => this.audit(draw, receipts.filter(isIn(contribution)), contribution)),
+      ];
+      void Promise.all(audits).then(() => claim && this.claims.close(claim));
     }
   }
 
+  /** By miner: what the audits may take that the server's own draws; of devices whose work counts. */
+  private claim(chances: readonly Chance[], picks: readonly Picked[]): Map<string, Claim> {
+    const drawn = new Set(picks.filter(({ validator }) => validator === null).map(({ minerId }) => minerId));
+    const claims = new Map<string, Claim>();
+    for (const { minerId, work, rate, stake } of chances) {
+      if (!stake) continue;
+      const owner = this.parts.coordinator.ownerOf(minerId);
+      const claim = this.claims.add({ owner, work, rate, held: stake.held }, drawn.has(minerId));
+      if (claim) claims.set(minerId, claim);
+    }
+    return claims;
+  }
+
   private async audit(draw: Draw, receipts: readonly Witnessed[], contribution: Contributed | null): Promise<void> {
-    const { scene, pick, kind, drawn } = draw;
+    const { scene, pick, kind, claim } = draw;
     const { minerId } = pick;
     const { stage, version } = scene;
     this.waiting[kind] += 1;
     try {
       const evidence = await this.evidence(scene, receipts, contribution);
       const { verdict, validator } = await this.parts.panel.judge(pick, this.parts.run, version, evidence, kind === 'proven');
+      const drawn = claim && { rate: claim.rate, times: claim.times };
       const by = validator === null ? drawn && { drawn } : { validator };
       await this.parts.submit({ type: 'audited', minerId, stage, version, verdict, ...by });
     } catch (error) {
@@ -170,8 +200,8 @@ export class Auditor {
   }
 
   /** Drawn, and not looked at: nobody is paid for that, or it would pay to lie when validators are behind. */
-  private async leaveOut({ scene: { stage, version }, pick: { minerId }, drawn }: Draw, receipts: readonly Witnessed[], message: string) {
-    if (!drawn) return;
+  private async leaveOut({ scene: { stage, version }, pick: { minerId }, claim }: Draw, receipts: readonly Witnessed[], message: string) {
+    if (!claim) return;
     const left = this.parts.submit({ type: 'unaudited', minerId, stage, version, leases: countLeases(receipts), message });
     await left.catch((error: unknown) => this.parts.tell(SwarmError.from(error).code, `${message} ${SwarmError.from(error).message}`));
   }

@@ -19,7 +19,7 @@ const scene = (stage: number, ...receipts: [minerId: string, kind: LeaseKind][])
 it('is what its device did in the step, and all that it would lose with it; of a device whose work does not count nothing', () => {
   const step = scene(0, ['a1', 'forward'], ['a1', 'backward'], ['b1', 'forward'], ['c1', 'forward']);
   const stake = stakesIn(step, [], parts({ a: 1 + 96, b: 1 }));
-  expect(['a1', 'b1', 'c1'].map(stake)).toEqual([{ work: 4, stake: 96 + 4 }, { work: 1, stake: 1 }, null]);
+  expect(['a1', 'b1', 'c1'].map(stake)).toEqual([{ work: 4, held: 96 }, { work: 1, held: 0 }, null]);
 });
 
 it('counts nothing as held that is not drawn yet, of whichever of the device’s miners, and all that the device did in the step', () => {
@@ -27,6 +27,6 @@ it('counts nothing as held that is not drawn yet, of whichever of the device’s
   const other = scene(1, ['a3', 'forward'], ['a3', 'backward'], ['b1', 'forward']);
   const stake = stakesIn(step, [other], parts({ a: 10 }));
   // The forward of `a2` and that of `a3`, which costs 2.
-  const all = { work: 3 + 1, stake: 10 - 1 - 2 + 3 + 1 };
+  const all = { work: 3 + 1, held: 10 - 1 - 2 };
   expect([stake('a1'), stake('a2')]).toEqual([all, all]);
 });

@@ -1,5 +1,4 @@
 /** What is at stake in a step, by which it is audited: its device's work in it, and what the device would lose with it. */
-import type { Drawn } from '@starling/coordinator';
 import type { Work } from '@starling/protocol';
 import type { Scene } from './witness.ts';
 
@@ -13,13 +12,18 @@ export interface StakeParts {
 }
 
 /** FLOPs. */
-export type Stake = Pick<Drawn, 'work' | 'stake'>;
+export interface Stake {
+  /** Of the device in the step. */
+  work: number;
+  /** What the device would lose beside it. */
+  held: number;
+}
 
 /**
  * For each miner of `scene`, which is being drawn; null where nothing that it does is paid. `undrawn`: all other scenes. What was
  * not drawn yet is not to be lost: a device with many miners must not hide each one's lies behind the others'. (Backwards count only
  * when they are merged, which is after their draw.) Work is that of all its miners here: what is taken for what could not be verified, which is
- * so many times a miner's work as one in the chance, is then never more than is at stake.
+ * 1 / chance times their pay, is then never more than is at stake.
  */
 export function stakesIn(
   scene: Scene,
@@ -35,7 +39,7 @@ export function stakesIn(
   return (minerId) => {
     const owner = ownerOf(minerId);
     const [own, done] = [held.get(owner), work.get(owner) ?? 0];
-    return own === undefined ? null : { work: done, stake: done + Math.max(0, own - (open.get(owner) ?? 0)) };
+    return own === undefined ? null : { work: done, held: Math.max(0, own - (open.get(owner) ?? 0)) };
   };
 }
 
