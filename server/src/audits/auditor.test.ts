@@ -1,6 +1,6 @@
 /**
  * Neither whoever picks many and answers nothing nor newcomers crowd out the audits by which pay is lost; what is drawn and dropped is not
- * paid.
+ * paid, and what another picked costs nobody anything.
  */
 import { AUDITS, type AuditedRun, commitHash } from '@starling/audit';
 import { Coordinator, type Input } from '@starling/coordinator';
@@ -115,6 +115,30 @@ it('does not let newcomers crowd out who has something to lose, and pays nobody 
   for (const { fail } of asked) fail();
   await expect.poll(() => unaudited().length).toBe(proven.length);
   expect(told).toContain('AUDITS_BEHIND');
+});
+
+it('takes nothing for what another picked, whether it cannot be verified or is dropped', async () => {
+  const unverified = { ...PASSED, unverified: { forward: 1 } };
+  const { panel, told, made, step } = auditorOf(async () => unverified, MINERS, 99);
+  const drawn = Promise.withResolvers<void>();
+  const ask: Juror['ask'] = async (name) => {
+    if (name === 'commit') return { secretHash: '' } as never;
+    if (name === 'draw') return { minerIds: MINERS } as never;
+    await drawn.promise;
+    return { verdict: unverified } as never;
+  };
+  panel.join({ hotkey: 'eager', backend: 'cpu', ask }, 0);
+  const own = await step(0, MINERS);
+  drawn.resolve();
+  // All that may wait, of each kind.
+  await expect.poll(() => made.length).toBe(own.length + 64);
+  expect(told, 'some of others’ picks are dropped').toContain('AUDITS_BEHIND');
+  const audits = made.filter((input) => input.type === 'audited');
+  expect(audits, 'of which nobody hears').toHaveLength(made.length);
+  for (const { verdict, validator } of audits)
+    expect({ verdict, validator }, 'by the server’s own numbers').toEqual({ verdict: unverified });
+  const costly = audits.filter(({ drawn }) => drawn).map(({ minerId }) => minerId);
+  expect(costly.sort()).toEqual(own.toSorted());
 });
 
 it('takes less for what was drawn before another draw whose verdict is open too, more where none follows, and both as it is then', async () => {
