@@ -14,7 +14,8 @@ export const REFUSALS = {
   NonAssociatedColdKey: 'Use the coldkey that this hotkey belongs to, or another hotkey.',
   NoNeuronIdAvailable: 'Wait until a neuron’s immunity is over; all places are taken by neurons that may not be replaced yet.',
   NotEnoughStakeToWithdraw: 'Take out no more than this coldkey has on the hotkey.',
-  AmountTooLow: 'Use an amount above zero.',
+  AmountTooLow: 'Use a larger amount, or take out all of the stake.',
+  ExistentialDeposit: 'Transfer more: with less an account does not begin.',
   // Weights
   CommitRevealEnabled: 'Commit the weights and reveal them later: this subnet takes no plain ones.',
   CommitRevealDisabled: 'Set the weights plainly: this subnet does not use commit and reveal.',

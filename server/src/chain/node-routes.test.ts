@@ -75,7 +75,9 @@ describe('a chain over HTTP', () => {
     };
     expect(await post({})).toMatchObject({ code: 'BAD_MESSAGE' });
     const call = { type: 'transfer', to: VALIDATOR.address, amount: 5n };
-    const forged = toPlain({ signer: VALIDATOR.address, nonce: 0, call, signature: '00'.repeat(64) });
+    const account = await fetch(`${server.url}/v1/chain/node/accounts/${VALIDATOR.address}`);
+    const { nonce } = (await account.json()) as { nonce: number };
+    const forged = toPlain({ signer: VALIDATOR.address, nonce, call, signature: '00'.repeat(64) });
     expect(await post(forged)).toMatchObject({ code: 'CHAIN_REFUSED', message: expect.stringContaining('BadProof') });
     expect((await fetch(`${server.url}/v1/chain/node/accounts/nobody`)).status).toBe(400);
     await expect(RemoteDevChain.open('http://127.0.0.1:9', { pause: async () => {} })).rejects.toMatchObject({ code: 'CHAIN_UNREACHABLE' });

@@ -1,22 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { closeEpoch, isEpochDue, mint } from './coinbase.ts';
 import type { DevConfig } from './config.ts';
-import { key, newState, TAO } from './for-tests.ts';
+import { key, money, newState, TAO } from './for-tests.ts';
 import { type DevState, newNeuron, stakeOn } from './state.ts';
 
 const cold = key('cold').address;
 const nominator = key('nominator').address;
-
-/** All money there is, wherever it is. */
-function money({ accounts, hotkeys, pending, burned }: DevState): bigint {
-  const parts = [
-    ...Object.values(accounts).map(({ free }) => free),
-    ...Object.values(hotkeys).flatMap(({ stake }) => Object.values(stake)),
-    ...Object.values(pending),
-    burned,
-  ];
-  return parts.reduce((all, part) => all + part, 0n);
-}
 
 /** The owner, two validators with 3 and 1 of stake, two miners weighed 3 : 1. In the block before the epoch. */
 function subnet(options: Partial<DevConfig> = {}, weights = { uids: [3, 4], values: [65_535, 21_845] }): DevState {

@@ -81,7 +81,7 @@ describe('a chain', () => {
     await expect(net.send(['v1', weigh([0], [1])])).rejects.toThrow(refused('NeuronNoValidatorPermit'));
     await expect(net.send(['cold', stake('v1', 10_000n * TAO)])).rejects.toThrow(refused('NotEnoughBalanceToStake'));
     await expect(net.send(['cold', stake('v1', 0n)])).rejects.toThrow(refused('AmountTooLow'));
-    await expect(net.send(['cold', stake('nobody', 1n)])).rejects.toThrow(refused('HotKeyNotRegisteredInSubNet'));
+    await expect(net.send(['cold', stake('nobody', TAO)])).rejects.toThrow(refused('HotKeyNotRegisteredInSubNet'));
     const out: Call = { type: 'removeStake', hotkey: key('v1').address, amount: 1n };
     await expect(net.send(['cold', out])).rejects.toThrow(refused('NotEnoughStakeToWithdraw'));
     await expect(net.send(['cold', weigh([0, 70_000], [1, 1])])).rejects.toMatchObject({ code: 'BAD_MESSAGE' });

@@ -11,12 +11,13 @@ import type { Call, Chain, EpochPaid, Head, Included, Metagraph } from '../chain
 import type { Signer } from '../identity/index.ts';
 import { ChainRefusal } from '../refusals.ts';
 import { type DevOptions, devConfig } from './config.ts';
-import { assertSigned, parseExtrinsic } from './extrinsic.ts';
+import { assertNonce, assertSigned, parseExtrinsic } from './extrinsic.ts';
 import { type Blocks, type DevEffect, type DevMachine, devMaker } from './machine.ts';
 import { metagraphOf } from './metagraph.ts';
 import { fromPlain, toPlain } from './plain.ts';
-import { type Extrinsic, signed } from './signed-call.ts';
-import { isKnown } from './state.ts';
+import { Pool } from './pool.ts';
+import { signed } from './signed-call.ts';
+import { EXISTENTIAL_DEPOSIT, isKnown, nonceOf } from './state.ts';
 
 export interface DevClock {
   /** Unix ms. */
@@ -33,12 +34,12 @@ export interface DevChainPorts {
   onTrouble?(error: SwarmError | null): void;
 }
 
-/** Calls in one block; the rest wait for the next. */
-const CALLS_PER_BLOCK = 512;
-/** From outside, at once: a flood must end somewhere. */
-const CALLS_WAITING = 4 * CALLS_PER_BLOCK;
-/** Of them from one account: weights, and as many reveals as there can be commits. */
+/** Calls in one block; the rest wait for the next. They are carried out at once, while nothing else runs. */
+const CALLS_PER_BLOCK = 64;
+/** From outside, of one account at once: weights, and as many reveals as there can be commits. */
 const CALLS_OF_ONE = 16;
+/** Of all accounts without a place in the subnet: accounts cost little, so their flood must end somewhere. Places are few, and have their own. */
+const CALLS_OF_STRANGERS = 4 * CALLS_PER_BLOCK;
 /** Blocks made at once: after a longer sleep of the computer the chain has slept, too. */
 const BLOCKS_AT_ONCE = 1_000;
 /** Blocks between snapshots: thousands are read again in a second. */
@@ -46,17 +47,11 @@ const SNAPSHOT_EVERY = 2_000;
 
 type Listener = (paid: EpochPaid) => void;
 
-interface Waiting {
-  extrinsic: Extrinsic;
-  resolve(included: Included): void;
-  reject(error: unknown): void;
-}
-
 export class DevChain implements Chain {
   readonly #journal: Journal<Blocks, DevEffect, DevMachine>;
   readonly #ports: DevChainPorts;
   readonly #listeners: Set<Listener>;
-  #pool: Waiting[] = [];
+  readonly #pool = new Pool();
   /** By signer: its calls are signed one after the other, so that their nonces have no gap. */
   readonly #signing = new Map<string, Promise<unknown>>();
   /** Unix ms at which the newest block was due. */
@@ -153,7 +148,7 @@ export class DevChain implements Chain {
       if (this.#closed) throw gone();
       const extrinsic = await signed(this.network, this.nextNonce(signer.address), call, signer);
       assertSigned(this.network, extrinsic);
-      this.#pool.push({ extrinsic, resolve, reject });
+      this.#pool.add({ extrinsic, own: true, resolve, reject });
     })();
     this.#signing.set(signer.address, turn);
     await turn;
@@ -161,8 +156,9 @@ export class DevChain implements Chain {
   }
 
   /**
-   * Takes a call that was signed elsewhere, for `nextNonce`. Throws as `submit` does, and `BUSY` when more calls wait than blocks can
-   * take soon. Keys cost nothing, so those that the chain does not know take nobody's place: without money they could not register, either.
+   * Takes a call that was signed elsewhere, for `nextNonce`. Throws as `submit` does, `ADDRESS_INVALID`, and `BUSY` when more calls wait
+   * than blocks can take soon. Keys cost nothing, so those that the chain does not know take nobody's place: without money they could
+   * not register, either. The signature is checked last: it takes milliseconds, and a forged one costs nothing to make.
    */
   async submitSigned(given: unknown): Promise<Included> {
     const extrinsic = parseExtrinsic(given);
@@ -170,25 +166,31 @@ export class DevChain implements Chain {
     if (!isKnown(this.#journal.machine.state, signer))
       throw new ChainRefusal(
         'HotKeyNotRegisteredInSubNet',
-        `The account ${signer} has no money and no stake, and is no registered hotkey.`,
+        `The account ${signer} has less than ${EXISTENTIAL_DEPOSIT} rao and no stake, and is no registered hotkey.`,
       );
-    assertSigned(this.network, extrinsic);
     if (this.#closed) throw gone();
-    const waiting = this.#waitingOf(signer);
+    const waiting = this.#pool.waitingOf(signer);
     if (waiting >= CALLS_OF_ONE) throw new SwarmError('BUSY', `${waiting} calls of ${signer} wait for a block already.`);
-    if (this.#pool.length >= CALLS_WAITING) throw new SwarmError('BUSY', `${this.#pool.length} calls wait for a block already.`);
+    const neurons = this.#neurons();
+    if (!neurons.has(signer)) {
+      const strangers = this.#pool.strangers(neurons);
+      if (strangers >= CALLS_OF_STRANGERS) throw new SwarmError('BUSY', `${strangers} calls wait for a block already.`);
+    }
+    assertNonce(extrinsic, this.nextNonce(signer));
+    assertSigned(this.network, extrinsic);
     const { promise, resolve, reject } = Promise.withResolvers<Included>();
-    this.#pool.push({ extrinsic, resolve, reject });
+    this.#pool.add({ extrinsic, own: false, resolve, reject });
     return promise;
   }
 
   /** Of the account's next call, those that wait for a block counted. */
   nextNonce(account: string): number {
-    return (this.#journal.machine.state.accounts[account]?.nonce ?? 0) + this.#waitingOf(account);
+    return nonceOf(this.#journal.machine.state, account) + this.#pool.waitingOf(account);
   }
 
-  #waitingOf(account: string): number {
-    return this.#pool.filter(({ extrinsic }) => extrinsic.signer === account).length;
+  /** Their hotkeys. */
+  #neurons(): Set<string> {
+    return new Set(this.#journal.machine.state.neurons.map(({ hotkey }) => hotkey));
   }
 
   /** Makes the blocks that are due by the clock, and resolves when they are written. Throws when the store is lost for good. */
@@ -197,7 +199,7 @@ export class DevChain implements Chain {
     const due = Math.floor((this.#ports.clock.now() - this.#newest) / blockMs);
     if (this.#closed || due < 1) return;
     this.#newest += due * blockMs;
-    const calls = this.#pool.splice(0, CALLS_PER_BLOCK);
+    const calls = this.#pool.take(CALLS_PER_BLOCK, this.#neurons());
     const extrinsics = toPlain(calls.map(({ extrinsic }) => extrinsic));
     try {
       const effects = await this.#journal.submit({ count: Math.min(due, BLOCKS_AT_ONCE), extrinsics });
@@ -229,7 +231,7 @@ export class DevChain implements Chain {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const { reject } of this.#pool.splice(0)) reject(gone());
+    for (const { reject } of this.#pool.clear()) reject(gone());
     await this.#journal.close().catch((error: unknown) => this.#ports.onTrouble?.(SwarmError.from(error)));
     await this.#ports.store.close();
   }

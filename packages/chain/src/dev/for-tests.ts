@@ -30,6 +30,13 @@ export const OPTIONS: DevOptions = {
 
 export const newState = (options: Partial<DevConfig> = {}): DevState => genesis(devConfig({ ...OPTIONS, ...options }));
 
+/** All money there is, wherever it is. */
+export function money({ accounts, hotkeys, pending, burned }: DevState): bigint {
+  const stakes = Object.values(hotkeys).flatMap((one) => Object.values(one.stake));
+  const parts = [...Object.values(accounts).map(({ free }) => free), ...stakes, ...Object.values(pending), burned];
+  return parts.reduce((all, part) => all + part, 0n);
+}
+
 export class VirtualClock implements DevClock {
   #now = 1_700_000_000_000;
   now(): number {

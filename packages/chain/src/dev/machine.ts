@@ -11,15 +11,15 @@ import { ChainRefusal, type Refusal } from '../refusals.ts';
 import { decayed, decayFactor } from './burn.ts';
 import { closeEpoch, isEpochDue, mint } from './coinbase.ts';
 import type { DevConfig } from './config.ts';
-import { assertSigned } from './extrinsic.ts';
+import { assertNonce } from './extrinsic.ts';
 import { fromPlain, type Plain, toPlain } from './plain.ts';
 import { register } from './registration.ts';
 import type { Extrinsic } from './signed-call.ts';
 import { addStake, removeStake, transfer } from './staking.ts';
-import { accountOf, type DevState, genesis } from './state.ts';
+import { accountOf, type DevState, genesis, reapUnknown } from './state.ts';
 import { commitWeights, revealWeights, setWeights } from './weights.ts';
 
-/** `count` blocks, the calls in the last of them. Plain JSON, so that it can be logged. */
+/** `count` blocks, the calls in the last of them, whose signatures were looked at. Plain JSON, so that it can be logged. */
 export interface Blocks {
   count: number;
   extrinsics: Plain;
@@ -70,17 +70,17 @@ export class DevMachine {
     } catch (error) {
       if (!(error instanceof ChainRefusal)) throw error;
       return { reason: error.reason, message: error.message };
+    } finally {
+      reapUnknown(this.state, extrinsic.signer);
     }
   }
 
-  /** A call that is refused changes nothing but its signer's nonce, and not even that when it is not really its signer's. */
+  /** A call that is refused changes nothing but its signer's nonce, and not even that when it is not its next one. */
   #carryOut(extrinsic: Extrinsic): void {
     const { state } = this;
-    const { signer, nonce, call } = extrinsic;
-    assertSigned(state.network, extrinsic);
+    const { signer, call } = extrinsic;
     const account = accountOf(state, signer);
-    if (nonce < account.nonce) throw new ChainRefusal('Stale', `The next nonce of ${signer} is ${account.nonce}, not ${nonce}.`);
-    if (nonce > account.nonce) throw new ChainRefusal('Future', `The next nonce of ${signer} is ${account.nonce}, not ${nonce}.`);
+    assertNonce(extrinsic, account.nonce);
     account.nonce += 1;
     switch (call.type) {
       case 'register':
@@ -120,7 +120,7 @@ export class DevMachine {
 
 export const devMaker: Maker<DevMachine> = {
   /** Raised whenever the same blocks would make another chain. */
-  rules: 0,
+  rules: 1,
   begin: (body, now) => {
     const config = fromPlain<DevConfig>(body);
     for (const account of [config.owner.coldkey, config.owner.hotkey, ...config.endowments.map((one) => one.account)])
@@ -128,8 +128,14 @@ export const devMaker: Maker<DevMachine> = {
     return new DevMachine(genesis(config), now);
   },
   restore: (body) => {
-    const { format, now, state } = fromPlain<{ format: number; now: number; state: DevState }>(body);
+    // `firstNonce` is not in one of rules 0, by which no account ever went.
+    const { format, now, state } = fromPlain<{ format: number; now: number; state: Omit<DevState, 'firstNonce'> & Partial<DevState> }>(
+      body,
+    );
     if (format !== 1) throw new SwarmError('LOG_UNREADABLE', 'The chain’s snapshot was written by another release.');
-    return new DevMachine(state, now);
+    const { firstNonce } = state;
+    const machine = new DevMachine({ ...state, firstNonce: firstNonce ?? 0 }, now);
+    if (firstNonce === undefined) for (const account of Object.keys(state.accounts)) reapUnknown(machine.state, account);
+    return machine;
   },
 };

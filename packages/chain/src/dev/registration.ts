@@ -2,7 +2,7 @@
 import { ChainRefusal } from '../refusals.ts';
 import { raised } from './burn.ts';
 import { hotkeyOf, pay } from './staking.ts';
-import { accountOf, type DevNeuron, type DevState, newNeuron, uidOf } from './state.ts';
+import { accountOf, type DevNeuron, type DevState, newNeuron, reapUnknown, uidOf } from './state.ts';
 
 /** `payer` burns the price; a hotkey that is nobody's yet becomes `coldkey`'s. Nothing is changed when it is refused. */
 export function register(state: DevState, payer: string, hotkey: string, limit: bigint | null, coldkey = payer): void {
@@ -20,8 +20,11 @@ export function register(state: DevState, payer: string, hotkey: string, limit: 
   pay(state, payer, burn);
   state.burned += burn;
   hotkeyOf(state, hotkey, coldkey);
-  if (uid < state.neurons.length) forget(state, uid);
+  accountOf(state, hotkey);
+  const before = state.neurons[uid];
+  if (before) forget(state, uid);
   state.neurons[uid] = newNeuron(hotkey, state.block);
+  if (before) reapUnknown(state, before.hotkey);
   state.burn = raised(burn, config.burn.increase, config.burn);
 }
 

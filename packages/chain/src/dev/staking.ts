@@ -1,6 +1,9 @@
 /** Money: what accounts have, and what is staked on whom. There is no pool: alpha and TAO are exchanged one for one. */
 import { ChainRefusal } from '../refusals.ts';
-import { accountOf, type DevState, type Hotkey } from './state.ts';
+import { accountOf, type DevState, EXISTENTIAL_DEPOSIT, type Hotkey } from './state.ts';
+
+/** Rao that are staked, taken out or left, unless it is all (pallets/subtensor/src/lib.rs, `DefaultMinStake`). */
+export const LEAST_STAKE = 2_000_000n;
 
 export function pay(state: DevState, from: string, amount: bigint): void {
   const account = accountOf(state, from);
@@ -10,6 +13,8 @@ export function pay(state: DevState, from: string, amount: bigint): void {
 
 export function transfer(state: DevState, from: string, to: string, amount: bigint): void {
   if (amount === 0n) throw new ChainRefusal('AmountTooLow', 'Nothing was to be transferred.');
+  if ((state.accounts[to]?.free ?? 0n) + amount < EXISTENTIAL_DEPOSIT)
+    throw new ChainRefusal('ExistentialDeposit', `${to} would have less than ${EXISTENTIAL_DEPOSIT} rao.`);
   pay(state, from, amount);
   accountOf(state, to).free += amount;
 }
@@ -21,7 +26,7 @@ export function hotkeyOf(state: DevState, hotkey: string, coldkey: string): Hotk
 }
 
 export function addStake(state: DevState, coldkey: string, hotkey: string, amount: bigint): void {
-  if (amount === 0n) throw new ChainRefusal('AmountTooLow', 'Nothing was to be staked.');
+  if (amount < LEAST_STAKE) throw new ChainRefusal('AmountTooLow', `At least ${LEAST_STAKE} rao are staked, not ${amount}.`);
   if (!state.hotkeys[hotkey]) throw new ChainRefusal('HotKeyNotRegisteredInSubNet', `${hotkey} is not known to this chain.`);
   pay(state, coldkey, amount);
   give(state.hotkeys[hotkey], coldkey, amount);
@@ -32,8 +37,14 @@ export function removeStake(state: DevState, coldkey: string, hotkey: string, am
   const stake = state.hotkeys[hotkey]?.stake;
   const held = stake?.[coldkey] ?? 0n;
   if (held < amount) throw new ChainRefusal('NotEnoughStakeToWithdraw', `${coldkey} has ${held} rao on ${hotkey}, not ${amount}.`);
-  if (held === amount) delete stake![coldkey];
-  else stake![coldkey] = held - amount;
+  const left = held - amount;
+  if (left !== 0n && (left < LEAST_STAKE || amount < LEAST_STAKE))
+    throw new ChainRefusal(
+      'AmountTooLow',
+      `At least ${LEAST_STAKE} rao are taken out, and left, or all: ${amount} of ${held} are neither.`,
+    );
+  if (left === 0n) delete stake![coldkey];
+  else stake![coldkey] = left;
   accountOf(state, coldkey).free += amount;
 }
 

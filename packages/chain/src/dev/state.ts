@@ -4,6 +4,9 @@ import { EMPTY_ROW, type SparseRow } from '../yuma/index.ts';
 import type { DevConfig } from './config.ts';
 import { toPlain } from './plain.ts';
 
+/** Rao that make an account (the runtime's `Balances.ExistentialDeposit`). */
+export const EXISTENTIAL_DEPOSIT = 500n;
+
 export interface Commit {
   /** 64 hex digits. */
   hash: string;
@@ -59,6 +62,8 @@ export interface DevState {
   issued: bigint;
   burned: bigint;
   accounts: Record<string, Account>;
+  /** Of new accounts: above those of all that were reaped, so that no call of theirs is ever good again. */
+  firstNonce: number;
   hotkeys: Record<string, Hotkey>;
   /** By uid. */
   neurons: DevNeuron[];
@@ -78,7 +83,11 @@ export function genesis(config: DevConfig): DevState {
     pending: { owner: 0n, server: 0n, validator: 0n },
     issued: endowments.reduce((all, { amount }) => all + amount, 0n),
     burned: 0n,
-    accounts: Object.fromEntries(endowments.map(({ account, amount }) => [account, { free: amount, nonce: 0 }])),
+    accounts: Object.fromEntries([
+      [owner.hotkey, { free: 0n, nonce: 0 }],
+      ...endowments.map(({ account, amount }) => [account, { free: amount, nonce: 0 }]),
+    ]),
+    firstNonce: 0,
     hotkeys: { [owner.hotkey]: { coldkey: owner.coldkey, stake: {} } },
     neurons: [newNeuron(owner.hotkey, 0)],
   };
@@ -102,9 +111,11 @@ export const newNeuron = (hotkey: string, block: number): DevNeuron => ({
 });
 
 export function accountOf(state: DevState, account: string): Account {
-  state.accounts[account] ??= { free: 0n, nonce: 0 };
+  state.accounts[account] ??= { free: 0n, nonce: nonceOf(state, account) };
   return state.accounts[account];
 }
+
+export const nonceOf = (state: DevState, account: string): number => state.accounts[account]?.nonce ?? state.firstNonce;
 
 export const uidOf = (state: DevState, hotkey: string): number => state.neurons.findIndex((neuron) => neuron.hotkey === hotkey);
 
@@ -119,6 +130,15 @@ export const stakeOn = (state: DevState, hotkey: string): bigint =>
 
 /** Whether the account has anything here: money, a place in the subnet, or stake. */
 export const isKnown = (state: DevState, account: string): boolean =>
-  (state.accounts[account]?.free ?? 0n) > 0n ||
+  (state.accounts[account]?.free ?? 0n) >= EXISTENTIAL_DEPOSIT ||
   uidOf(state, account) >= 0 ||
   Object.values(state.hotkeys).some(({ stake }) => stake[account] !== undefined);
+
+/** Who has nothing here any more is forgotten, so that calls do not make accounts that stay for ever. Less than a deposit is burned. */
+export function reapUnknown(state: DevState, account: string): void {
+  const gone = state.accounts[account];
+  if (!gone || isKnown(state, account)) return;
+  state.burned += gone.free;
+  state.firstNonce = Math.max(state.firstNonce, gone.nonce);
+  delete state.accounts[account];
+}
