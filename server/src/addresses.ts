@@ -14,7 +14,7 @@ export interface AddressesParts {
   isHere(minerId: string): boolean;
 }
 
-/** As socket.io tells of a connection. */
+/** As socket.io tells of a connection, or HTTP of a request. */
 export interface Handshake {
   address: string;
   headers: Record<string, string | string[] | undefined>;
@@ -35,7 +35,7 @@ export class Addresses {
   admit(handshake: Handshake, minerId: string): void {
     const { most } = this.parts;
     const address = this.addressOf(handshake);
-    if (isLoopback(address)) return;
+    if (address === null) return;
     if (this.miners.size > 2 * this.cleared) this.clear();
     const here = this.here(this.miners.get(address));
     if (here.size >= most && !here.has(minerId))
@@ -46,11 +46,12 @@ export class Addresses {
     this.miners.set(address, here.add(minerId));
   }
 
-  /** The last one that the header names: those before it were sent along, and may be invented. */
-  private addressOf({ address, headers }: Handshake): string {
+  /** The last one that the header names: those before it were sent along, and may be invented. Null: this machine, which is not counted. */
+  addressOf({ address, headers }: Handshake): string | null {
     const { header } = this.parts;
     const said = header === null ? undefined : [headers[header.toLowerCase()]].flat().at(-1)?.split(',').at(-1)?.trim();
-    return networkOf((said || address).replace(/^::ffff:/i, ''));
+    const network = networkOf((said || address).replace(/^::ffff:/i, ''));
+    return isLoopback(network) ? null : network;
   }
 
   private here(minerIds: Iterable<string> = []): Set<string> {

@@ -6,6 +6,7 @@ import fastifyStatic from '@fastify/static';
 import { ERROR_HINTS, type ErrorCode, MINERS_AT_ONCE, SwarmError } from '@starling/protocol';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import * as v from 'valibot';
+import type { Addresses } from './addresses.ts';
 import type { Panel } from './audits/panel.ts';
 import { addAuditRoutes } from './audits/routes.ts';
 import { mergingStage } from './blob-owners.ts';
@@ -57,6 +58,7 @@ export interface HttpParts {
   refusals: Refusals;
   paymaster: Paymaster;
   panel: Panel;
+  addresses: Addresses;
   /** Between blocks of the server's own chain. */
   blockMs: number;
   /** Folder of the built web app. */
@@ -70,7 +72,7 @@ export interface HttpParts {
 const LastWord = v.object({ minerId: v.string(), token: v.string(), socketId: v.string() });
 
 export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
-  const { run, blobs, identity, refusals, paymaster, panel, blockMs, webRoot, maxBlobBytes, leave } = parts;
+  const { run, blobs, identity, refusals, paymaster, panel, addresses, blockMs, webRoot, maxBlobBytes, leave } = parts;
   const refuse = (error: unknown, _request: FastifyRequest, reply: FastifyReply) => {
     const fault = asSwarmError(error);
     if (fault.code === 'INTERNAL') run.report('error', 'INTERNAL', fault.message);
@@ -142,7 +144,7 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
 
   addAuditRoutes(http, run, panel);
   addChainRoutes(http, paymaster);
-  addNodeRoutes(http, paymaster.line, blockMs);
+  addNodeRoutes(http, { line: paymaster.line, blockMs, addresses });
 
   const hashOf = (params: { hash: string }) => {
     if (!/^[0-9a-f]{64}$/.test(params.hash)) throw new SwarmError('BAD_REQUEST', 'A blob’s name is 64 hex digits.');

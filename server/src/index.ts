@@ -167,6 +167,11 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     throw error;
   });
   run.onRound((round) => paymaster.closed(round));
+  const addresses = new Addresses({
+    most: options.addressMiners,
+    header: options.addressHeader ?? null,
+    isHere: (minerId) => run.coordinator.miner(minerId) !== undefined,
+  });
   const http = await createHttp({
     run,
     blobs,
@@ -174,6 +179,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     refusals,
     paymaster,
     panel,
+    addresses,
     blockMs: options.blockMs,
     webRoot: options.webRoot,
     // The largest tensor that ever travels, as a frame.
@@ -183,11 +189,6 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   modelRoutes(http, run, models);
   const moments = new Moments(where);
   addMomentRoutes(http, moments);
-  const addresses = new Addresses({
-    most: options.addressMiners,
-    header: options.addressHeader ?? null,
-    isHere: (minerId) => run.coordinator.miner(minerId) !== undefined,
-  });
   const { maxMiners } = options;
   const gateway = new Gateway(http.server, { run, blobs, identity, serverName, refusals, maxMiners, addresses });
   const validators = new ValidatorSockets(gateway.namespace('/validate'), {

@@ -3,6 +3,7 @@
  * like every other refusal, so that its page shows it.
  */
 import type { ErrorCode, SwarmError } from '@starling/protocol';
+import { Allowance } from './allowance.ts';
 import { Refusal, type Run } from './run.ts';
 
 /** Something the miner sent was wrong. Everything else is the server's trouble, or nobody's. */
@@ -27,8 +28,8 @@ const EVERY_MS = 1_000;
 
 export class Refusals {
   private readonly run: Run;
-  /** Until when each miner has used up its right to be written about. Those that have not are not in it. */
-  private readonly spent = new Map<string, number>();
+  /** To be written about, by miner. */
+  private readonly allowance = new Allowance(BURST, EVERY_MS);
 
   constructor(run: Run) {
     this.run = run;
@@ -37,16 +38,10 @@ export class Refusals {
   /** Resolves when it is durable, or at once when it is not to be written. Never throws. */
   async record(minerId: string, error: SwarmError, leaseId: string | null): Promise<void> {
     if (error instanceof Refusal || !OF_THE_MINER.has(error.code) || !this.run.coordinator.miner(minerId)) return;
-    if (!this.take(minerId, performance.now())) return;
+    const now = performance.now();
+    if (!this.allowance.has(minerId, now)) return;
+    this.allowance.use(minerId, now);
     const { code, message } = error;
     await this.run.submit({ type: 'refused', minerId, code, message, leaseId }).catch(() => {}); // thrown by design, like every refusal
-  }
-
-  private take(minerId: string, now: number): boolean {
-    const spent = Math.max(now, this.spent.get(minerId) ?? now);
-    if (spent - now > (BURST - 1) * EVERY_MS) return false;
-    for (const [id, until] of this.spent) if (until <= now) this.spent.delete(id);
-    this.spent.set(minerId, spent + EVERY_MS);
-    return true;
   }
 }

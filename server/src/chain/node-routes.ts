@@ -1,7 +1,9 @@
 /** The server's own chain over HTTP, for validators and wallets that run elsewhere: reads, and calls that were signed there. */
-import { DevChain, decodeAddress, toPlain } from '@starling/chain';
+import { ChainRefusal, DevChain, decodeAddress, toPlain } from '@starling/chain';
 import { SwarmError } from '@starling/protocol';
 import type { FastifyInstance } from 'fastify';
+import type { Addresses } from '../addresses.ts';
+import { Allowance } from '../allowance.ts';
 import type { ChainLine } from './line.ts';
 import { jsonOf } from './routes.ts';
 
@@ -9,7 +11,19 @@ import { jsonOf } from './routes.ts';
 const BODY_LIMIT = 262_144;
 const MOST_EPOCHS = 1_000;
 
-export function addNodeRoutes(http: FastifyInstance, line: ChainLine, blockMs: number): void {
+/** Forged calls of one address that are looked at, at once, and then one more each so many ms: a signature costs milliseconds to check. */
+const FORGED_BURST = 20;
+const FORGED_EVERY_MS = 1_000;
+
+export interface NodeParts {
+  line: ChainLine;
+  blockMs: number;
+  addresses: Addresses;
+  /** Ms. */
+  now?(): number;
+}
+
+export function addNodeRoutes(http: FastifyInstance, { line, blockMs, addresses, now = () => performance.now() }: NodeParts): void {
   const chain = () => {
     const { opened } = line;
     if (opened instanceof DevChain) return opened;
@@ -28,5 +42,16 @@ export function addNodeRoutes(http: FastifyInstance, line: ChainLine, blockMs: n
     if (!/^[1-9]\d{0,5}$/.test(limit)) throw new SwarmError('BAD_REQUEST', 'limit must be a whole number above zero.');
     return toPlain(await chain().epochs(Math.min(MOST_EPOCHS, Number(limit))));
   });
-  http.post('/v1/chain/node/calls', { bodyLimit: BODY_LIMIT }, ({ body }) => chain().submitSigned(jsonOf(body)));
+  const forged = new Allowance(FORGED_BURST, FORGED_EVERY_MS);
+  http.post('/v1/chain/node/calls', { bodyLimit: BODY_LIMIT }, async ({ body, ip, headers }) => {
+    const address = addresses.addressOf({ address: ip, headers });
+    if (address !== null && !forged.has(address, now()))
+      throw new SwarmError('BUSY', `From ${address} came too many calls with forged signatures.`);
+    try {
+      return await chain().submitSigned(jsonOf(body));
+    } catch (error) {
+      if (address !== null && error instanceof ChainRefusal && error.reason === 'BadProof') forged.use(address, now());
+      throw error;
+    }
+  });
 }
