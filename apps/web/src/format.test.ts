@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bytes, clock, compact, count, elapsed, lasting, layers, loss, moment, plural, roughly, small, took } from './format.ts';
+import { bytes, clock, compact, count, elapsed, every, lasting, layers, loss, moment, plural, roughly, small, took } from './format.ts';
 
 test('compact keeps three digits and never shows 1000 of a unit', () => {
   const shown = [0, 7, 0.4, 950, 999.6, 1000, 12_345, 999_499, 999_500, 4_200_000, 1e13, -1500].map(compact);
@@ -16,6 +16,12 @@ test('counts, losses and small numbers', () => {
 
 test('elapsed counts up in clock form and turns to days', () => {
   expect([-5, 7000, 723_000, 3_723_000, 187_200_000].map(elapsed)).toEqual(['0:00', '0:07', '12:03', '1:02:03', '2 d 4 h']);
+});
+
+test('how often is said as people say it', () => {
+  expect([1_000, 4_000, 60_000, 960_000, 3_600_000, 17_280_000].map(every)).toEqual([
+    ...['every second', 'every 4 s', 'every minute', 'every 16 min', 'every hour', 'every 5 h'],
+  ]);
 });
 
 test('estimates are in one unit', () => {

@@ -47,6 +47,14 @@ export function roughly(ms: number): string {
   return `${Math.round(ms / 86_400_000)} days`;
 }
 
+const ALONE: Record<string, string> = { '1 s': 'second', '1 min': 'minute', '60 min': 'hour' };
+
+/** How often: 60 000 → `every minute`, 960 000 → `every 16 min` */
+export function every(ms: number): string {
+  const time = roughly(ms);
+  return `every ${ALONE[time] ?? time}`;
+}
+
 /** Counting up, in the largest unit that is whole: 4200 → `4 s`, 150 000 → `2 min`, 7 300 000 → `2 h`, from two days `3 days` */
 export function lasting(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));

@@ -49,6 +49,8 @@ export interface AccountView {
   /** FLOPs in closed rounds, ever. */
   work: number;
   score: number;
+  /** Ms in which a score halves. */
+  halfLife: number;
   /** FLOPs in closed rounds that audits may still find false; all of it counts once `step` is done. Null: nothing is held. */
   held: { work: number; step: number } | null;
   /** Among the accounts of this run, by score, from 1; null: it has none. */

@@ -114,7 +114,13 @@ describe('a guest', () => {
   it('keeps what it earned when it gets a hotkey, also over a restart, and is a guest again when that is over', async () => {
     const { link, closed, account } = bound(await open());
     closed(round(1, { [device]: 6e9, none: 1e9 }));
-    expect(await account(device)).toMatchObject({ address: encodeAddress(fromHex(device)!), delegation: null, work: 6e9, score: 6e9 });
+    expect(await account(device)).toMatchObject({
+      address: encodeAddress(fromHex(device)!),
+      delegation: null,
+      work: 6e9,
+      score: 6e9,
+      halfLife: 1_000,
+    });
     await link(await delegation());
     expect(await account(device)).toMatchObject({ address: miner.address, delegation: { hotkey: miner.address }, work: 6e9, score: 6e9 });
     closed(round(2, { [device]: 2e9 }));

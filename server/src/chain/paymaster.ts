@@ -266,6 +266,7 @@ export class Paymaster {
       own: await this.#ownOf(device),
       work: pay?.work ?? 0,
       score: pay?.score ?? 0,
+      halfLife: this.#parts.halfLife,
       held: heldOf(this.#tally.held, this.#names, address, this.#parts.roundSteps),
       rank: pay && pay.score > 0 ? { place: place + 1, of: all.filter(({ score }) => score > 0).length } : null,
       emission: pay?.emission ?? '0',

@@ -2,7 +2,7 @@ import '../styles/chain.css';
 import type { ChainView } from '@starling/protocol';
 import { lazy, Suspense, useMemo } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
-import { count, roughly } from '../format.ts';
+import { count, every, roughly } from '../format.ts';
 import { nameOfAccount } from '../names.ts';
 import { ErrorText, Notice, Progress, Stat } from '../parts.tsx';
 import { brief, coins } from './amounts.ts';
@@ -132,7 +132,7 @@ function Way({ chain: { rounds, weights, pay, epoch, correlation } }: { chain: C
           Accepted leases, in floating-point operations, summed over {count(steps)} {steps === 1 ? 'step' : 'steps'}.
         </Station>
         <Station name="Scores" now={`${count(pay.filter(({ score }) => score > 0).length)} accounts`}>
-          All work that counts, worth half as much after every {roughly(halfLife)}. Who does nothing has nothing.
+          All work that counts; it halves {every(halfLife)}. Who does nothing has nothing.
         </Station>
         <Station name="Weights" now={weights ? `round ${count(weights.round)}, block ${count(weights.block)}` : 'none set yet'}>
           {weights ? (
