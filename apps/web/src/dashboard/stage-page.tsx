@@ -77,7 +77,7 @@ export default function StagePage({ index }: { index: number }) {
           </p>
           <Progress done={stage.done} total={stage.total} label="Microbatches of this step" />
           <p className="muted">
-            {stage.done} of {stage.total} microbatches of step {count(stage.version + 1)} are done here
+            {stage.done} of {stage.total} microbatches of step {count(stage.version)} are done here
           </p>
           {run.stages.length > 1 && (
             <p>
@@ -100,7 +100,10 @@ export default function StagePage({ index }: { index: number }) {
           />
         </dl>
       </section>
-      <section className="panel curves" aria-label="Curves of the stage">
+      <section className="panel curves" aria-labelledby="curves">
+        <h2 id="curves" className="visually-hidden">
+          Curves of the stage
+        </h2>
         <RangeFields axis="step" x={pace[0]} range={range} onRange={setRange} />
         <div className="chart-row">
           <Chart title="Tokens per second while the stage works" data={pace} lines={PACE} {...common} format={compact} />
