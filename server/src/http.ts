@@ -37,10 +37,18 @@ const IMMUTABLE = 'public, max-age=31536000, immutable';
  * A page of which no other origin is a part may share memory between threads. Workers must say the same as their page, so all files do.
  */
 const ISOLATED = {
-  'cross-origin-opener-policy': 'same-origin',
   'cross-origin-embedder-policy': 'require-corp',
   'cross-origin-resource-policy': 'same-origin',
 };
+
+/**
+ * The part that only pages need, and that a browser calls an error where they are not secure. Browsers fetch with `sec-fetch-mode` from
+ * secure addresses alone: behind any proxy that tells better than scheme and host what theirs is.
+ */
+const openerPolicy = ({ headers }: FastifyRequest) => ({
+  vary: 'sec-fetch-mode',
+  ...(headers['sec-fetch-mode'] !== undefined && { 'cross-origin-opener-policy': 'same-origin' }),
+});
 
 /** Fastify's own refusals, as ours. */
 function asSwarmError(error: unknown): SwarmError {
@@ -196,7 +204,7 @@ export async function createHttp(parts: HttpParts): Promise<FastifyInstance> {
         response.header('cache-control', path.includes(`${sep}assets${sep}`) ? IMMUTABLE : 'public, max-age=0');
         // Nobody makes strangers mine, or sign, behind a page of his own.
         response.header('content-security-policy', "frame-ancestors 'none'");
-        for (const [name, value] of Object.entries(ISOLATED)) response.header(name, value);
+        response.headers({ ...ISOLATED, ...openerPolicy(response.request) });
       },
     });
   http.setNotFoundHandler((request, reply) => {
