@@ -14,6 +14,8 @@ const RUN = { model: shape, stages: cutStages(shape, 1), sequences } as RunConfi
 /** What the miner did with its connection, in order. */
 let said: string[];
 let server: ConnectionEvents;
+/** The miner's own. */
+let blobs: TermParts['blobs'];
 vi.mock('./connection.ts', () => ({
   Connection: class implements Pick<Connection, 'join' | 'stepAside' | 'tell' | 'request' | 'leave' | 'socketId'> {
     readonly socketId = 's';
@@ -47,8 +49,9 @@ vi.mock('./term.ts', () => ({
     ended = false;
     owes = false;
     readonly status: Status;
-    constructor(_round: number, { status }: TermParts) {
-      this.status = status;
+    constructor(_round: number, parts: TermParts) {
+      this.status = parts.status;
+      ({ blobs } = parts);
     }
     async hold() {}
     take() {
@@ -128,6 +131,25 @@ test('while the device is away that alone is said, with its next try, and a plac
   expect(miner.state).toMatchObject({ activity: 'waiting', error: null, waiting: { code: 'IDLE' } });
   server.command('wait', MERGING);
   expect(miner.state.waiting).toEqual(MERGING);
+  await miner.stop('');
+});
+
+test('while there is no connection that alone is said, though a download fails for want of it, too', async () => {
+  const { miner } = await startOn('wasm');
+  server.command('assign', { stage: 0 } as Assign);
+  await pass(0);
+  vi.stubGlobal('fetch', () => Promise.reject(new TypeError('Failed to fetch')));
+  const ended = new AbortController();
+  const download = blobs.get('ab'.repeat(32), ended.signal).catch(() => 'ended');
+  await pass(0);
+  expect(miner.state.error, 'a server that answers').toMatchObject({ code: 'HTTP_FAILED' });
+  server.lost('transport close', 90_000);
+  await pass(30_000);
+  expect(miner.state).toMatchObject({ activity: 'connecting', error: { code: 'CONNECTION_LOST' }, waiting: { code: 'OFFLINE' } });
+  ended.abort();
+  await pass(30_000);
+  expect(await download).toBe('ended');
+  vi.unstubAllGlobals();
   await miner.stop('');
 });
 

@@ -109,7 +109,10 @@ export class Miner {
       tooSmall: (error) => this.refusedEntry(error),
       isStopped: () => this.stopped,
     });
-    this.blobs = new BlobClient(options.url, (error) => this.status.update({ error: error.toWire() }));
+    this.blobs = new BlobClient(options.url, (error) => {
+      // While there is no connection that is said alone: nothing else would mend a download.
+      if (this.state.waiting?.code !== 'OFFLINE') this.status.update({ error: error.toWire() });
+    });
   }
 
   get state(): MinerState {
