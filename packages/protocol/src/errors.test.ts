@@ -17,6 +17,10 @@ describe('an error', () => {
     if (ERROR_HINTS[code].includes('“Compute on”')) expect(ERROR_HINTS[code]).toMatch(/\(headless: `--backend (wasm|webgpu)`\)/);
   });
 
+  it.each(codes)('%s tells a person nothing that only the program can do', (code) => {
+    expect(ERROR_HINTS[code]).not.toMatch(/discard it/i);
+  });
+
   it('of a code nobody knows, from a newer server, becomes INTERNAL and keeps its message', () => {
     for (const code of ['NEW_CODE', 'toString', '__proto__']) {
       const error = SwarmError.fromWire({ code: code as ErrorCode, message: 'm', hint: 'h' });

@@ -39,11 +39,11 @@ export const ERROR_HINTS = {
   MODEL_NOT_LLAMA:
     'Only ordinary Llamas can be written with here or taken home. Start the run with another --boundary: subspace gives one as small.',
   // Merging
-  CONTRIBUTION_UNEXPECTED: 'No gradient is being collected from this miner now. Discard it; the next step asks again.',
+  CONTRIBUTION_UNEXPECTED: 'No gradient is being collected from this miner now. Nothing to do: the next step asks again.',
   CONTRIBUTION_LATE:
-    'The gradient came after others had computed its microbatches again. Discard it; keep the tab in the foreground and the computer awake so that it comes sooner.',
+    'The gradient came after others had computed its microbatches again. Keep the tab in the foreground and the computer awake so that it comes sooner.',
   CONTRIBUTION_MISMATCH:
-    'The gradient covers other microbatches than those accepted from this miner. Discard it and fetch the stage again.',
+    'The gradient covers other microbatches than those accepted from this miner. Nothing to do: the miner fetches its stage again by itself.',
   PARAMETERS_DIVERGED: 'This miner’s parameters differ from the swarm’s. It fetches the stage again by itself.',
   MERGE_UNEXPECTED: 'The merge does not await this (any more). Nothing was changed; the next step asks again.',
   SHARD_MALFORMED: 'The shard is not what its codec writes. Encode it again as docs/reduce.md describes; a gradient like this is left out.',
