@@ -27,11 +27,7 @@ export function State({ head, now }: { head: Headline; now: number }) {
 
 /** The same for those who listen: said when it lasts, and not again when only its numbers change. */
 export function Announce({ head: { tone, title, sentence, remedy, code } }: { head: Headline }) {
-  const text = useCalm(
-    `${title} ${code}`,
-    tone === 'work' ? title : [`${title}.`, sentence, remedy].filter(Boolean).join(' '),
-    tone === 'bad',
-  );
+  const text = useCalm(`${title} ${code}`, tone === 'work' ? title : [`${title}.`, sentence, remedy].filter(Boolean).join(' '), tone);
   return (
     <p className="visually-hidden" role="status">
       {text}
