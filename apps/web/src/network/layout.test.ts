@@ -45,3 +45,12 @@ test('a finger means the nearest of the miners that it may mean', () => {
   const columns = layOut(run(400), 300, 300, 0);
   for (const dot of columns[0]!.dots) expect(under(columns, dot.x + 1, dot.y - 1, 16)).toEqual({ dot });
 });
+
+test('miners have their names beside them where there is room for those, in one line or several', () => {
+  const [two, crowd] = layOut(run(2, 60), 1160, 250, 0);
+  expect([two!.named, crowd!.named]).toEqual([true, false]);
+  const [left, right] = two!.dots;
+  expect(right!.y).toBe(left!.y);
+  expect(right!.x - right!.radius - (left!.x + left!.radius), 'a name from a dot to the next').toBeGreaterThan(84);
+  expect(layOut(run(1), 180, 250, 0)[0]!.named).toBe(false);
+});

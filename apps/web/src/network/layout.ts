@@ -28,6 +28,8 @@ export interface Column {
 }
 
 const LARGEST = 22;
+/** Of a name beside a dot. */
+const NAME = 84;
 const SMALLEST = 3;
 /** Above and below the miners: the stage's name, and its progress. */
 export const HEAD = 34;
@@ -43,6 +45,8 @@ export function layOut({ stages }: Pick<RunSnapshot, 'stages'>, width: number, h
     const room = { width: pitch * 0.78, height: Math.max(20, height - HEAD - FOOT) };
     const { lines, rows } = gridOf(miners.length, room.width, room.height);
     const cell = Math.min(room.width / lines, room.height / rows, 3.4 * LARGEST);
+    const named = room.width / lines >= cell + NAME;
+    const across = named ? cell + NAME : cell;
     const largest = Math.min(LARGEST, 0.42 * cell);
     const dots = miners.map(({ id, name, tokensPerSecond, connected, activity, bannedUntil }, i): Dot => {
       const [line, row] = [i % lines, Math.floor(i / lines)];
@@ -50,7 +54,7 @@ export function layOut({ stages }: Pick<RunSnapshot, 'stages'>, width: number, h
       const share = Math.sqrt(Math.min(1, tokensPerSecond / fastest));
       return {
         ...{ id, name: name || id, stage: index, connected },
-        x: x + (line - (inRow - 1) / 2) * cell,
+        x: x + (line - (inRow - 1) / 2) * across,
         y: HEAD + room.height / 2 + (row - (rows - 1) / 2) * cell,
         radius: Math.max(Math.min(SMALLEST, largest), share * largest),
         // Between two leases a miner is at work, too.
@@ -66,7 +70,7 @@ export function layOut({ stages }: Pick<RunSnapshot, 'stages'>, width: number, h
       version,
       done: total > 0 ? Math.min(1, done / total) : 0,
       dots,
-      named: lines === 1 && pitch > 200,
+      named,
     };
   });
 }
