@@ -13,15 +13,23 @@ export class BrowserSlot {
   sandboxed = false;
   readonly #options: LaunchOptions;
   readonly #report: (event: TabEvent) => void;
+  readonly #begun: () => void;
   readonly #closing: AbortSignal;
   #browser: Browser | null = null;
   #finishing = false;
   #failures = 0;
   #openedAt = 0;
 
-  /** Its tabs are those from `first` on. */
-  constructor(options: LaunchOptions, first: number, count: number, report: (event: TabEvent) => void, closing: AbortSignal) {
+  /** Its tabs are those from `first` on. `begun`: called whenever a browser is there, before its tabs are. */
+  constructor(
+    options: LaunchOptions,
+    [first, count]: readonly [first: number, count: number],
+    report: (event: TabEvent) => void,
+    begun: () => void,
+    closing: AbortSignal,
+  ) {
     this.#options = options;
+    this.#begun = begun;
     this.#report = report;
     this.#closing = closing;
     this.tabs = Array.from({ length: count }, (_, i) => new Tab(first + i, options, report, closing));
@@ -48,6 +56,7 @@ export class BrowserSlot {
       throw new SwarmError('GPU_MISSING', 'Chromium finds no GPU here, and WebGPU was asked for.');
     }
     browser.once('disconnected', () => void this.#again());
+    this.#begun();
     // Without a GPU, `auto` is the CPU: its page would take the imitation.
     const backend = this.#options.backend === 'auto' && adapter === null ? 'wasm' : this.#options.backend;
     await Promise.all(this.tabs.map((tab) => tab.open(browser, backend)));

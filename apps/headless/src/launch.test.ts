@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
+import { MAX_NAME } from '@starling/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { launchMiners, type Miners, type TabEvent } from './launch.ts';
 import { parseMineArgs } from './options.ts';
@@ -40,14 +41,15 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
   });
 
   test('tabs say what their pages say; a killed one stays dead; close ends all', async () => {
-    miners = await launchMiners({ url, count: 2, backend: 'webgpu', software: 'always', namePrefix: 'test', onEvent: events.push });
+    miners = await launchMiners({ url, count: 2, backend: 'webgpu', software: 'always', namePrefix: 'x'.repeat(50), onEvent: events.push });
     const threads = () => pages.asked.map((asked) => Number(asked.searchParams.get('threads')));
     expect(threads(), 'shared by both').toEqual(Array(2).fill(Math.max(1, Math.floor(availableParallelism() / 2))));
     const figures = { microbatches: 17, refused: 1, tokensPerSecond: 99.5, restarts: 0, failures: 0 };
     const alive = { activity: 'forward', backend: 'webgpu', stage: 2, ...figures };
+    const longest = 'x'.repeat(MAX_NAME - 2);
     expect(await miners.pages()).toEqual([
-      { ...alive, tab: 0, name: 'test-1', id: 'test-11' },
-      { ...alive, tab: 1, name: 'test-2', id: 'test-21' },
+      { ...alive, tab: 0, name: `${longest}-1`, id: `${longest}-11` },
+      { ...alive, tab: 1, name: `${longest}-2`, id: `${longest}-21` },
     ]);
     await miners.killTab(0);
     expect((await miners.pages()).map((page) => page.activity)).toEqual(['killed', 'forward']);

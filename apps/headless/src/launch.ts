@@ -25,7 +25,7 @@ export interface LaunchOptions {
   /** Whether a GPU imitated on the CPU will do. Default: where there is no other. */
   software?: SoftwareGpu;
   headless?: boolean;
-  /** Miners are called `${namePrefix}-1`, `-2`, … */
+  /** Miners are called `${namePrefix}-1`, `-2`, …; of a long one its beginning. */
   namePrefix?: string;
   /** Share of the time in which they compute, 0.1 to 1. */
   intensity?: number;
@@ -36,6 +36,8 @@ export interface LaunchOptions {
   /** How long a page may take to say what its miner does, in ms; it is asked as often, and given up after twelve times as long. Default: 5 s. */
   answerMs?: number;
   onEvent?: (event: TabEvent) => void;
+  /** The first browser is there: told once, before its tabs are opened. */
+  onBrowser?: () => void;
 }
 
 export class Miners {
@@ -54,6 +56,11 @@ export class Miners {
   constructor(given: LaunchOptions) {
     const options: LaunchOptions = { software: 'allowed', ...given };
     const { count, tabsPerBrowser = Math.max(1, count), onEvent = () => {} } = options;
+    let { onBrowser } = options;
+    const begun = () => {
+      onBrowser?.();
+      onBrowser = undefined;
+    };
     const report = (event: TabEvent) => {
       if (this.#closing.signal.aborted) return;
       onEvent(event);
@@ -61,7 +68,7 @@ export class Miners {
       if (lasting && this.#tabs.every((tab) => tab.isOver)) this.#exhausted.resolve(SwarmError.fromWire(lasting));
     };
     for (let first = 0; first === 0 || first < count; first += tabsPerBrowser)
-      this.#slots.push(new BrowserSlot(options, first, Math.min(tabsPerBrowser, count - first), report, this.#closing.signal));
+      this.#slots.push(new BrowserSlot(options, [first, Math.min(tabsPerBrowser, count - first)], report, begun, this.#closing.signal));
     this.#tabs = this.#slots.flatMap((slot) => slot.tabs);
     this.closed = this.#closed.promise;
     this.exhausted = this.#exhausted.promise;

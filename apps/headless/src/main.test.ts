@@ -85,6 +85,8 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('npm run mine (needs CHROMIUM_PATH, 
     mine.child.kill('SIGTERM');
     expect(await mine.end()).toEqual({ code: 0, errors: '' });
     expect(mine.lines.map(({ kind, tab }) => [kind, tab])).toEqual([
+      ['started', undefined],
+      ...(mine.lines[1]!.kind === 'unsandboxed' ? [['unsandboxed', undefined]] : []),
       ['opened', 0],
       ['finishing', undefined],
       ['finished', 0],
@@ -99,6 +101,7 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('npm run mine (needs CHROMIUM_PATH, 
     pages.first.push({ body: `${PAGE}<script>window.starling.finish = () => {};</script>` });
     mine = new Process('--url', pages.url);
     expect(await mine.said('started')).toMatchObject({ count: 1, hotkey: null });
+    await mine.said('opened');
     mine.child.kill('SIGTERM');
     await mine.said('finishing');
     mine.child.kill('SIGTERM');

@@ -21,14 +21,18 @@ async function main(): Promise<void> {
   const { json, metricsHost, metricsPort } = options;
   const say: Say = (text, entry) => console.log(json ? jsonLine(Date.now(), entry) : text);
   const hotkey = options.hotkeyFile === null ? undefined : await readHotkey(options.hotkeyFile);
-  const miners = new Miners({ ...options, ...(hotkey && { hotkey }), onEvent: (event) => say(event.message, event) });
+  const miners: Miners = new Miners({
+    ...options,
+    ...(hotkey && { hotkey }),
+    onEvent: (event) => say(event.message, event),
+    onBrowser: () => tellStart(miners, options, hotkey, say),
+  });
   const scraped = metricsPort === null ? null : await serveMetrics(metricsHost, metricsPort, () => miners.pages());
-  const asked = finishOnSignal(miners, say);
+  finishOnSignal(miners, say);
   const timer = setInterval(async () => {
     for (const page of await miners.pages()) say(textLine(page), { kind: 'miner', ...page });
   }, REPORT_EVERY);
   await miners.open();
-  if (!asked.aborted) tellStart(miners, options, hotkey, say);
   const stopped = await Promise.race([miners.closed, miners.exhausted]);
   if (stopped) await miners.close();
   clearInterval(timer);
@@ -39,18 +43,16 @@ async function main(): Promise<void> {
   if (stopped) throw new SwarmError(stopped.code, `No tab can mine any more. ${stopped.message}`);
 }
 
-/** The signal it returns is aborted by the first of the process. */
-function finishOnSignal(miners: Miners, say: Say): AbortSignal {
-  const asked = new AbortController();
+function finishOnSignal(miners: Miners, say: Say): void {
+  let asked = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      if (asked.signal.aborted) process.exit(128 + constants.signals[signal]);
-      asked.abort();
+      if (asked) process.exit(128 + constants.signals[signal]);
+      asked = true;
       say('Finishing what is under way; once more ends it at once.', { kind: 'finishing' });
       void miners.finish();
     });
   }
-  return asked.signal;
 }
 
 function tellStart(miners: Miners, { url, count }: MineOptions, hotkey: Sr25519Key | undefined, say: Say): void {

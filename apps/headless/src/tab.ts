@@ -1,7 +1,7 @@
 /** One miner: a tab in a context of its own, opened again after a crash. */
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ErrorCode, WireError } from '@starling/protocol';
+import { type ErrorCode, MAX_NAME, type WireError } from '@starling/protocol';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { provideHotkey, WALLET } from './hotkey.ts';
 import type { LaunchOptions, MinerBackend } from './launch.ts';
@@ -78,7 +78,8 @@ export class Tab {
   constructor(index: number, options: LaunchOptions, report: (event: TabEvent) => void, closing: AbortSignal) {
     this.#index = index;
     this.#options = options;
-    this.#name = `${options.namePrefix ?? 'headless'}-${index + 1}`;
+    const number = `-${index + 1}`;
+    this.#name = `${(options.namePrefix ?? 'headless').slice(0, MAX_NAME - number.length)}${number}`;
     this.#report = report;
     this.#closing = closing;
   }

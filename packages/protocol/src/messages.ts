@@ -29,9 +29,12 @@ export type Payload = v.InferOutput<typeof Payload>;
 
 // ── miner → server ────────────────────────────────────────────────────────────────────────────────
 
+/** Letters in the name that a miner gives itself. */
+export const MAX_NAME = 40;
+
 export const Hello = v.object({
   protocol: count,
-  name: v.optional(v.pipe(v.string(), v.trim(), v.maxLength(40))),
+  name: v.optional(v.pipe(v.string(), v.trim(), v.maxLength(MAX_NAME))),
   /** Present when a miner comes back: it gets its identity and its counts again. */
   session: v.optional(v.object({ minerId: id, token: v.pipe(v.string(), v.maxLength(128)) })),
   /** What it still has loaded, so that a short break costs nothing; null after a reload. */
