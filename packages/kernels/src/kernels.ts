@@ -23,6 +23,9 @@ export interface AttentionShape {
   headWidth: number;
 }
 
+/** On WebAssembly: tfjs starts as many workers, whatever is asked for, and a thread without one would wait for ever. */
+export const MOST_THREADS = 8;
+
 /** How rows are written small. */
 export type PackedFormat = 'f16' | 'int8' | 'int4';
 

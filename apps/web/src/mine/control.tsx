@@ -1,6 +1,7 @@
 import type { MinerState } from '@starling/miner';
-import { ACTIVITIES, type Activity } from '@starling/protocol';
+import { ACTIVITIES, type Activity, MAX_NAME } from '@starling/protocol';
 import { useState } from 'react';
+import { plural } from '../format.ts';
 import { useNow } from '../now.ts';
 import { Announce, Choice, type Option, State } from '../parts.tsx';
 import { Link } from '../router.tsx';
@@ -9,7 +10,7 @@ import { ACTIVITY_WORDS, lampOf } from './activity.ts';
 import { mustCheck, runCheck, stopCheck, useCheck } from './check.ts';
 import { type Device, hopeless } from './device.ts';
 import { finish, setPaused, start, stop, useEnding, useMiner, usePaused } from './mining.ts';
-import { MAX_NAME, type Settings } from './settings.ts';
+import { ownThreads, type Settings } from './settings.ts';
 import { SettingsPanel } from './settings-panel.tsx';
 import { playTone } from './tone.ts';
 import { useHeadline } from './use-headline.ts';
@@ -146,11 +147,12 @@ function Found({ device, miner }: { device: Device | null; miner: MinerState | n
       </p>
     );
   }
+  if (hopeless()) return <p className="muted">nothing that this page may use</p>;
   if (!device) return <p className="muted">Asking the browser…</p>;
   if (!device.adapter) {
     return (
       <p>
-        <b>CPU (wasm)</b> {navigator.hardwareConcurrency} threads
+        <b>CPU (wasm)</b> {plural(ownThreads(), 'thread')}
       </p>
     );
   }

@@ -1,4 +1,6 @@
 /** What the visitor chose: from the address, else as remembered, else the defaults. */
+import { MOST_THREADS } from '@starling/kernels/constants';
+import { MAX_NAME } from '@starling/protocol';
 import { recall, remember } from '../remember.ts';
 import type { BackendChoice } from '../worker-messages.ts';
 import { clockOf, minutesOf, type Rules } from './policy.ts';
@@ -16,7 +18,6 @@ export interface Settings extends Rules {
   memoryCap: number | null;
 }
 
-export const MAX_NAME = 40;
 /** MiB on the device that can be chosen, ascending. */
 export const MEMORY_CAPS = [256, 512, 1_024, 2_048, 4_096] as const;
 export const LEAST_INTENSITY = 0.1;
@@ -94,15 +95,19 @@ export const wantsAutostart = (query: URLSearchParams, webdriver: boolean): bool
 
 /**
  * What it computes with on WebAssembly: `?threads=N`, as programs that open several tabs say it, else half of the cores. Of most
- * processors two cores are one's two threads, or half are slow ones; and the page has to be drawn.
+ * processors two cores are one's two threads, or half are slow ones; and the page has to be drawn. `isolated`: others are no part of
+ * the page, or it may have one thread only.
  */
-export function threadsFrom(query: URLSearchParams, cores: number): number {
+export function threadsFrom(query: URLSearchParams, cores: number, isolated: boolean): number {
+  if (!isolated) return 1;
   const asked = Number(query.get('threads') ?? Number.NaN);
-  return Number.isInteger(asked) && asked > 0 ? Math.min(asked, cores) : Math.max(1, Math.floor(cores / 2));
+  const wanted = Number.isInteger(asked) && asked > 0 ? Math.min(asked, cores) : Math.max(1, Math.floor(cores / 2));
+  return Math.min(wanted, MOST_THREADS);
 }
 
 /** Of this tab, in this browser. */
-export const ownThreads = (): number => threadsFrom(new URLSearchParams(location.search), navigator.hardwareConcurrency);
+export const ownThreads = (): number =>
+  threadsFrom(new URLSearchParams(location.search), navigator.hardwareConcurrency, crossOriginIsolated);
 
 /** `?lean=1`: nobody looks at this tab. */
 export const isLean = (query: URLSearchParams): boolean => query.get('lean') === '1';

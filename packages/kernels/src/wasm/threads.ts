@@ -1,5 +1,6 @@
 /** Threads of tfjs's wasm backend: whether this page may have them, and how many it gets. */
 import * as tf from '@tensorflow/tfjs-core';
+import { MOST_THREADS } from '../kernels.ts';
 
 type Wasm = Pick<typeof import('@tensorflow/tfjs-backend-wasm'), 'setThreadsCount' | 'getThreadsCount'>;
 
@@ -7,9 +8,6 @@ type Wasm = Pick<typeof import('@tensorflow/tfjs-backend-wasm'), 'setThreadsCoun
 interface Threaded {
   wasm: { PThread?: { unusedWorkers: Worker[] } };
 }
-
-/** It starts as many workers, whatever is asked for, and a thread without one would wait for ever. */
-const MOST_THREADS = 8;
 
 /**
  * `start` with `threads` of them where they can be had, else with one. `start` throws where the backend does not start. Returns how
