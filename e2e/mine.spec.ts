@@ -392,15 +392,19 @@ test('where there is no WebGPU the page says what follows for what is chosen, an
   }
 });
 
-test('a page that is not secure says so first, with its code, and offers no Start', async ({ browser }) => {
+test('a page that is not secure says so first, with its code, and offers nothing that it cannot do', async ({ browser }) => {
   const open = await startServerProcess(['--port', '0', '--host', '0.0.0.0', '--data', mkdtempSync(join(tmpdir(), 'starling-insecure-'))]);
   for (const { options } of SCREENS) {
     const page = await browser.newPage(options);
+    page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
     await page.goto(`http://0.0.0.0:${new URL(open.url).port}/`);
     await expect(mining(page).getByText('Cannot mine here', { exact: true })).toBeVisible();
     await expect(mining(page).getByText('INSECURE_CONTEXT', { exact: true })).toBeVisible();
-    await expect(mining(page).getByText('Press Start')).toHaveCount(0);
     await expect(button(page, 'Start')).toBeDisabled();
+    await expect(page.getByRole('button', { name: 'Check', exact: true })).toBeDisabled();
+    await expect(page.getByRole('region', { name: 'Account' })).toContainText('This page cannot mine, so no account is shown.');
+    await expect(page.getByRole('region', { name: 'History' })).toContainText('This page cannot mine');
+    await expect(page.getByText(/Press Start|The first Start|Start, and one|Not up to date|threads?$/)).toHaveCount(0);
     await page.close();
   }
   await open.kill();

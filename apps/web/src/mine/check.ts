@@ -140,15 +140,16 @@ export function findingsOf(checked: Checked, webgpuFix: string): Finding[] {
   const findings = [
     backend === 'webgpu'
       ? good(`WebGPU on ${adapter}.`)
-      : bad(
-          fallback?.message ?? 'It computes on the processor, by choice.',
-          fallback ? webgpuFix : 'Choose Auto under “Compute on” to use the GPU.',
-        ),
+      : fallback
+        ? bad(fallback.message, webgpuFix)
+        : good('It computes on the processor, by choice.'),
     flops >= SLOW_FLOPS
       ? good(`${compact(flops / 1e9)} GFLOP/s in matrix products.`)
       : bad(
           `Only ${(flops / 1e9).toFixed(1)} GFLOP/s in matrix products.`,
-          'Close other heavy tabs; if this is no real GPU, the CPU may be faster: choose it under “Compute on”.',
+          backend === 'webgpu'
+            ? 'Close other heavy tabs; if this is no real GPU, the CPU may be faster: choose it under “Compute on” before the next Start.'
+            : 'Close other heavy tabs.',
         ),
   ];
   if (memory !== null && limits)

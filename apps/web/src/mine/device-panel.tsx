@@ -2,7 +2,7 @@ import { moment } from '../format.ts';
 import { ErrorText } from '../parts.tsx';
 import type { BackendChoice } from '../worker-messages.ts';
 import { findingsOf, runCheck, useCheck } from './check.ts';
-import { webgpuFix } from './device.ts';
+import { hopeless, webgpuFix } from './device.ts';
 import { useMiner } from './mining.ts';
 import { useSettings } from './use-settings.ts';
 
@@ -26,7 +26,7 @@ export function DevicePanel() {
         <button
           type="button"
           className="quiet"
-          disabled={check.phase === 'running' || mining}
+          disabled={check.phase === 'running' || mining || hopeless() !== null}
           title={mining ? 'While it mines, it would measure itself.' : 'Takes three seconds.'}
           onClick={() => void runCheck(settings)}
         >
@@ -34,7 +34,11 @@ export function DevicePanel() {
         </button>
       </div>
       <div aria-live="polite">
-        {check.phase === 'none' && <p className="empty device-empty">The first Start checks {WHAT[backend]}, for three seconds.</p>}
+        {check.phase === 'none' && (
+          <p className="empty device-empty">
+            {hopeless() ? 'This page cannot mine: the top says why.' : `The first Start checks ${WHAT[backend]}, for three seconds.`}
+          </p>
+        )}
         {check.phase === 'running' && (
           <p className="empty device-empty">Measuring arithmetic, memory and the line to the server: three seconds.</p>
         )}

@@ -191,9 +191,10 @@ test('what two tabs choose is kept together: each writes only what it changed, a
 });
 
 test('WebAssembly has half of the cores, or what the address says, and never more than there are', () => {
-  const threads = (address: string, cores: number) => threadsFrom(new URLSearchParams(address), cores);
-  expect([1, 2, 3, 4, 10].map((cores) => threads('', cores))).toEqual([1, 1, 1, 2, 5]);
+  const threads = (address: string, cores: number, isolated = true) => threadsFrom(new URLSearchParams(address), cores, isolated);
+  expect([1, 2, 3, 4, 10, 32].map((cores) => threads('', cores))).toEqual([1, 1, 1, 2, 5, 8]);
   expect(['?threads=3', '?threads=9', '?threads=0', '?threads=x'].map((address) => threads(address, 4))).toEqual([3, 4, 2, 2]);
+  expect([threads('?threads=12', 32), threads('?threads=3', 8, false)]).toEqual([8, 1]);
 });
 
 test('a link starts nothing and opens no wallet: only a program that drives the browser may', () => {
@@ -365,4 +366,14 @@ test('a line that could not be measured is told with its reason, beside what was
     sentence: 'The line to the server could not be measured: About CONNECTION_LOST.',
     fix: expect.stringContaining(ERROR_HINTS.CONNECTION_LOST),
   });
+});
+
+test('what is chosen is no fault, and no advice names a choice that cannot be made now', () => {
+  const slow = { ...CHECKED, flops: 1e8 };
+  const chosen = findingsOf({ ...slow, backend: 'wasm', memory: null, limits: null }, 'Update it.');
+  expect(chosen[0]).toEqual({ good: true, sentence: 'It computes on the processor, by choice.', fix: null });
+  expect(chosen[1]!.fix).toBe('Close other heavy tabs.');
+  expect(findingsOf(slow, '')[1]!.fix).toMatch(/before the next Start\.$/);
+  const fallen = findingsOf({ ...slow, backend: 'wasm', fallback: failure('GPU_MISSING') }, 'Update it.');
+  expect(fallen[0]).toEqual({ good: false, sentence: 'About GPU_MISSING.', fix: 'Update it.' });
 });

@@ -3,6 +3,7 @@ import { History } from '../history/history.tsx';
 import { useMinerView } from '../history/use-miner-view.ts';
 import { minerPath } from '../paths.ts';
 import { Link } from '../router.tsx';
+import { hopeless } from './device.ts';
 import { otherMiners, useOwnId } from './mining.ts';
 
 /** What the server says of this tab's miner, over every reload and restart, and after the tab was closed. */
@@ -16,7 +17,9 @@ export function OwnHistory() {
       </div>
       {id === null ? (
         <p className="empty history-empty">
-          Press Start: every receipt of this tab, and what became of it, is then listed here, as the server has written it down.
+          {hopeless()
+            ? 'This page cannot mine, so there is nothing to list.'
+            : 'Press Start: every receipt of this tab, and what became of it, is then listed here, as the server has written it down.'}
         </p>
       ) : (
         <>

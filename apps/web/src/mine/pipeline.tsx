@@ -2,6 +2,7 @@ import type { MinerState } from '@starling/miner';
 import type { MinerView, StageView } from '@starling/protocol';
 import { compact, count, layers, plural } from '../format.ts';
 import { Bird } from '../marks.tsx';
+import { hopeless } from './device.ts';
 
 /** More birds than this on one stretch of wire are only counted below it. */
 const MAX_BIRDS = 12;
@@ -34,7 +35,8 @@ function place(own: MinerState | null, stages: StageView[]) {
     return `You hold stage ${own.stage}: ${layers(own.layers)}, ${compact(own.parameters)} parameters, version ${count(own.version)}${proof}.`;
   }
   if (own) return 'The server is choosing a stage for you.';
-  return stages.length > 0 ? 'Each stage holds some layers; each bird is a miner. Start, and one is yours.' : '';
+  if (stages.length === 0) return '';
+  return `Each stage holds some layers; each bird is a miner.${hopeless() ? '' : ' Start, and one is yours.'}`;
 }
 
 function Stretch({ stage, own }: { stage: StageView; own: MinerState | null }) {
