@@ -132,6 +132,7 @@ for (const screen of SCREENS)
       const chain = async (): Promise<ChainView> => (await request.get(`${server.url}/v1/chain`)).json();
       await page.goto(`${server.url}/?backend=wasm&name=guest`);
       await expect(panel(page)).toContainText('Mining as a guest');
+      await expect(panel(page)).toContainText('halves every 4 s');
       await page.getByRole('button', { name: /start/i }).first().click();
       await expect.poll(async () => (await chain()).pay.length, { timeout: 2 * MINUTE, message: 'accounts that worked' }).toBe(1);
       const [guest] = (await chain()).pay;
@@ -168,7 +169,13 @@ for (const screen of SCREENS)
       const balance = async () =>
         BigInt((await (await request.get(`${server.url}/v1/chain/node/accounts/${addresses[0]}`)).json()).balance.bigint);
       expect(await balance()).toBe(0n);
-      await panel(page).getByRole('button', { name: 'Move to the hotkey' }).click();
+      // Not while a wallet is asked: only the newest of two things under way is heard of.
+      const mover = panel(page).getByRole('button', { name: 'Move to the hotkey' });
+      await panel(page).getByRole('button', { name: 'polkadot{.js}' }).click();
+      await expect(panel(page).getByRole('button', { name: 'Sign once' })).toBeVisible();
+      await expect(mover).toBeDisabled();
+      await panel(page).getByRole('button', { name: 'Cancel' }).click();
+      await mover.click();
       await expect.poll(balance, { timeout: MINUTE, message: 'the pay is the wallet’s' }).toBeGreaterThanOrEqual(paid);
       expect(asked.signed, 'the wallet need not sign').toHaveLength(1);
 

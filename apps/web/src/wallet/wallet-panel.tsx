@@ -5,6 +5,7 @@ import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { AccountFigures } from '../chain/account-figures.tsx';
 import { brief, coins } from '../chain/amounts.ts';
 import { roughly } from '../format.ts';
+import { hopeless } from '../mine/device.ts';
 import { useNow } from '../now.ts';
 import { ErrorText, Notice } from '../parts.tsx';
 import { Link } from '../router.tsx';
@@ -17,9 +18,6 @@ const SOON_MS = 3 * 86_400_000;
 
 /** For whom this browser mines, what that came to, and how to let it mine for a wallet's account. */
 export default function WalletPanel() {
-  const account = useAccount();
-  const { phase, error, wallet } = useWallet();
-  const linked = account.value?.delegation ?? null;
   return (
     <section className="panel wallet" aria-labelledby="wallet">
       <div className="panel-head">
@@ -28,12 +26,21 @@ export default function WalletPanel() {
           <Link to="/chain">From receipts to emission</Link>
         </p>
       </div>
+      {hopeless() ? <p className="muted">This page cannot mine, so no account is shown.</p> : <Contents />}
+    </section>
+  );
+}
+
+function Contents() {
+  const account = useAccount();
+  const { phase, error, wallet } = useWallet();
+  const linked = account.value?.delegation ?? null;
+  const trouble = account.value ? 'Not up to date.' : 'The account is not known yet.';
+  return (
+    <>
       {account.value ? <Standing account={account.value} /> : <p className="muted">{account.error ? '' : 'Asking for the account…'}</p>}
       {(error ?? account.error) && (
-        <Notice
-          tone="wait"
-          title={error ? (error.in === 'moving' ? 'The pay was not moved.' : 'No wallet was linked.') : 'Not up to date.'}
-        >
+        <Notice tone="wait" title={error ? (error.in === 'moving' ? 'The pay was not moved.' : 'No wallet was linked.') : trouble}>
           <ErrorText error={(error ?? account.error)!} />
         </Notice>
       )}
@@ -43,7 +50,7 @@ export default function WalletPanel() {
         </Notice>
       )}
       {phase === 'choosing' || phase === 'signing' ? <Accounts linked={linked?.hotkey ?? null} /> : <Wallets account={account.value} />}
-    </section>
+    </>
   );
 }
 
@@ -81,7 +88,7 @@ function Own({ account }: { account: AccountView }) {
   return (
     <div className="wallet-row">
       <p>{coins(String(rao))} alpha that the chain paid to this device’s own key:</p>
-      <button type="button" className="quiet" disabled={phase === 'moving'} onClick={() => void move()}>
+      <button type="button" className="quiet" disabled={phase !== 'idle'} onClick={() => void move()}>
         {phase === 'moving' ? 'Moving…' : 'Move to the hotkey'}
       </button>
     </div>
@@ -109,14 +116,14 @@ function Wallets({ account }: { account: AccountView | null }) {
         <>
           <p>{linked ? 'Another account, or longer:' : 'Link a wallet; credit so far goes along:'}</p>
           {names.map((one) => (
-            <button key={one} type="button" className="quiet" onClick={() => void open(one)}>
+            <button key={one} type="button" className="quiet" disabled={phase !== 'idle'} onClick={() => void open(one)}>
               {titleOf(one)}
             </button>
           ))}
         </>
       )}
       {linked && (
-        <button type="button" className="quiet" disabled={phase === 'leaving'} onClick={() => void disconnect(account)}>
+        <button type="button" className="quiet" disabled={phase !== 'idle'} onClick={() => void disconnect(account)}>
           {phase === 'leaving' ? 'Disconnecting…' : 'Disconnect'}
         </button>
       )}
