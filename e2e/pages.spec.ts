@@ -46,7 +46,7 @@ for (const [path, name] of PAGES) {
       await expect(heading(page, name)).toBeVisible();
       await fits(page);
       const { violations } = viewport === WIDE ? { violations: [] } : await new AxeBuilder({ page }).analyze();
-      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+      const serious = violations.filter(({ id, impact }) => impact === 'serious' || impact === 'critical' || id === 'heading-order');
       expect(
         serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`),
         `${path} at ${viewport.width}, ${scheme}`,
@@ -55,6 +55,31 @@ for (const [path, name] of PAGES) {
     await page.context().close();
   });
 }
+
+test('a stage counts steps as the run log does', async ({ browser }) => {
+  const page = await open(browser, '/stage/1', DESKTOP);
+  const { version } = (await run()).stages[1]!;
+  await expect(page.getByText(`microbatches of step ${version} are done here`)).toBeVisible(SLOW);
+  await page.goto(`${server.url}/dashboard`);
+  await expect(page.getByText(new RegExp(`made versions? (\\d–)?${version}:`)).first(), 'by the step before it').toBeVisible(SLOW);
+  await page.context().close();
+});
+
+test('a merge is told whole in the run log where there is room', async ({ browser }) => {
+  for (const viewport of [DESKTOP.options.viewport, WIDE]) {
+    const page = await open(browser, '/dashboard', { name: '', options: { viewport } });
+    const line = page.getByRole('region', { name: 'Run log' }).getByRole('listitem').filter({ hasText: 'STEP_MERGED' }).first();
+    await expect(line).toBeVisible(SLOW);
+    const cut = await line.evaluate((item) => {
+      const [moved, code, text] = ['.log-bytes', '.code', '.log-text'].map((name) => item.querySelector(name)!);
+      moved!.textContent = ' · 12.4 MiB up, 605.5 KiB down';
+      text!.textContent = 'Step 315 made version 316: miners by stage 2, 1; 16 microbatches; merged in 11.8 s, stage 0 last.';
+      return { code: code!.scrollWidth - code!.clientWidth, text: text!.scrollHeight - text!.clientHeight };
+    });
+    expect(cut, `${viewport.width} px`).toEqual({ code: 0, text: 0 });
+    await page.context().close();
+  }
+});
 
 /** Compressed JavaScript that the dashboard may need before it shows anything. */
 const MOST_JAVASCRIPT = 200 * 1024;

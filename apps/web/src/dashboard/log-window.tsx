@@ -6,7 +6,7 @@ import { type ReactNode, useEffect, useEffectEvent, useRef, useState } from 'rea
 import { textScale } from '../text-scale.ts';
 
 /** As in dashboard.css. */
-const LINE_REM = 6.6;
+const LINE_REM = 8.5;
 /** Lines out of sight, above and below, for who scrolls or tabs on. */
 const BEYOND = 8;
 
