@@ -41,8 +41,8 @@ type LayoutShift = PerformanceEntry & {
   sources: { node: Node | null; previousRect: DOMRect; currentRect: DOMRect }[];
 };
 
-async function open(browser: Browser, url: string, width: number) {
-  const page = await (await browser.newContext({ viewport: { width, height: 800 } })).newPage();
+async function open(browser: Browser, url: string, width: number, height = 800) {
+  const page = await (await browser.newContext({ viewport: { width, height } })).newPage();
   await page.addInitScript(() => {
     const shifts: Shifts = { sum: 0, moved: [] };
     Object.assign(window, { shifts });
@@ -78,6 +78,17 @@ for (const width of [360, 1280]) {
     }
   });
 }
+
+test('the page to mine on stays where it is in a window that shows all of it, while its account is asked for', async ({ browser }) => {
+  for (const width of [360, 700, 1000, 1440]) {
+    const page = await open(browser, server.url, width, 2600);
+    await expect(page.getByRole('region', { name: 'Account' })).toContainText('Mining as a guest');
+    await expect(page.getByRole('region', { name: 'History' })).toBeVisible();
+    const { sum, moved } = await shiftsOf(page);
+    expect.soft(sum, `${width} px: ${moved.join('; ')}`).toBeLessThan(0.5 * MOST);
+    await page.context().close();
+  }
+});
 
 test('the run log stands still while merges come many a second, and while somebody reads it', async ({ browser }) => {
   const data = mkdtempSync(join(tmpdir(), 'starling-quick-'));

@@ -50,7 +50,7 @@ export function MinePage() {
           </section>
           <SharedRun />
           <DevicePanel />
-          <div className="wallet-slot">
+          <div className={`wallet-slot ${hopeless() ? '' : 'awaited'}`}>
             <Suspense>
               <WalletPanel />
             </Suspense>
