@@ -84,6 +84,12 @@ for (const screen of SCREENS) {
     await expect(link).toHaveValue(copied);
     expect(await link.evaluate((field: HTMLInputElement) => field.value.slice(field.selectionStart!))).toBe(copied);
 
+    // A link to an entry that is not there is one to the last, which stays shown.
+    await page.goto(`${server.url}/replay?at=99999999`);
+    await expect.poll(sought, SLOW).toBeLessThan(99_999_999);
+    expect(sought()).toBeGreaterThanOrEqual(last.seq);
+    await expect(bar.getByText(`entry ${sought().toLocaleString('en')} of`)).toBeVisible(SLOW);
+
     // Before anybody was there.
     await slider.fill('0');
     await expect(bar.getByText(/entry 1 of/)).toBeVisible(SLOW);

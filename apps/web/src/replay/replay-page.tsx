@@ -46,8 +46,8 @@ export default function ReplayPage() {
   const { value: shown, error, pending } = usePolled(load, null);
 
   useEffect(() => {
-    // What is shown stays, though the log grows; the address says which entry it is.
-    if (wanted === null && seq !== null) seek(seq);
+    // What is shown stays, though the log grows; the address says which entry it is, also where it named one that is not there.
+    if (seq !== null && wanted !== seq) seek(seq);
   }, [wanted, seq]);
 
   useEffect(() => {
