@@ -84,7 +84,8 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('npm run mine (needs CHROMIUM_PATH, 
     expect(pages.asked.map(({ searchParams }) => searchParams.get('wallet'))).toEqual(Array(2).fill('starling-hotkey'));
     mine.child.kill('SIGTERM');
     expect(await mine.end()).toEqual({ code: 0, errors: '' });
-    expect(mine.lines.map(({ kind, tab }) => [kind, tab])).toEqual([
+    // Where it took long there are lines of its miners between.
+    expect(mine.lines.filter(({ kind }) => kind !== 'miner').map(({ kind, tab }) => [kind, tab])).toEqual([
       ['started', undefined],
       ...(mine.lines[1]!.kind === 'unsandboxed' ? [['unsandboxed', undefined]] : []),
       ['opened', 0],
