@@ -50,6 +50,7 @@ for (const screen of SCREENS) {
     const page = await open(browser, '/chain', screen);
     await expect(page.getByRole('region', { name: 'Accounts' }).getByRole('row')).toHaveCount(4);
     await expect(page.getByRole('listitem').filter({ hasText: /^Receipts/ })).toContainText(/round \d+, step \d+/);
+    await expect(page.getByRole('listitem').filter({ hasText: /^Scores/ })).toContainText('All work that counts; it halves every 4 s.');
     await expect(page.getByRole('listitem').filter({ hasText: /^Weights/ })).toContainText(/round \d+, block [\d,]+/);
     // Every account by name; the legend in the order of the bars.
     const shares = page.getByRole('region', { name: 'Work and pay' });
