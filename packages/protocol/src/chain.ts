@@ -139,6 +139,6 @@ export interface ChainView extends IdentityView {
   pay: PayView[];
   /** Set by this server's validator; null: it has none, or none yet. */
   weights: WeightsView | null;
-  /** Pearson's correlation of emission with work over the accounts that are paid, since the newest's score settled; null below three of them. */
+  /** Pearson's correlation of emission with work over the accounts that are paid, since the newest's score settled; null until that is as long ago as it took, and below three of them. */
   correlation: number | null;
 }

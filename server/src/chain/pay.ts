@@ -103,9 +103,11 @@ export interface Since {
   newest: number;
   /** What each had done and was paid then, or when its score had settled. */
   accounts: ReadonlyMap<string, { work: number; emission: number }>;
+  /** It is as long ago as scores took to settle. Of less, what is paid is mostly for what was done before. */
+  isLong: boolean;
 }
 
-export const NOT_SINCE: Since = { newest: 0, accounts: new Map() };
+export const NOT_SINCE: Since = { newest: 0, accounts: new Map(), isLong: false };
 
 /**
  * After an epoch at `at`, ms on the chain's clock. Who is paid in it and was not yet begins `since` anew, for so long as scores take to settle, in ms: an
@@ -113,18 +115,19 @@ export const NOT_SINCE: Since = { newest: 0, accounts: new Map() };
  */
 export function sinceSettled(pay: readonly PayView[], { newest, accounts }: Since, at: number, settling: number): Since {
   const isKnown = pay.every(({ address, lastEmission }) => lastEmission === '0' || accounts.has(address));
-  if (isKnown && at >= newest + settling) return { newest, accounts };
+  if (isKnown && at >= newest + settling) return { newest, accounts, isLong: at >= newest + 2 * settling };
   const now = pay
     .filter(({ address, lastEmission }) => lastEmission !== '0' || accounts.has(address))
     .map(({ address, work, emission }) => [address, { work, emission: Number(emission) }] as const);
-  return { newest: isKnown ? newest : at, accounts: new Map(now) };
+  return { newest: isKnown ? newest : at, accounts: new Map(now), isLong: false };
 }
 
 /**
- * Pearson's correlation of emission with work over the accounts that were paid when `since` began; null for fewer than three that
- * did something or were paid since, or when all are equal.
+ * Pearson's correlation of emission with work over the accounts that were paid when `since` began; null where that is not long ago, for fewer than
+ * three that did something or were paid since, or when all are equal.
  */
-export function correlationOf(pay: readonly PayView[], { accounts }: Since): number | null {
+export function correlationOf(pay: readonly PayView[], { accounts, isLong }: Since): number | null {
+  if (!isLong) return null;
   const points = pay.flatMap(({ address, work, emission }) => {
     const before = accounts.get(address);
     const [did, got] = before ? [work - before.work, Number(emission) - before.emission] : [0, 0];
