@@ -38,7 +38,6 @@ export function audited(state: State, { minerId, stage: index, version, verdict,
   for (const id of new Set([minerId, ...here.map(({ id }) => id)])) state.banFor(id, length, FOUND_FALSE);
   excludeFromMerge(state, stage, version, minerId, message);
   for (const miner of here) {
-    miner.useful = 0;
     dropWork(state, miner);
     assign(state, miner, FOUND_FALSE.message);
   }

@@ -113,7 +113,7 @@ describe('whatever miners and the world do', () => {
     expect(totals.steps).toBeGreaterThan(500);
   });
 
-  it('quick strangers have the last word on no more microbatches than half of them, and no run stands still for it', () => {
+  it('quick strangers have the last word on next to nothing, nobody else is banned for it, and no run stands still', () => {
     let forfeits = 0;
     for (let seed = 2_001; seed <= 2_006; seed++) {
       const dice = new Dice(seed);
@@ -142,9 +142,13 @@ describe('whatever miners and the world do', () => {
       }
       expect(of(swarm.log, 'closed').length, `seed ${seed}`).toBeGreaterThan(5);
       expect(swarm.counters.abandoned, `seed ${seed}`).toBeLessThanOrEqual(strangers.length / 2);
-      expect(swarm.counters.bans, `seed ${seed}`).toBe(0);
+      const banned = of(swarm.log, 'event').filter(({ code }) => code === 'MINER_BANNED');
+      expect(
+        banned.filter(({ message }) => !/^Miner s/.test(message)),
+        `seed ${seed}`,
+      ).toEqual([]);
     }
-    expect(forfeits).toBeGreaterThan(300);
+    expect(forfeits).toBeGreaterThan(60);
   });
 
   it('an input that is delivered twice changes nothing', () => {

@@ -10,7 +10,6 @@ import { abandon, handOver, redo } from './settling.ts';
 import type { LeaseRecord, State } from './state.ts';
 import { collectUntil, redoAfter } from './times.ts';
 import type { Of } from './types.ts';
-import { stopWaiting } from './useless.ts';
 
 export function tick(state: State, { idleMs = 0 }: Of<'tick'>): void {
   const { now } = state;
@@ -34,10 +33,7 @@ export function tick(state: State, { idleMs = 0 }: Of<'tick'>): void {
       if (!state.miners.has(miner.id)) break; // once too often
     }
   }
-  for (const crew of state.crews) {
-    collectOverdue(state, crew);
-    stopWaiting(state, crew);
-  }
+  for (const crew of state.crews) collectOverdue(state, crew);
   tickReductions(state);
   abandonStalled(state);
   planMove(state);

@@ -3,7 +3,7 @@
  * than before, by a change here, to any limit below, or to the butterfly of `@starling/reduce`: logs are read by handling their
  * inputs again, and an old one must not be by new rules.
  */
-export const RULES = 3;
+export const RULES = 4;
 
 /**
  * Every time and limit of the protocol, with its reason. Times are milliseconds.
@@ -43,21 +43,10 @@ export const LIMITS = {
   recentTimes: 64,
   /** A hedge costs a second computation: never for what a pause of garbage collection explains. */
   hedgeMinimum: 500,
-  /** A microbatch whose result was useless this often, in whosever hands, is left out: its data or the model is at fault. */
+  /** A microbatch whose result was useless this often, also in the hands of one that is trusted, is left out: its data or the model is at fault. */
   forfeitsPerTask: 3,
-  /**
-   * More of either makes nobody more trusted: those that have shown so much share what was useless in other hands, and who was useless
-   * itself is one of them again after half of it. As many clean steps as make audits rarer.
-   */
+  /** More clean steps make nobody more trusted: as many as make audits rarer. Who has half of what the first has is trusted like it. */
   trustedSteps: 30,
-  /**
-   * Useful receipts in a row. Lies count like the truth until an audit finds them, so this much is what it costs: two members who let a
-   * third's useless result be the last word on a microbatch must each have sent half as many receipts in a row as the best of the others,
-   * and begin anew after it. At most one microbatch in 64 of theirs is left out that way, where lying in them would do more harm.
-   */
-  trustedReceipts: 64,
-  /** What was useless in some hands waits no longer for one that applies a merge, or computes at its own slow pace, however usual that is. */
-  longestWait: 20_000,
   /** No task of a step was settled for so long although some are open: what is missing is left out, if enough is there. */
   stalledStep: 300_000,
 

@@ -249,75 +249,46 @@ describe('whoever takes over for somebody', () => {
 });
 
 describe('what was useless in some hands', () => {
-  const STRANGER = 'gave it back';
-  const trustedOf = (crew: Crew, steps: Record<string, number> = {}, tried = [STRANGER], slot: Slot = 'forward') =>
-    crew.pickTrusted(slot, NOW, tried, ({ id }) => steps[id] ?? 0);
+  const otherOf = (crew: Crew, steps: Record<string, number> = {}, tried = ['gave it back'], slot: Slot = 'forward') =>
+    crew.pickOther(slot, NOW, tried, ({ id }) => steps[id] ?? 0);
 
-  it('goes to whoever has clean steps, before everybody who only sent much', () => {
-    const [proven, quick] = [aMiner({ useful: 1, pace: 900 }), aMiner({ useful: LIMITS.trustedReceipts, pace: 1 })];
-    expect(trustedOf(crewOf([quick, proven]), { [proven.id]: 1 })).toBe(proven);
+  it('goes to one that has proved most, and has a hand free', () => {
+    const [proven, quick] = [aMiner({ pace: 900 }), aMiner({ pace: 1 })];
+    expect(otherOf(crewOf([quick, proven]), { [proven.id]: 1 })).toBe(proven);
+    proven.leases = leases(2);
+    expect(otherOf(crewOf([quick, proven]), { [proven.id]: 1 })).toBe(quick);
   });
 
-  it('waits for those that delivered, rather than to go to strangers that have nothing to do', () => {
-    const slow = aMiner({ useful: 1, leases: leases(2) });
-    const crew = crewOf([aMiner({ useful: 0 }), aMiner({ useful: -1 }), slow]);
-    expect(trustedOf(crew)).toBeNull();
-    slow.leases.delete('l0');
-    crew.place(slow);
-    expect(trustedOf(crew)).toBe(slow);
+  it('is shared by all that have half of what the first has, by who would finish it first', () => {
+    const [best, half, less] = [aMiner({ pace: 900 }), aMiner({ pace: 500 }), aMiner({ pace: 1 })];
+    const steps = { [best.id]: 30, [half.id]: 15, [less.id]: 14 };
+    expect(otherOf(crewOf([best, half, less]), steps)).toBe(half);
+    half.leases = leases(1);
+    half.queueEnd = NOW + 401;
+    expect(otherOf(crewOf([best, half, less]), steps)).toBe(best);
+  });
+
+  it('never goes to who tried, nor to one that has no room for it', () => {
+    const [tried, full] = [aMiner(), aMiner({ kept: keptInputs })];
+    expect(otherOf(crewOf([tried, full]), {}, [tried.id])).toBeNull();
+    expect(otherOf(crewOf([tried, full]), {}, [tried.id], 'backward')).toBe(full);
   });
 
   it.each([
     ['keep as many inputs as they may', { kept: keptInputs }],
-    ['still apply a merge', { phase: 'applying', version: -1 }],
-  ] satisfies [string, Partial<MinerRecord>][])('waits for them also while they %s', (_, over) => {
-    const honest = aMiner({ useful: 9, ...over });
-    expect(trustedOf(crewOf([aMiner(), honest]))).toBeNull();
+    ['have all the leases they may', { leases: leases(2) }],
+    ['apply a merge', { phase: 'applying', version: -1 }],
+    ['fetch their stage', { phase: 'loading', version: -1 }],
+  ] satisfies [string, Partial<MinerRecord>][])('waits for others while they %s', (_, over) => {
+    const tried = aMiner();
+    expect(crewOf([tried, aMiner(over)]).hasOther([tried.id])).toBe(true);
   });
 
-  it('waits for nobody who is away, at rest or banned, however trusted', () => {
+  it('waits for nobody who is away, at rest or banned', () => {
     const gone = [PLACES.out, PLACES.banned, PLACES.absent, PLACES.owed, { phase: 'applying', connected: false } as const];
     const rests = { phase: 'applying', resting: true, restUntil: NOW + 1 } as const;
-    const newcomer = aMiner();
-    const members = [...gone, rests].map((over) => aMiner({ useful: 9, ...over }));
-    expect(trustedOf(crewOf([...members, newcomer]), Object.fromEntries(members.map(({ id }) => [id, 9])))).toBe(newcomer);
-  });
-
-  it('goes among those that delivered nothing to one that was useless less often', () => {
-    const [first, again] = [aMiner({ useful: -1, pace: 900 }), aMiner({ useful: -2, pace: 1 })];
-    expect(trustedOf(crewOf([again, first]))).toBe(first);
-    first.leases = leases(2);
-    expect(trustedOf(crewOf([again, first]))).toBeNull();
-  });
-
-  it('is shared by all that have half of what the first has, by who would finish it first', () => {
-    const [best, half, less] = [aMiner({ useful: 64, pace: 900 }), aMiner({ useful: 32, pace: 500 }), aMiner({ useful: 31, pace: 1 })];
-    expect(trustedOf(crewOf([best, half, less]))).toBe(half);
-    half.leases = leases(1);
-    half.queueEnd = NOW + 401;
-    expect(trustedOf(crewOf([best, half, less]))).toBe(best);
-  });
-
-  it('goes by what was useful lately among devices that have proved enough', () => {
-    const [oldest, old] = [aMiner({ useful: -1, pace: 1 }), aMiner({ useful: 3 })];
-    const enough = LIMITS.trustedSteps / 2;
-    const crew = crewOf([oldest, old]);
-    expect(trustedOf(crew, { [oldest.id]: LIMITS.trustedSteps, [old.id]: enough })).toBe(old);
-    expect(trustedOf(crew, { [oldest.id]: LIMITS.trustedSteps, [old.id]: enough - 1 })).toBe(oldest);
-  });
-
-  it('does not wait for who let others wait, while anybody else can be expected', () => {
-    const [tardy, other] = [aMiner({ useful: 64, tardy: true, leases: leases(2) }), aMiner({ useful: -9 })];
-    expect(trustedOf(crewOf([tardy, other]))).toBe(other);
-    expect(trustedOf(crewOf([tardy, other]), {}, [other.id])).toBeNull();
-    expect(trustedOf(crewOf([aMiner({ tardy: true, phase: 'applying' }), other]), {}, [other.id]), 'who tried').toBe(other);
-    tardy.leases = leases(1);
-    expect(trustedOf(crewOf([tardy, other]))).toBe(tardy);
-  });
-
-  it('comes back to who tried when nobody else can be expected', () => {
-    const [a, b] = [aMiner(), aMiner(PLACES.out)];
-    expect(trustedOf(crewOf([a, b]), {}, [a.id])).toBe(a);
+    const tried = aMiner();
+    expect(crewOf([tried, ...[...gone, rests].map((over) => aMiner(over))]).hasOther([tried.id])).toBe(false);
   });
 });
 

@@ -19,10 +19,10 @@ export type Place = 'idle' | 'half' | 'full' | 'taken' | 'banned' | 'owed' | 'ab
 
 const order = (miner: MinerRecord) => miner.order;
 
-/** Those with half of what the first has, or more: one that outdid all others would have to do everything that somebody makes useless. */
-function foremost(miners: readonly MinerRecord[], trust: (miner: MinerRecord) => number): MinerRecord[] {
-  const most = Math.max(...miners.map(trust));
-  return miners.filter((miner) => trust(miner) >= Math.min(most, most / 2));
+/** Those that are trusted half as much as the first, or more: one that outdid all others would have to do everything that somebody makes useless. */
+export function foremost(miners: readonly MinerRecord[], trust: (miner: MinerRecord) => number): MinerRecord[] {
+  const most = Math.max(0, ...miners.map(trust));
+  return miners.filter((miner) => trust(miner) >= most / 2);
 }
 
 /**
@@ -149,39 +149,26 @@ export class Crew {
   }
 
   /**
-   * For a task whose result was useless in some hands: who of the most trusted others would finish it first, so that quick strangers cannot
-   * make it useless among themselves; null while it waits for them. Who tried gets it again only when nobody else can.
+   * For a task whose result was useless in some hands: who of the others that can take it now would finish it first, the most trusted before
+   * all; null when none can.
    */
-  pickTrusted(slot: Slot, now: number, tried: readonly string[], trust: (miner: MinerRecord) => number): MinerRecord | null {
-    if (!this.hasOther(slot, tried)) return this.pick(slot, now, tried.at(-1));
-    const able = this.trusted(slot, tried, trust).filter((miner) => this.isAble(miner, slot));
+  pickOther(slot: Slot, now: number, tried: readonly string[], trust: (miner: MinerRecord) => number): MinerRecord | null {
+    const able = foremost(
+      [...this.members.values()].filter((miner) => !tried.includes(miner.id) && this.isAble(miner, slot)),
+      trust,
+    );
     const finish = (miner: MinerRecord) => this.finish(miner, slot, now);
     return able.reduce<MinerRecord | null>((first, miner) => (first && finish(first) <= finish(miner) ? first : miner), null);
   }
 
-  /**
-   * The most trusted others, also those that have no lease free, or still apply a merge that strangers may only say they have: such a task
-   * waits for them, unless they let others wait already. Clean steps come first, since nothing else is proved, then useful results: a new key
-   * has neither, and where nobody has, as in a run's first minutes, it has its say once and comes behind everybody else from then on.
-   */
-  trusted(slot: Slot, tried: readonly string[], trust: (miner: MinerRecord) => number): MinerRecord[] {
-    return foremost(foremost(this.others(slot, tried), trust), ({ useful }) => useful);
+  /** Somebody who has not tried has what it takes to compute, or will have when it is done with what it does. */
+  hasOther(tried: readonly string[]): boolean {
+    return [...this.members.values()].some((miner) => !tried.includes(miner.id) && this.isExpected(miner));
   }
 
-  /** Somebody who has not tried can be expected. */
-  hasOther(slot: Slot, tried: readonly string[]): boolean {
-    return this.others(slot, tried).length > 0;
-  }
-
-  private others(slot: Slot, tried: readonly string[]): MinerRecord[] {
-    const isWaitedFor = (miner: MinerRecord) => !miner.tardy && this.isExpected(miner);
-    return [...this.members.values()].filter((miner) => !tried.includes(miner.id) && (isWaitedFor(miner) || this.isAble(miner, slot)));
-  }
-
-  /** It has what it takes to compute, or will have when it is done with what it does. */
   private isExpected(miner: MinerRecord): boolean {
-    const applies = miner.phase === 'applying' && miner.connected && !miner.resting;
-    return applies || ['idle', 'half', 'full', 'taken'].includes(this.placeOf(miner));
+    const prepares = miner.phase !== 'ready' && miner.connected && !miner.resting && miner.owed === null;
+    return prepares || ['idle', 'half', 'full', 'taken'].includes(this.placeOf(miner));
   }
 
   isAble(miner: MinerRecord, slot: Slot): boolean {

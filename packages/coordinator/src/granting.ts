@@ -74,15 +74,13 @@ export function dispatch(state: State, crew: Crew): void {
 export function pickFor(state: State, crew: Crew, flow: Flow, slot: Slot): MinerRecord | null {
   const task = flow.cells[crew.stage.index]![slot]!;
   if (task.forfeits.length === 0) return crew.pick(slot, state.now, task.avoid);
-  return crew.pickTrusted(slot, state.now, triedBy(task), precedenceIn(state));
+  const tried = triedBy(task);
+  // Whoever tried gets it again only when nobody else is here, or to come: or one alone could make it useless as often as it takes.
+  if (!crew.hasOther(tried)) return crew.pick(slot, state.now, tried.at(-1));
+  return crew.pickOther(slot, state.now, tried, ({ id }) => state.trustIn(id));
 }
 
-export const triedBy = ({ avoid, forfeits }: Task) => (avoid === null ? forfeits : [...forfeits, avoid]);
-
-export const precedenceIn =
-  (state: State) =>
-  ({ id }: MinerRecord) =>
-    state.owesAmends(id) ? 0 : state.trustIn(id);
+const triedBy = ({ avoid, forfeits }: Task) => (avoid === null ? forfeits : [...forfeits, avoid]);
 
 /** It would be one microbatch more under way than the miners can keep the inputs of. */
 export function isHeldBack(state: State, step: Step, stage: StageRecord, flow: Flow, slot: Slot): boolean {
@@ -135,9 +133,8 @@ export function hedge(state: State, crew: Crew): void {
   for (const miner of crew.members.values()) {
     for (const id of miner.leases) {
       const lease = state.leases.get(id)!;
-      const { open, forfeits } = state.taskOf(lease);
-      if (open.length > 1) continue;
-      if (!miner.connected || isOverdue(state, stage, lease, forfeits.length > 0 ? miner : null)) overdue.push(lease);
+      if (state.taskOf(lease).open.length > 1) continue;
+      if (!miner.connected || state.now - lease.grantedAt >= hedgeAfter(stage.times[lease.kind])) overdue.push(lease);
     }
   }
   overdue.sort((a, b) => a.grantedAt - b.grantedAt || a.flow.index - b.flow.index);
@@ -149,16 +146,9 @@ export function hedge(state: State, crew: Crew): void {
   }
 }
 
-/** Who is to compute it, too. What was useless in some hands goes to one that is trusted, and never to who tried. */
+/** Who is to compute it, too. What was useless in some hands never goes to these. */
 function pickSecond(state: State, crew: Crew, lease: LeaseRecord): MinerRecord | null {
   const task = state.taskOf(lease);
   if (task.forfeits.length === 0) return crew.pickIdle(state.miners.get(lease.minerId)!);
-  const tried = [...triedBy(task), lease.minerId];
-  return crew.hasOther(slotOf(lease), tried) ? crew.pickTrusted(slotOf(lease), state.now, tried, precedenceIn(state)) : null;
-}
-
-/** `used`: longer, too, than this miner is used to, since quick strangers can make everybody else look slow. It may have another to finish before. */
-export function isOverdue(state: State, stage: StageRecord, lease: LeaseRecord, used: MinerRecord | null): boolean {
-  const own = used ? 2 * LIMITS.leasesPerMiner * state.expectedMs(used, slotOf(lease)) : 0;
-  return state.now - lease.grantedAt >= Math.max(hedgeAfter(stage.times[lease.kind]), Math.min(LIMITS.longestWait, own));
+  return crew.pickOther(slotOf(lease), state.now, [...triedBy(task), lease.minerId], ({ id }) => state.trustIn(id));
 }

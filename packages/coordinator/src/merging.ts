@@ -224,7 +224,7 @@ export function merged(state: State, { stage: index, type: _, ...merge }: Of<'me
     endReduction(state, stage);
     stage.merge = noMerge(version);
   }
-  Object.assign(stage, { version, versionSince: state.now, parameterHash } satisfies Partial<StageRecord>);
+  Object.assign(stage, { version, parameterHash } satisfies Partial<StageRecord>);
   stage.merges.push(merge);
   if (stage.merges.length > LIMITS.mergesKept) stage.merges.shift();
   enterStagePhase(stage, 'training', state.now);

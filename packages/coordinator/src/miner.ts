@@ -41,10 +41,6 @@ export interface MinerRecord {
   late: number;
   /** So many gradients in a row did not come. */
   missed: number;
-  /** Receipts in a row that counted, as many as matter for trust; results in a row that were useless, as a negative number. */
-  useful: number;
-  /** It let others wait, and has shown nothing since: nobody waits for it. */
-  tardy: boolean;
   bannedUntil: number;
   /** 0 when it has not asked for a rest, or the rest is over. */
   restUntil: number;
@@ -96,8 +92,6 @@ export interface Reputation {
   cleanVersion: number;
   /** Audits that found its work false. */
   failedAudits: number;
-  /** Receipts its miners have to send before its clean steps give any of them precedence again: one let others wait. */
-  amends: number;
   /** For all its miners, those that come later, too. */
   bannedUntil: number;
 }
@@ -107,7 +101,6 @@ export const NO_REPUTATION: Readonly<Reputation> = {
   cleanSteps: 0,
   cleanVersion: -1,
   failedAudits: 0,
-  amends: 0,
   bannedUntil: 0,
 };
 
@@ -148,8 +141,6 @@ export function newMiner(id: string, order: number, facts: MinerFacts, stage: nu
     samples: 0,
     late: 0,
     missed: 0,
-    useful: 0,
-    tardy: false,
     bannedUntil: 0,
     restUntil: 0,
     restingSince: null,

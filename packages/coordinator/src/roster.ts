@@ -8,7 +8,6 @@ import { fillEmpty, placeNewcomer, rebalance } from './policy.ts';
 import { postponeReductions, reducerBack, reducerGone } from './reducing.ts';
 import { type Claim, mergeOf, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
-import { addTime } from './times.ts';
 import type { Of } from './types.ts';
 
 export function join(state: State, { minerId, facts, holding }: Of<'join'>): void {
@@ -77,7 +76,6 @@ export function restart(state: State, idleMs: number): void {
   forgive(state, idleMs);
   for (const miner of state.miners.values()) away(state, miner, LIMITS.restartGrace);
   // Whoever applied a merge has to come back first.
-  for (const stage of state.stages) stage.versionSince = state.now;
   state.inform('SERVER_RESTARTED', `The server went on where it was, after ${(idleMs / 1000).toFixed(1)} s.`);
 }
 
@@ -102,7 +100,6 @@ export function forgive(state: State, idleMs: number): void {
   }
   for (const step of state.steps.values()) step.progressAt += delay(step.progressAt);
   for (const stage of state.stages) {
-    stage.versionSince += delay(stage.versionSince);
     for (const claim of stage.merge.collecting.values()) claim.since += delay(claim.since);
   }
   postponeReductions(state, idleMs);
@@ -215,14 +212,12 @@ function proved(state: State, miner: MinerRecord, version: number, parameterHash
     return;
   }
   miner.version = version;
-  miner.tardy = false;
   if (version < stage.version) {
     // Every merge has its own time.
     enterPhase(miner, 'applying', state.now);
     distribute(state, miner, stage);
     return;
   }
-  if (miner.phase === 'applying') addTime(stage.times.apply, state.now - miner.phaseSince);
   if (miner.phase === 'loading' && miner.samples === 0) {
     // At the back of the queue, not at its head: an unknown miner must not draw everything (SWARM did that).
     forgetPace(miner, slowestPace(state.crewOf(miner)));

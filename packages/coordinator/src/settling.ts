@@ -1,7 +1,7 @@
 /** How leases end: by a receipt, in other hands, or with their microbatch. */
 import { type Reason, SwarmError } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
-import { type Flow, isSettled, nextTask, type Task } from './flow.ts';
+import { type Flow, isSettled, nextTask } from './flow.ts';
 import { learnPace, type MinerRecord } from './miner.ts';
 import { couldStaff } from './policy.ts';
 import { endRest, remove, uncontributed } from './roster.ts';
@@ -48,9 +48,6 @@ export function receipt(state: State, { minerId, leaseId, lossSum }: Of<'receipt
   addTime(stage.times[kind], state.now - grantedAt);
   // Even one that came late and counts: who delivers is slow, and not gone.
   miner.late = 0;
-  miner.useful = Math.min(LIMITS.trustedReceipts, Math.max(0, miner.useful) + 1);
-  miner.tardy = false;
-  if (state.owesAmends(minerId)) state.setAmends(minerId, state.reputationOf(minerId).amends - 1);
   Object.assign(miner, { restingSince: null, absent: false } satisfies Partial<MinerRecord>);
   learnWork(state, miner, stage, lease);
   settle(state, lease, miner);
@@ -78,7 +75,6 @@ function settle(state: State, lease: LeaseRecord, miner: MinerRecord): void {
   const task = cell[slot]!;
   const own = task.open.indexOf(lease.id);
   if (own >= 0) task.open.splice(own, 1);
-  blameForfeits(state, lease, task);
   miner.leases.delete(lease.id);
   state.cancel(task);
   state.steps.get(flow.step)!.settle(flow, index, slot, 'done', miner.id, state.now);
@@ -91,21 +87,6 @@ function settle(state: State, lease: LeaseRecord, miner: MinerRecord): void {
   }
   state.settleQueue(miner);
 }
-
-/** One that is trusted more made of the same tensors what these could not. A stranger may have made up what it gave. */
-function blameForfeits(state: State, lease: LeaseRecord, task: Task): void {
-  if (!takesFromOthers(state, lease)) return; // they were blamed at once
-  for (const id of new Set(task.forfeits.splice(0))) {
-    const miner = state.miners.get(id);
-    if (miner && state.trustIn(id) < state.trustIn(lease.minerId)) state.blame(miner, WRONG);
-  }
-}
-
-/** It is computed from what another stage's miner sent, not from text alone. */
-export const takesFromOthers = (state: State, { stage, kind }: LeaseRecord) =>
-  stage > 0 || (kind === 'backward' && !state.stages[stage]!.isLast);
-
-export const WRONG = { code: 'BANNED_WRONG', message: 'its results were not usable' } as const;
 
 /** A microbatch was computed again: the gradient of whoever did it first is not wanted any more. */
 function voidClaim(state: State, stage: StageRecord, microbatch: number): void {

@@ -20,9 +20,7 @@ export interface Snapshot {
   leaseCount: number;
   minerCount: number;
   roundCount: number;
-  /** Those of before do not tell how long merges took to apply. */
   stages: Plain<StageRecord, 'merge', { merge: PlainMerge; crew: string[] }>[];
-  /** Those of before do not tell how useful anybody was: then everybody begins anew. */
   miners: Plain<MinerRecord, 'leases', { leases: string[] }>[];
   steps: {
     number: number;
@@ -61,6 +59,10 @@ const mergeOfPlain = ({ collecting, voided, butterfly, ...merge }: PlainMerge): 
   voided: new Map(voided),
   butterfly: butterfly && Butterfly.restore(butterfly),
 });
+
+/** What is made, with what was told of it. Snapshots of before lack some of it, and tell what nobody needs any more. */
+const known = <T extends object>(made: T, told: Partial<T>): T =>
+  Object.assign(made, Object.fromEntries(Object.entries(told).filter(([name]) => name in made)));
 
 const indices = (flows: readonly Flow[]) => flows.map((flow) => flow.index);
 
@@ -105,11 +107,11 @@ export function fromSnapshot(snapshot: Snapshot): State {
   // Overwriting a field keeps its place, and so the text of the next snapshot.
   for (const { leases, ...miner } of snapshot.miners) {
     const { id, order, facts, stage, joinedAt } = miner;
-    state.miners.set(id, { ...newMiner(id, order, facts, stage, joinedAt), ...miner, leases: new Set(leases) });
+    state.miners.set(id, known(newMiner(id, order, facts, stage, joinedAt), { ...miner, leases: new Set(leases) }));
   }
   snapshot.stages.forEach(({ merge, crew: _, ...stage }, index) => {
-    const times = { ...state.stages[index]!.times, ...stage.times };
-    Object.assign(state.stages[index]!, { ...stage, merge: mergeOfPlain(merge), times });
+    const own = state.stages[index]!;
+    known(own, { ...stage, merge: mergeOfPlain(merge), times: known(own.times, stage.times) });
   });
   for (const { number, validate, flows: packed, progressAt, ready, pinned } of snapshot.steps) {
     const flows = newFlows(number, config.microbatchesPerStep, validate, config.stages);
@@ -123,7 +125,7 @@ export function fromSnapshot(snapshot: Snapshot): State {
     state.steps.set(number, step);
   }
   for (const [id, credit] of snapshot.credits) state.credits.set(id, credit);
-  for (const [owner, reputation] of snapshot.reputations ?? []) state.reputations.set(owner, { ...NO_REPUTATION, ...reputation });
+  for (const [owner, reputation] of snapshot.reputations ?? []) state.reputations.set(owner, known({ ...NO_REPUTATION }, reputation));
   for (const packed of snapshot.leases) {
     const lease = unpackLease(state, packed);
     state.leases.set(lease.id, lease);

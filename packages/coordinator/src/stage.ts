@@ -60,8 +60,6 @@ export interface StageRecord {
   index: number;
   isLast: boolean;
   version: number;
-  /** When it was merged: its miners apply it since then. */
-  versionSince: number;
   parameterHash: string;
   phase: Exclude<StagePhase, 'waiting'>;
   phaseSince: number;
@@ -73,8 +71,8 @@ export interface StageRecord {
   agreement: Agreement[];
   /** The newest merges, the newest last. */
   merges: Merge[];
-  /** Grant to receipt, by kind of lease; request to gradient; merge to proof that it was applied. */
-  times: Record<LeaseKind | 'collect' | 'apply', Recent>;
+  /** Grant to receipt, by kind of lease; request to gradient. */
+  times: Record<LeaseKind | 'collect', Recent>;
   /** Ms of work per lease, queueing aside: what a backward costs in forwards. */
   work: Record<Slot, Recent>;
 }
@@ -84,7 +82,6 @@ export function newStage(index: number, stages: number, version: number, paramet
     index,
     isLast: index === stages - 1,
     version,
-    versionSince: now,
     parameterHash,
     phase: 'training',
     phaseSince: now,
@@ -92,7 +89,7 @@ export function newStage(index: number, stages: number, version: number, paramet
     applying: null,
     agreement: [],
     merges: [],
-    times: { forward: noTimes(), backward: noTimes(), evaluate: noTimes(), collect: noTimes(), apply: noTimes() },
+    times: { forward: noTimes(), backward: noTimes(), evaluate: noTimes(), collect: noTimes() },
     work: { forward: noTimes(), backward: noTimes() },
   };
 }

@@ -1,6 +1,6 @@
 /**
  * Everything the coordinator knows, and the few operations that keep its parts consistent with each other. What the
- * protocol does with it is in `roster.ts` (who is here), `work.ts` (leases), `merging.ts` and `clock.ts`.
+ * protocol does with it is in `roster.ts` (who is here), `granting.ts`, `settling.ts` and `useless.ts` (leases), `merging.ts` and `clock.ts`.
  */
 import { type ErrorCode, type LeaseKind, type Reason, SwarmError, type Work } from '@starling/protocol';
 import { LIMITS } from './constants.ts';
@@ -66,7 +66,7 @@ export class State {
   readonly miners = new Map<string, MinerRecord>();
   /** Of everybody who ever had a receipt taken, was banned, or went after something was refused. */
   readonly credits = new Map<string, Credit>();
-  /** Of everybody who was audited or let others wait, by device. */
+  /** Of everybody who was audited, by device. */
   readonly reputations = new Map<string, Reputation>();
   readonly leases = new Map<string, LeaseRecord>();
   /** At most two are alive, since no stage can be two ahead of another. */
@@ -157,18 +157,6 @@ export class State {
   /** How much it has proved, up to what matters: whose word counts, and whose fault it was. */
   trustIn(minerId: string): number {
     return Math.min(LIMITS.trustedSteps, this.reputations.get(this.ownerOf(minerId))?.cleanSteps ?? 0);
-  }
-
-  /** Its device let others wait, and has not made up for it. */
-  owesAmends(minerId: string): boolean {
-    return (this.reputations.get(this.ownerOf(minerId))?.amends ?? 0) > 0;
-  }
-
-  /** Who has precedence changes by it, on whatever stages the device has miners. */
-  setAmends(minerId: string, receipts: number): void {
-    const owed = this.owesAmends(minerId);
-    this.reputationOf(minerId).amends = receipts;
-    if (owed !== receipts > 0) for (const { index } of this.stages) this.touched.add(index);
   }
 
   stageOf(miner: MinerRecord): StageRecord {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from './constants.ts';
-import { addTime, applyWithin, collectUntil, deadlineOf, hedgeAfter, noTimes, type Recent, redoAfter } from './times.ts';
+import { addTime, collectUntil, deadlineOf, hedgeAfter, noTimes, type Recent, redoAfter } from './times.ts';
 
 function after(times: readonly number[]): Recent {
   const recent = noTimes();
@@ -130,17 +130,5 @@ describe('the end of waiting for a gradient', () => {
     expect(collectUntil(after(repeat(45_000, 3)), 0)).toBe(90_000);
     expect(collectUntil(after(repeat(100, 3)), 0)).toBe(LIMITS.collectDeadline);
     expect(collectUntil(noTimes(), 50)).toBe(LIMITS.longestCollect);
-  });
-});
-
-describe('the time after which nobody waits for who applies a merge', () => {
-  it('is twice the slowest seen, so that quick ones cannot shorten it, and twenty seconds at most', () => {
-    expect(applyWithin(after([4_000, ...repeat(1, 20)]))).toBe(8_000);
-    expect(applyWithin(after([400_000, ...repeat(1, 20)]))).toBe(LIMITS.longestWait);
-    expect(applyWithin(after([1, 1]))).toBe(LIMITS.longestWait);
-  });
-
-  it('is never shorter than a socket may be gone', () => {
-    expect(applyWithin(after(repeat(1, 8)))).toBe(LIMITS.reconnectGrace);
   });
 });

@@ -54,15 +54,6 @@ export function hedgeAfter(recent: Recent): number {
   return Math.max(LIMITS.hedgeMinimum, 2 * recent.median, upper(recent));
 }
 
-/**
- * How long others wait for one that applies a merge. By the slowest: quick ones may only say that they have applied it. A socket that
- * drops meanwhile is no reason.
- */
-export function applyWithin(recent: Recent): number {
-  if (recent.times.length < LIMITS.enoughUploads) return LIMITS.longestWait;
-  return Math.min(LIMITS.longestWait, Math.max(LIMITS.reconnectGrace, upper(recent), 2 * recent.slowest));
-}
-
 /** When a gradient is not waited for any more. `missed`: so many of the miner's before it did not come, in a row. */
 export function collectUntil(recent: Recent, missed: number): number {
   const usual = recent.times.length < LIMITS.enoughUploads ? 0 : Math.max(upper(recent), 2 * recent.slowest);
