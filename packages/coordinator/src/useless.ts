@@ -8,32 +8,36 @@ import { abandon, handOver, ownLease } from './settling.ts';
 import type { LeaseRecord, State } from './state.ts';
 import type { Of } from './types.ts';
 
+const WRONG = { code: 'BANNED_WRONG', message: 'its results were not usable' } as const;
+
 /** Somebody else computes it. Throws what `ownLease` throws. */
 export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'forfeit'>): void {
   const { miner, lease } = ownLease(state, minerId, leaseId);
   state.refuse(minerId, code, message, leaseId);
   if (lease.state !== 'open') return;
   const task = state.taskOf(lease);
-  handOver(state, lease, miner, message, { code: 'BANNED_WRONG', message: 'its results were not usable' });
+  handOver(state, lease, miner, message, isKnownUseless(state, lease) ? null : WRONG);
   lease.state = 'forfeited';
   task.forfeits.push(minerId);
-  leaveOutUseless(state, lease);
+  if (task.open.length === 0 && isKnownUseless(state, lease)) leaveOut(state, lease);
 }
 
-/** Useless so often, it is left out, if it may be; but strangers alone have no say in it where others are trusted, nor anybody while one still computes it. */
-function leaveOutUseless(state: State, lease: LeaseRecord): void {
-  const { flow } = lease;
-  const { open, forfeits } = state.taskOf(lease);
-  if (forfeits.length < LIMITS.forfeitsPerTask || open.length > 0) return;
+/** So many could make nothing of it, and not strangers alone where others are trusted. */
+function isKnownUseless(state: State, lease: LeaseRecord): boolean {
+  const { forfeits } = state.taskOf(lease);
+  if (forfeits.length < LIMITS.forfeitsPerTask) return false;
   const members = [...state.crews[lease.stage]!.members.values()];
-  const trust = ({ id }: { id: string }) => state.trustIn(id);
-  const isTold = foremost(members, trust).some(({ id }) => forfeits.includes(id));
-  if (!isTold) return;
+  return foremost(members, ({ id }) => state.trustIn(id)).some(({ id }) => forfeits.includes(id));
+}
+
+/** If it may be. */
+function leaveOut(state: State, lease: LeaseRecord): void {
+  const { flow } = lease;
   const others = state.steps.get(flow.step)!.flows.filter((other) => other.purpose === 'train' && !other.abandoned).length;
   if (flow.purpose === 'train' && others <= state.config.minMicrobatches) {
     const message = `Microbatch ${flow.microbatch} gives useless results at stage ${lease.stage}, and no more may be left out of step ${flow.step}.`;
     state.inform('MICROBATCH_USELESS', message, 'warning');
     return;
   }
-  abandon(state, flow, `its result was useless ${forfeits.length} times at stage ${lease.stage}`);
+  abandon(state, flow, `its result was useless ${state.taskOf(lease).forfeits.length} times at stage ${lease.stage}`);
 }
