@@ -4,14 +4,16 @@ import { useMemo, useRef, useState } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { brief, coins, work } from '../chain/amounts.ts';
 import { compact, count, plural } from '../format.ts';
+import { Trouble } from '../history/history.tsx';
 import { useLive } from '../live.ts';
 import { situation } from '../mine/activity.ts';
 import { useMiner } from '../mine/mining.ts';
 import { useNow } from '../now.ts';
+import { Notice } from '../parts.tsx';
 import { minerPath, stagePath } from '../paths.ts';
 import { Link } from '../router.tsx';
 import { save } from '../save.ts';
-import { csvOfRanks, filtered, type Key, type Order, ordered, type Ranked, ranked } from './rank.ts';
+import { csvOfRanks, filtered, firstOfAccounts, type Key, type Order, ordered, type Ranked, ranked } from './rank.ts';
 
 const load = (signal: AbortSignal) => getJson<ChainView>('/v1/chain', signal);
 const loadGone = (signal: AbortSignal) => getJson<{ miners: MinerView[] }>('/v1/miners', signal);
@@ -38,10 +40,11 @@ const COLUMNS: { key: Key | null; head: string; number?: boolean }[] = [
 /** All who mine in the run and all who did, in any order, however many there are. */
 export default function LeaderboardPage() {
   const { run } = useLive();
-  const { value: chain, error } = usePolled(load, REFRESH_MS);
+  const { value: chain, error: chainError } = usePolled(load, REFRESH_MS);
   const [order, setOrder] = useState<Order>({ key: 'rank', descending: false });
   const [query, setQuery] = useState('');
   const { value: gone, error: goneError } = usePolled(loadGone, GONE_MS);
+  const error = chainError ?? goneError;
   const all = useMemo(() => (run ? ranked(run, chain?.pay ?? [], gone?.miners ?? []) : []), [run, chain, gone]);
   const here = all.filter((line) => line.here).length;
   const lines = useMemo(() => ordered(filtered(all, query), order), [all, query, order]);
@@ -49,13 +52,18 @@ export default function LeaderboardPage() {
     setOrder((before) => ({ key, descending: before.key === key ? !before.descending : key !== 'rank' && key !== 'name' }));
   return (
     <div className="leaderboard-page">
+      {error && (
+        <Notice tone="wait" title="Not up to date.">
+          <Trouble error={error} />
+        </Notice>
+      )}
       <section className="panel" aria-labelledby="miners">
         <div className="panel-head">
           <h1 id="miners">Miners</h1>
           <div className="leaderboard-tools">
             <input
               type="search"
-              placeholder="Filter: name, UID, hotkey, GPU"
+              placeholder="Name, UID, hotkey, GPU"
               aria-label="Filter miners"
               value={query}
               onChange={(event) => setQuery(event.target.value)}
@@ -74,7 +82,7 @@ export default function LeaderboardPage() {
           {query.trim() && `${count(lines.length)} found of `}
           {plural(here, 'miner')} in the run{all.length > here && ` and ${count(all.length - here)} not here now`}
         </p>
-        {(!chain && !error) || (!gone && !goneError) ? (
+        {!run || (!chain && !chainError) || (!gone && !goneError) ? (
           <p className="empty page-loading">Asking for the scores…</p> // The order is by them.
         ) : all.length === 0 ? (
           <p className="empty">Nobody has mined in this run yet. Open the first page in a tab, and you are the first.</p>
@@ -94,6 +102,7 @@ function Lines({ lines, order, onSort }: { lines: readonly Ranked[]; order: Orde
   const visible = Math.ceil((box.current?.clientHeight ?? 640) / LINE);
   const first = Math.max(0, Math.min(Math.floor(top / LINE) - MARGIN, lines.length - 1));
   const shown = lines.slice(first, first + visible + 2 * MARGIN);
+  const firsts = useMemo(() => firstOfAccounts(lines), [lines]);
   return (
     <section
       className="leaderboard"
@@ -132,6 +141,7 @@ function Lines({ lines, order, onSort }: { lines: readonly Ranked[]; order: Orde
               key={line.miner?.id ?? line.account!.address}
               line={line}
               index={first + i}
+              isFirst={firsts.get(line.account) === line}
               own={line.miner?.id !== undefined && line.miner.id === own}
               now={now}
             />
@@ -143,8 +153,8 @@ function Lines({ lines, order, onSort }: { lines: readonly Ranked[]; order: Orde
   );
 }
 
-/** Of one that is not here only what it did is told. */
-function Line({ line, index, own, now }: { line: Ranked; index: number; own: boolean; now: number }) {
+/** Of one that is not here only what it did is told. `isFirst`: of its account's lines. */
+function Line({ line, index, isFirst, own, now }: { line: Ranked; index: number; isFirst: boolean; own: boolean; now: number }) {
   const { rank, here, name, miner, account } = line;
   return (
     <tr aria-rowindex={index + 2} className={own ? 'own' : here ? '' : 'gone'}>
@@ -168,8 +178,16 @@ function Line({ line, index, own, now }: { line: Ranked; index: number; own: boo
       <td className="number">{count(miner?.microbatches ?? null)}</td>
       <td className="number">{miner ? compact(miner.tokens) : '–'}</td>
       <td className="number">{count(miner?.rejected ?? null)}</td>
-      <td className="number">{account ? work(account.score) : '–'}</td>
-      <td className="number">{account ? coins(account.emission) : '–'}</td>
+      {account && !isFirst ? (
+        <td colSpan={2} className="number above">
+          the account’s, above
+        </td>
+      ) : (
+        <>
+          <td className="number">{account ? work(account.score) : '–'}</td>
+          <td className="number">{account ? coins(account.emission) : '–'}</td>
+        </>
+      )}
     </tr>
   );
 }

@@ -47,6 +47,47 @@ test('all miners of an account have it, however many there are', () => {
   ).toBe(true);
 });
 
+test('an account has one place, one score and one emission, however many mine for it', () => {
+  const score = (devices: string[], of: number, uid: number) => ({ ...pay[0]!, address: `5A${uid}`, names: [], devices, uid, score: of });
+  const all = [score(['cd'], 30, 1), score(['ab', 'gh'], 20, 2), score(['ef'], 10, 3)];
+  const crew = [miner('m-1', 'one', 100, 'ab'), miner('m-2', 'two', 300, 'cd'), miner('m-3', 'three', 200, 'ef')];
+  const second = { ...miner('m-4', 'four', 900, 'gh'), stage: null };
+  const lines = ranked({ stages: [{ miners: crew }] } as unknown as Pick<RunSnapshot, 'stages'>, all, [second]);
+  expect(lines.map((line) => [line.rank, idOf(line)])).toEqual([
+    [1, 'm-2'],
+    [2, 'm-4'],
+    [2, 'm-1'],
+    [3, 'm-3'],
+  ]);
+  // Whatever is shown, and in which order: a column adds up to what was earned.
+  const earned = (shown: readonly Ranked[]) =>
+    csvOfRanks(shown)
+      .trimEnd()
+      .split('\r\n')
+      .slice(1)
+      .map((line) => [line.split(',')[2], ...line.split(',').slice(-3)]);
+  expect(earned(lines)).toEqual([
+    ['m-2', '5A1', '30', '1000'],
+    ['m-4', '5A2', '20', '1000'],
+    ['m-1', '5A2', '', ''],
+    ['m-3', '5A3', '10', '1000'],
+  ]);
+  expect(earned(ordered(lines, { key: 'tokens', descending: false }))).toEqual([
+    ['m-1', '5A2', '20', '1000'],
+    ['m-3', '5A3', '10', '1000'],
+    ['m-2', '5A1', '30', '1000'],
+    ['m-4', '5A2', '', ''],
+  ]);
+  expect(earned(filtered(lines, 'm-1'))).toEqual([['m-1', '5A2', '20', '1000']]);
+});
+
+test('accounts of one score are in the order of their work, as the server ranks them', () => {
+  const both = [1, 2].map((uid) => ({ ...pay[0]!, address: `5A${uid}`, devices: [`d${uid}`], score: 9, work: uid === 1 ? 80 : 70 }));
+  const crew = [miner('m-2', '', 900, 'd2'), miner('m-1', '', 100, 'd1')];
+  const lines = ranked({ stages: [{ miners: crew }] } as unknown as Pick<RunSnapshot, 'stages'>, both, []);
+  expect(lines.map(idOf)).toEqual(['m-1', 'm-2']);
+});
+
 test('any column orders them, either way', () => {
   const lines = ranked(run, pay, []);
   const ids = (key: 'tokens' | 'name' | 'score', descending: boolean) => ordered(lines, { key, descending }).map(idOf);
@@ -60,6 +101,10 @@ test('they are found by name, id, UID or address', () => {
   for (const query of ['KEST', 'uid 7', '5kes', 'm-1']) expect(filtered(lines, query).map(idOf)).toEqual(['m-1']);
   for (const query of ['uid 70', 'undefined', 'null', 'uid 1']) expect(filtered(lines, query), query).toEqual([]);
   expect(filtered(lines, ' ')).toHaveLength(3);
+  // An id is random: what is in the middle of it means nobody.
+  const hidden = ranked({ stages: [{ miners: [miner('m-37f6-3', 'wren', 1, 'ab')] }] } as unknown as Pick<RunSnapshot, 'stages'>, [], []);
+  expect(filtered(hidden, '3')).toEqual([]);
+  expect(filtered(hidden, 'm-37')).toEqual(hidden);
 });
 
 test('who left keeps its place, by what it did and what it earned', () => {

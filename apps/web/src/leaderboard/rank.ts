@@ -5,7 +5,7 @@ import { csvOf } from '../csv.ts';
 import { nameOf, nameOfAccount } from '../names.ts';
 
 export interface Ranked {
-  /** By score, from 1; those without any share the last place. */
+  /** Its account's place by score, as the server ranks accounts, shared by all who mine for it; who has no account is alone. From 1. */
   rank: number;
   /** Whether it is part of the run now. */
   here: boolean;
@@ -15,6 +15,8 @@ export interface Ranked {
   /** Null: not in the ledger (yet). */
   account: PayView | null;
 }
+
+type Line = Omit<Ranked, 'rank'>;
 
 export type Key = 'rank' | 'name' | 'stage' | 'tokensPerSecond' | 'microbatches' | 'tokens' | 'rejected' | 'score' | 'emission';
 export interface Order {
@@ -34,16 +36,23 @@ export function ranked({ stages }: Pick<RunSnapshot, 'stages'>, pay: readonly Pa
     if (miner.device !== null) shown.add(miner.device);
     return { here, name: nameOf(miner), miner, account: miner.device === null ? null : (accounts.get(miner.device) ?? null) };
   };
-  const lines: Omit<Ranked, 'rank'>[] = stages.flatMap((stage) => stage.miners).map((miner) => lineOf(miner, true));
+  const lines: Line[] = stages.flatMap((stage) => stage.miners).map((miner) => lineOf(miner, true));
   for (const miner of gone) if (!shown.has(miner.id) && !shown.has(miner.device ?? '')) lines.push(lineOf(miner, false));
   for (const account of pay)
     if (!account.devices.some((device) => shown.has(device)))
       lines.push({ here: false, name: nameOfAccount(account), miner: null, account });
-  const score = ({ account }: Omit<Ranked, 'rank'>) => account?.score ?? 0;
-  const tokens = ({ miner }: Omit<Ranked, 'rank'>) => miner?.tokens ?? 0;
-  lines.sort((a, b) => score(b) - score(a) || tokens(b) - tokens(a));
-  return lines.map((line, i) => ({ rank: i + 1, ...line }));
+  const score = ({ account }: Line) => account?.score ?? 0;
+  const work = ({ account }: Line) => account?.work ?? 0;
+  const tokens = ({ miner }: Line) => miner?.tokens ?? 0;
+  lines.sort((a, b) => tokens(b) - tokens(a));
+  const places = [...Map.groupBy(lines, (line) => line.account ?? line).values()];
+  places.sort(([a], [b]) => score(b!) - score(a!) || work(b!) - work(a!));
+  return places.flatMap((place, i) => place.map((line) => ({ rank: i + 1, ...line })));
 }
+
+/** Of each account the first of these lines: what it earned stands there and on no other, so that a column adds up to what was paid. */
+export const firstOfAccounts = (lines: readonly Ranked[]): ReadonlyMap<PayView | null, Ranked> =>
+  new Map(lines.toReversed().map((line) => [line.account, line]));
 
 const VALUES: Record<Key, (line: Ranked) => number | string> = {
   rank: ({ rank }) => rank,
@@ -66,14 +75,14 @@ export function ordered(lines: readonly Ranked[], { key, descending }: Order): R
   });
 }
 
-/** By name, id, device, hotkey or UID. */
+/** By part of a name or of a GPU's, the beginning of an id, either end of a hotkey, or a UID. */
 export function filtered(lines: readonly Ranked[], query: string): readonly Ranked[] {
   const meant = wanted(query);
   const { text } = meant;
   if (text === '') return lines;
   return lines.filter(
     ({ name, miner, account }) =>
-      (text !== null && [name, miner?.id ?? '', miner?.adapter ?? ''].some((field) => field.toLowerCase().includes(text))) ||
+      (text !== null && ([name, miner?.adapter ?? ''].some((field) => field.toLowerCase().includes(text)) || miner?.id.startsWith(text))) ||
       (account !== null && isWanted(account, meant)),
   );
 }
@@ -81,13 +90,17 @@ export function filtered(lines: readonly Ranked[], query: string): readonly Rank
 const HEAD = ['rank', 'name', 'id', 'here', 'stage', 'activity', 'tokens_per_second', 'microbatches', 'tokens', 'refused'];
 const ACCOUNT_HEAD = ['uid', 'address', 'score_flop', 'emission_rao'];
 
-export const csvOfRanks = (lines: readonly Ranked[]): string =>
-  csvOf(
+export function csvOfRanks(lines: readonly Ranked[]): string {
+  const first = firstOfAccounts(lines);
+  return csvOf(
     [...HEAD, ...ACCOUNT_HEAD],
-    lines.map(({ rank, here, name, miner, account }) => {
+    lines.map((line) => {
+      const { rank, here, name, miner, account } = line;
       const work = miner ? [miner.tokensPerSecond, miner.microbatches, miner.tokens, miner.rejected] : [null, null, null, null];
       const { uid = null, address = null, score = 0, emission = '0' } = account ?? {};
       const who = [rank, name, miner?.id ?? null, here ? 'yes' : 'no', miner?.stage ?? null, here ? (miner?.activity ?? null) : null];
-      return [...who, ...work, uid, address, score, emission];
+      const earned = account === null || first.get(account) === line ? [score, emission] : [null, null];
+      return [...who, ...work, uid, address, ...earned];
     }),
   );
+}
