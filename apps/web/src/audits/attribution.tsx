@@ -36,7 +36,9 @@ export function AttributionPanel() {
       {lines.map(({ stage, minerId, samples, excess, zScore }) => (
         <tr key={`${stage} ${minerId}`}>
           <th scope="row">
-            <Link to={minerPath(minerId)}>{nameOf(minerId)}</Link>
+            <Link className="who" to={minerPath(minerId)} title={nameOf(minerId)}>
+              {nameOf(minerId)}
+            </Link>
           </th>
           <td className="number">{stage}</td>
           <td className="number">{count(samples)}</td>

@@ -4,14 +4,14 @@ import { count, moment, small, took } from '../format.ts';
 import { minerPath } from '../paths.ts';
 import { Link } from '../router.tsx';
 import { onThisClock } from '../server-clock.ts';
+import type { Column } from '../table.tsx';
 import { shortHotkey } from './validators.tsx';
 
-export const COLUMNS = [
-  'Miner',
-  'When',
+/** The outcome is seen without scrolling on a telephone, too. */
+export const columns = ({ ofOne }: { ofOne: boolean }): Column[] => [
+  ...(ofOne ? ['When', 'Outcome'] : ['Miner', 'Outcome', 'When']),
   { number: 'Stage' },
   { number: 'Step' },
-  'Outcome',
   'By',
   { number: 'Compared' },
   { number: 'Nearest the limit' },
@@ -30,11 +30,12 @@ function closest(checks: readonly AuditCheck[]): AuditCheck | undefined {
   return checks.toSorted((a, b) => share(b) - share(a))[0];
 }
 
-/** One audit; opened, all that was compared, with both limits. */
-export function AuditRow({ audit, name }: { audit: AuditEntry; name: string }) {
+/** One audit; opened, all that was compared, with both limits. `ofOne`: all rows are of the same miner, which need not be named. */
+export function AuditRow({ audit, name, ofOne }: { audit: AuditEntry; name: string; ofOne: boolean }) {
   const { minerId, time, stage, version, verdict, validator } = audit;
   const [open, setOpen] = useState(false);
   const details = useId();
+  const when = moment(onThisClock(time), Date.now());
   const worst = closest(verdict.checks);
   const unverified = Object.values(verdict.unverified ?? {}).reduce((sum, leases) => sum + leases, 0);
   return (
@@ -51,15 +52,21 @@ export function AuditRow({ audit, name }: { audit: AuditEntry; name: string }) {
           >
             {open ? '▾' : '▸'}
           </button>
-          <Link to={minerPath(minerId)}>{name}</Link>
+          {ofOne ? (
+            when
+          ) : (
+            <Link className="who" to={minerPath(minerId)} title={name}>
+              {name}
+            </Link>
+          )}
         </th>
-        <td>{moment(onThisClock(time), Date.now())}</td>
-        <td className="number">{stage}</td>
-        <td className="number">{count(version)}</td>
         <td>
           <span className={`outcome ${verdict.outcome}`}>{verdict.outcome}</span>
           {unverified > 0 && <small> but for {unverified}</small>}
         </td>
+        {!ofOne && <td>{when}</td>}
+        <td className="number">{stage}</td>
+        <td className="number">{count(version)}</td>
         <td>{shortHotkey(validator)}</td>
         <td className="number">{count(verdict.compared)}</td>
         <td className="number">
@@ -75,7 +82,7 @@ export function AuditRow({ audit, name }: { audit: AuditEntry; name: string }) {
       </tr>
       {open && (
         <tr id={details} className="audit-details">
-          <td colSpan={COLUMNS.length}>
+          <td colSpan={columns({ ofOne }).length}>
             <Details audit={audit} />
           </td>
         </tr>

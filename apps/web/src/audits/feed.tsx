@@ -7,7 +7,7 @@ import { Pager } from '../history/pager.tsx';
 import { ASKED_FOR, type Page, type Place, pageOf } from '../history/paging.ts';
 import { useNames } from '../names.ts';
 import { TablePanel } from '../table.tsx';
-import { AuditRow, COLUMNS } from './audit-row.tsx';
+import { AuditRow, columns } from './audit-row.tsx';
 
 /** What `GET /v1/audits` answers. Numbers that are not finite come as null. */
 interface Audits {
@@ -30,17 +30,18 @@ export function useAudits(place: Place, minerId?: string) {
   return usePolled(load, REFRESH_MS);
 }
 
-/** Audits, page by page; a row is opened for all that was compared. */
+/** Audits, page by page; a row is opened for all that was compared. `ofOne`: those of one miner. */
 export function AuditFeed(props: {
   id: string;
   title: string;
   empty: string;
+  ofOne?: boolean;
   page: Page<AuditEntry>;
   place: Place;
   pending: boolean;
   onPlace: (place: Place) => void;
 }) {
-  const { id, title, empty, page, place, pending, onPlace } = props;
+  const { id, title, empty, ofOne = false, page, place, pending, onPlace } = props;
   const nameOf = useNames(page.entries.map(({ minerId }) => minerId));
   const failed = page.entries.filter(({ verdict }) => verdict.outcome === 'failed').length;
   return (
@@ -49,7 +50,7 @@ export function AuditFeed(props: {
       title={title}
       note={page.entries.length === 0 ? 'None yet' : `${plural(page.entries.length, 'audit')}, ${failed} failed`}
       caption="Audits, the newest first"
-      columns={COLUMNS}
+      columns={columns({ ofOne })}
       empty={empty}
       className="audits"
       after={
@@ -68,7 +69,7 @@ export function AuditFeed(props: {
       }
     >
       {page.entries.map((audit) => (
-        <AuditRow key={audit.id} audit={audit} name={nameOf(audit.minerId)} />
+        <AuditRow key={audit.id} audit={audit} name={nameOf(audit.minerId)} ofOne={ofOne} />
       ))}
     </TablePanel>
   );

@@ -9,5 +9,5 @@ export default function MinerAudits({ id }: { id: string }) {
   const [place, setPlace] = useState<Place>(NEWEST);
   const { value, pending } = useAudits(place, id);
   if (!value) return null;
-  return <AuditFeed id="audits" title="Audits" empty={EMPTY} page={value.page} place={place} pending={pending} onPlace={setPlace} />;
+  return <AuditFeed id="audits" title="Audits" empty={EMPTY} ofOne page={value.page} place={place} pending={pending} onPlace={setPlace} />;
 }

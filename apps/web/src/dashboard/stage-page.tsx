@@ -132,7 +132,9 @@ export default function StagePage({ index }: { index: number }) {
         {shown.map((miner) => (
           <tr key={miner.id}>
             <th scope="row">
-              <Link to={minerPath(miner.id)}>{nameOf(miner)}</Link>
+              <Link className="who" to={minerPath(miner.id)} title={nameOf(miner)}>
+                {nameOf(miner)}
+              </Link>
             </th>
             <td>{situation(miner, now).title}</td>
             <td>{miner.adapter}</td>
