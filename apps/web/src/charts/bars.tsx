@@ -2,6 +2,7 @@
 import { useState } from 'react';
 import { Bar, BarChart, CartesianGrid, Legend, ResponsiveContainer, Tooltip, XAxis, YAxis } from 'recharts';
 import { textScale } from '../text-scale.ts';
+import { wholeTicks } from './whole-ticks.ts';
 
 export interface BarsProps {
   /** What a screen reader hears; the numbers are in a table beside it. */
@@ -22,6 +23,7 @@ const LONGEST = 14;
 export default function Bars({ label, rows, series, format }: BarsProps) {
   const [width, setWidth] = useState(Number.POSITIVE_INFINITY);
   const data = rows.map(({ name, values }) => ({ name, ...Object.fromEntries(values.map((value, i) => [`v${i}`, value])) }));
+  const ticks = wholeTicks(Math.max(0, ...rows.flatMap(({ values }) => values)));
   const scale = textScale();
   const longest = Math.max(0, ...rows.map(({ name }) => name.length));
   // Every bar has its name: where names have no room beside each other, they stand on end.
@@ -41,7 +43,10 @@ export default function Bars({ label, rows, series, format }: BarsProps) {
             {...names}
             tickFormatter={(name: string) => (name.length > shown ? `${name.slice(0, shown - 1)}…` : name)}
           />
-          <YAxis tick={TEXT} tickLine={false} axisLine={false} width={VALUES * scale} tickFormatter={format} />
+          <YAxis
+            {...{ tick: TEXT, tickLine: false, axisLine: false, width: VALUES * scale }}
+            {...{ ticks, domain: [0, ticks.at(-1)!], tickFormatter: format }}
+          />
           <Tooltip
             cursor={{ fill: 'var(--line)', opacity: 0.4 }}
             contentStyle={{ background: 'var(--card)', border: '1px solid var(--line)', color: 'var(--ink)' }}
