@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Browser, expect, type Page, test } from '@playwright/test';
 import { startNodeMiner } from '@starling/miner/node';
-import type { AuditEntry, ChainView, RunSnapshot } from '@starling/protocol';
+import type { AuditEntry, ChainView, MinerView, RunSnapshot } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 
 test.describe.configure({ mode: 'serial', timeout: 180_000 });
@@ -72,6 +72,8 @@ for (const size of SIZES) {
 
     await rows.getByRole('link', { name: 'kestrel' }).click();
     await expect(page.getByRole('heading', { name: 'kestrel' })).toBeVisible(SLOW);
+    const { rejected } = await ask<MinerView>(new URL(page.url()).pathname.replace('/miner/', '/v1/miners/'));
+    await expect(page.locator('.stat').filter({ hasText: /^Refused/ })).toHaveText(new RegExp(`^Refused${rejected}not taken`));
     const account = page.getByRole('region', { name: 'Account' });
     await expect(account.getByText(address)).toBeVisible();
     const told = (name: string, text: RegExp) =>

@@ -5,6 +5,7 @@ import { MinePage } from './mine/mine-page.tsx';
 import { useInShort } from './mine/use-headline.ts';
 import { useSettings } from './mine/use-settings.ts';
 import { useWakeLock } from './mine/wake-lock.ts';
+import { useNames } from './names.ts';
 import { Nowhere } from './nowhere.tsx';
 import type { Page } from './paths.ts';
 import { usePage } from './router.tsx';
@@ -25,7 +26,7 @@ export function App() {
       <a className="skip" href="#main">
         Skip to content
       </a>
-      <Title page={TITLES[page.name]} />
+      <Title page={page} />
       <Awake />
       <Header />
       <main id="main" tabIndex={-1}>
@@ -35,7 +36,7 @@ export function App() {
   );
 }
 
-const TITLES: Record<Page['name'], string> = {
+const TITLES: Record<Exclude<Page['name'], 'miner' | 'stage'>, string> = {
   mine: 'Mine',
   dashboard: 'Dashboard',
   audits: 'Audits',
@@ -43,8 +44,6 @@ const TITLES: Record<Page['name'], string> = {
   playground: 'Playground',
   miners: 'Miners',
   replay: 'Replay',
-  stage: 'Stage',
-  miner: 'Miner',
   nowhere: 'No such page',
 };
 
@@ -82,10 +81,17 @@ function Awake() {
 }
 
 /** The tab's title tells from afar whether it earns its keep. */
-function Title({ page }: { page: string }) {
-  const status = useInShort()?.text ?? page;
+function Title({ page }: { page: Page }) {
+  const nameOf = useNames(page.name === 'miner' ? [page.id] : []);
+  const status = useInShort()?.text;
+  const title = status ? `${status[0]!.toUpperCase()}${status.slice(1)}` : titleOf(page, nameOf);
   useEffect(() => {
-    document.title = `${status[0]!.toUpperCase()}${status.slice(1)} · Starling`;
-  }, [status]);
+    document.title = `${title} · Starling`;
+  }, [title]);
   return null;
+}
+
+function titleOf(page: Page, nameOf: (id: string) => string): string {
+  if (page.name === 'miner') return nameOf(page.id);
+  return page.name === 'stage' ? `Stage ${page.index}` : TITLES[page.name];
 }

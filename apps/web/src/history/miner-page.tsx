@@ -83,13 +83,12 @@ function Standing({ miner }: { miner: MinerView }) {
   const { run } = useLive();
   const now = useNow();
   const head = situation(miner, now);
-  const gone = miner.stage === null;
   return (
     <section className={`panel standing ${head.tone}`} aria-label="The miner now">
       <State head={head} now={now} />
       <Announce head={head} />
       <dl className="facts">
-        <Fact name="Stage">{gone ? 'none' : stageOf(miner, run)}</Fact>
+        <Fact name="Stage">{miner.stage === null ? 'none' : stageOf(miner, run)}</Fact>
         <Fact name="Parameters">{miner.version === null ? 'none proved' : `version ${count(miner.version)}`}</Fact>
         <Fact name="Leases">{miner.leases === 0 ? 'none' : `${count(miner.leases)} under way`}</Fact>
         <Fact name="Computes on">
@@ -100,12 +99,7 @@ function Standing({ miner }: { miner: MinerView }) {
       <dl className="stats">
         <Stat label={OUTCOMES.counted.label} value={count(miner.microbatches)} note={OUTCOMES.counted.meaning} />
         <Stat label={OUTCOMES.surplus.label} value={count(miner.surplus)} note={OUTCOMES.surplus.meaning} />
-        {/* The server counts refusals only of those who are here. */}
-        <Stat
-          label={OUTCOMES.refused.label}
-          value={count(gone ? null : miner.rejected)}
-          note={gone ? 'listed below' : OUTCOMES.refused.meaning}
-        />
+        <Stat label={OUTCOMES.refused.label} value={count(miner.rejected)} note={OUTCOMES.refused.meaning} />
         <Stat label="Tokens" value={count(miner.tokens)} note="trained on, ever" />
         <Stat label="Tokens per second" value={miner.tokensPerSecond.toFixed(1)} note="last 30 s" />
       </dl>
