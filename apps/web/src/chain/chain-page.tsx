@@ -2,7 +2,7 @@ import '../styles/chain.css';
 import type { ChainView } from '@starling/protocol';
 import { lazy, Suspense, useMemo } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
-import { count, every, roughly } from '../format.ts';
+import { count, every, plural, roughly } from '../format.ts';
 import { nameOfAccount } from '../names.ts';
 import { ErrorText, Notice, Progress, Stat } from '../parts.tsx';
 import { brief, coins } from './amounts.ts';
@@ -45,7 +45,7 @@ function Contents({ chain }: { chain: ChainView }) {
       <section className="panel" aria-label="The chain now">
         <dl className="stats">
           <Stat label="Block" value={count(block)} note={`every ${blockMs < 1_000 ? `${blockMs} ms` : `${blockMs / 1_000} s`}`} />
-          <Stat label="Epoch" value={count(epoch)} note={tempo > 0 ? `next in ${count(left)} blocks, ${roughly(left * blockMs)}` : ''} />
+          <Stat label="Epoch" value={count(epoch)} note={tempo > 0 ? `next in ${plural(left, 'block')}, ${roughly(left * blockMs)}` : ''} />
           <Stat
             label="Neurons"
             value={count(neurons.length)}
@@ -74,7 +74,7 @@ function Contents({ chain }: { chain: ChainView }) {
       <Way chain={chain} />
       <Shares chain={chain} />
       <PayTable chain={chain} />
-      <MetagraphTable neurons={neurons} weights={chain.weights} />
+      <MetagraphTable chain={chain} />
     </>
   );
 }
@@ -131,7 +131,7 @@ function Way({ chain: { rounds, weights, pay, epoch, correlation } }: { chain: C
         <Station name="Receipts" now={newest ? `round ${count(newest.round)}, step ${count(newest.step)}` : 'no round is over yet'}>
           Accepted leases, in floating-point operations, summed over {count(steps)} {steps === 1 ? 'step' : 'steps'}.
         </Station>
-        <Station name="Scores" now={`${count(pay.filter(({ score }) => score > 0).length)} accounts`}>
+        <Station name="Scores" now={plural(pay.filter(({ score }) => score > 0).length, 'account')}>
           All work that counts; it halves {every(halfLife)}. Who does nothing has nothing.
         </Station>
         <Station name="Weights" now={weights ? `round ${count(weights.round)}, block ${count(weights.block)}` : 'none set yet'}>

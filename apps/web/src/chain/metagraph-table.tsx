@@ -4,6 +4,7 @@ import { count } from '../format.ts';
 import { ScrollBox } from '../table.tsx';
 import { brief, coins, share } from './amounts.ts';
 import { wanted as meaningOf } from './wanted.ts';
+import { useByDevice, Who } from './who.tsx';
 
 /** Rows shown before somebody asks for all 256. */
 const FIRST = 32;
@@ -22,13 +23,15 @@ const COLUMNS: { key: Key; head: string }[] = [
 ];
 
 /** All neurons, at first in the order of the chain; a column's head orders them by it. */
-export function MetagraphTable({ neurons, weights }: { neurons: readonly NeuronView[]; weights: ChainView['weights'] }) {
+export function MetagraphTable({ chain: { neurons, weights, pay } }: { chain: ChainView }) {
   const [all, setAll] = useState(false);
   const [wanted, setWanted] = useState('');
   const [order, setOrder] = useState<{ key: Key; descending: boolean }>({ key: 'uid', descending: false });
   const sort = (key: Key) =>
     setOrder((before) => ({ key, descending: before.key === key ? !before.descending : key !== 'uid' && key !== 'hotkey' }));
   const weightOf = new Map(weights?.weights.map(({ uid, weight }) => [uid, weight]));
+  const byDevice = useByDevice();
+  const accounts = new Map(pay.map((account) => [account.address, account]));
   const text = wanted.trim();
   const { uid: meant } = meaningOf(text);
   const found = neurons.filter(({ uid, hotkey, coldkey }) =>
@@ -81,6 +84,7 @@ export function MetagraphTable({ neurons, weights }: { neurons: readonly NeuronV
                 <tr key={neuron.uid} className={neuron.active ? '' : 'inactive'}>
                   <td className="number">{count(neuron.uid)}</td>
                   <th scope="row">
+                    <Who account={accounts.get(neuron.hotkey)} byDevice={byDevice} />{' '}
                     <code title={`${neuron.hotkey}, of the coldkey ${neuron.coldkey}`}>{brief(neuron.hotkey)}</code>{' '}
                     {neuron.validatorTrust > 0 && <span className="badge">validator</span>}
                   </th>

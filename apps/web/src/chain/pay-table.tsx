@@ -2,9 +2,11 @@ import type { ChainView, PayView } from '@starling/protocol';
 import { count } from '../format.ts';
 import { ScrollBox } from '../table.tsx';
 import { brief, coins, percent, share, work } from './amounts.ts';
+import { useByDevice, Who } from './who.tsx';
 
 /** Accounts that worked: what they did, what it is worth, and what it was paid. */
 export function PayTable({ chain: { pay, weights } }: { chain: ChainView }) {
+  const byDevice = useByDevice();
   const sum = (of: (line: PayView) => number) => pay.reduce((all, line) => all + of(line), 0);
   const totals = { score: sum(({ score }) => score), work: sum((line) => line.work), emission: sum(({ emission }) => Number(emission)) };
   return (
@@ -52,7 +54,7 @@ export function PayTable({ chain: { pay, weights } }: { chain: ChainView }) {
               {pay.map((line) => (
                 <tr key={line.address}>
                   <th scope="row">
-                    <span className="who">{line.names.join(', ')}</span> <code title={line.address}>{brief(line.address)}</code>{' '}
+                    <Who account={line} byDevice={byDevice} /> <code title={line.address}>{brief(line.address)}</code>{' '}
                     {line.guest && <span className="badge">guest</span>}
                   </th>
                   <td className="number">{line.uid === null ? <span className="muted">none</span> : count(line.uid)}</td>
