@@ -105,7 +105,15 @@ for (const screen of SCREENS) {
 
   test(`whose loss stands out, and who agrees, is told with the numbers of the run, on ${screen.name}`, async ({ browser }) => {
     const page = await (await browser.newContext(screen.options)).newPage();
+    const asked = Promise.withResolvers<void>();
+    await page.route('**/v1/attribution', async (route) => {
+      await asked.promise;
+      await route.continue();
+    });
     await page.goto(`${server.url}/audits`);
+    await expect(page.getByRole('region', { name: 'Newest audits' })).toBeVisible();
+    await expect(page.getByRole('region', { name: /^(Loss attribution|Agreement)$/ }), 'what would move').toHaveCount(0);
+    asked.resolve();
     const lines = await attribution();
     const rows = page
       .getByRole('region', { name: 'Loss attribution' })

@@ -1,4 +1,4 @@
-import { getJson, REFRESH_MS, usePolled } from '../api.ts';
+import { getJson, type Polled, REFRESH_MS, usePolled } from '../api.ts';
 import { count } from '../format.ts';
 import { useNames } from '../names.ts';
 import { minerPath } from '../paths.ts';
@@ -19,10 +19,10 @@ const load = (signal: AbortSignal) => getJson<{ attribution: Line[] }>('/v1/attr
 const SUSPICIOUS = 3.5;
 const signed = (x: number, digits: number) => `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(digits)}`;
 
+export const useAttribution = (): Polled<{ attribution: Line[] }> => usePolled(load, REFRESH_MS);
+
 /** Whose paths lose more than they should. */
-export function AttributionPanel() {
-  const { value } = usePolled(load, REFRESH_MS);
-  const lines = value?.attribution ?? [];
+export function AttributionPanel({ lines }: { lines: readonly Line[] }) {
   const nameOf = useNames(lines.map(({ minerId }) => minerId));
   return (
     <TablePanel

@@ -3,7 +3,7 @@ import { NEWEST, type Place } from '../history/paging.ts';
 import { useLive } from '../live.ts';
 import { ErrorText, Notice } from '../parts.tsx';
 import { AgreementPanel } from './agreement.tsx';
-import { AttributionPanel } from './attribution.tsx';
+import { AttributionPanel, useAttribution } from './attribution.tsx';
 import { AuditFeed, useAudits } from './feed.tsx';
 import { ValidatorsPanel } from './validators.tsx';
 
@@ -13,7 +13,9 @@ const EMPTY = 'No audit is done yet. A newcomer is drawn in a fifth of its steps
 export default function AuditsPage() {
   const [place, setPlace] = useState<Place>(NEWEST);
   const { value, error, pending } = useAudits(place);
+  const attribution = useAttribution();
   const { run } = useLive();
+  const isAnswered = Boolean((value || error) && (attribution.value || attribution.error));
   return (
     <div className="chain-page">
       <div className="chain-title">
@@ -32,8 +34,8 @@ export default function AuditsPage() {
       )}
       {value && value.validators.length > 0 && <ValidatorsPanel validators={value.validators} />}
       {/* Below what may still come: nothing moves when it does. */}
-      {(value || error) && <AttributionPanel />}
-      {(value || error) && run && <AgreementPanel runId={run.config.runId} />}
+      {isAnswered && <AttributionPanel lines={attribution.value?.attribution ?? []} />}
+      {isAnswered && run && <AgreementPanel runId={run.config.runId} />}
     </div>
   );
 }
