@@ -15,7 +15,8 @@ import type { WireReport, WireTask } from './wire-miners.ts';
 const MINERS = 500;
 const SPECTATORS = 1_000;
 const WAVE = 50;
-const PACED_MS = 400;
+/** Ms after which miners answer: at the first, both cores are busy with leases alone; at the second, every answer is due a while after the last. */
+const PACES_MS = [400, 4_000] as const;
 const MEASURED_S = 15;
 const FRAMES_S = 8;
 /** Microbatches at which the memory of a tab is looked at. */
@@ -76,16 +77,16 @@ async function perSecond(child: ChildProcess): Promise<{ answers: number; median
   return { answers: reports.reduce((sum, { answered }) => sum + answered, 0) / MEASURED_S, median: waits[waits.length >> 1] ?? 0 };
 }
 
-async function spectators(): Promise<Row[]> {
+async function spectators(delayMs: number): Promise<Row[]> {
   return withServer(WIRED, async ({ url }) => {
-    const miners = await crowd({ url, kind: 'mine', sockets: MINERS, wave: WAVE, delayMs: PACED_MS });
+    const miners = await crowd({ url, kind: 'mine', sockets: MINERS, wave: WAVE, delayMs });
     try {
       const alone = await perSecond(miners);
       const watching = await crowd({ url, kind: 'watch', sockets: SPECTATORS, wave: WAVE, delayMs: 0 });
       const [watched, updates] = await Promise.all([perSecond(miners), perSecond(watching)]);
       watching.kill('SIGKILL');
       return [
-        { metric: `leases of ${MINERS} miners, nobody watching`, value: alone.answers, unit: 'leases/s' },
+        { metric: `leases of ${MINERS} miners that answer after ${delayMs} ms, nobody watching`, value: alone.answers, unit: 'leases/s' },
         {
           metric: `the same, ${SPECTATORS} spectators`,
           value: watched.answers,
@@ -105,7 +106,7 @@ async function spectators(): Promise<Row[]> {
 
 async function network(browser: Browser): Promise<Row[]> {
   return withServer(WIRED, async ({ url }) => {
-    const miners = await crowd({ url, kind: 'mine', sockets: MINERS, wave: WAVE, delayMs: 20 * PACED_MS });
+    const miners = await crowd({ url, kind: 'mine', sockets: MINERS, wave: WAVE, delayMs: 8_000 });
     try {
       const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
       // How long each picture takes to draw: what is left of a frame is the browser's.
@@ -299,7 +300,8 @@ const PARTS = ['spectators', 'network', 'threads', 'wasm', 'webgpu'] as const;
 /** `only`: of `PARTS`, separated by commas. */
 export async function pages(only: string = PARTS.join()): Promise<Report> {
   const wants = (part: (typeof PARTS)[number]) => only.split(',').includes(part);
-  const rows: Row[] = wants('spectators') ? await spectators() : [];
+  const rows: Row[] = [];
+  if (wants('spectators')) for (const pace of PACES_MS) rows.push(...(await spectators(pace)));
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM_PATH, args: FLAGS });
   try {
     if (wants('network')) rows.push(...(await network(browser)));

@@ -109,7 +109,7 @@ describe('whatever miners and the world do', () => {
       totals.steps += of(swarm.log, 'closed').length;
     }
     // All of it was met, and often.
-    for (const total of Object.values(totals)) expect(total).toBeGreaterThan(5);
+    for (const total of Object.values(totals)) expect(total).toBeGreaterThan(3);
     expect(totals.steps).toBeGreaterThan(500);
   });
 

@@ -33,7 +33,12 @@ export function tick(state: State, { idleMs = 0 }: Of<'tick'>): void {
       if (!state.miners.has(miner.id)) break; // once too often
     }
   }
-  for (const crew of state.crews) collectOverdue(state, crew);
+  for (const crew of state.crews) {
+    collectOverdue(state, crew);
+    const step = state.stepOf(crew.stage);
+    // What waited for others waits no more.
+    if (step && state.now - step.progressAt >= LIMITS.longestWait) state.touched.add(crew.stage.index);
+  }
   tickReductions(state);
   abandonStalled(state);
   planMove(state);

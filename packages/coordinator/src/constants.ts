@@ -45,6 +45,8 @@ export const LIMITS = {
   hedgeMinimum: 500,
   /** A microbatch whose result was useless this often, also in the hands of one that is trusted, is left out: its data or the model is at fault. */
   forfeitsPerTask: 3,
+  /** Nothing of a step was settled for so long: what was useless in some hands waits no more for others that are busy, fetch the stage or apply a merge. */
+  longestWait: 90_000,
   /** More clean steps make nobody more trusted: as many as make audits rarer. Who has half of what the first has is trusted like it. */
   trustedSteps: 30,
   /** No task of a step was settled for so long although some are open: what is missing is left out, if enough is there. */

@@ -74,13 +74,15 @@ export function dispatch(state: State, crew: Crew): void {
 export function pickFor(state: State, crew: Crew, flow: Flow, slot: Slot): MinerRecord | null {
   const task = flow.cells[crew.stage.index]![slot]!;
   if (task.forfeits.length === 0) return crew.pick(slot, state.now, task.avoid);
-  const tried = triedBy(task);
+  const other = pickOther(state, crew, task, slot, task.avoid) ?? pickOther(state, crew, task, slot, null);
+  if (other) return other;
   // Whoever tried gets it again only when nobody else is here, or to come: or one alone could make it useless as often as it takes.
-  if (!crew.hasOther(tried)) return crew.pick(slot, state.now, tried.at(-1));
-  return crew.pickOther(slot, state.now, tried, ({ id }) => state.trustIn(id));
+  const isEarly = state.now - state.steps.get(flow.step)!.progressAt < LIMITS.longestWait;
+  return isEarly && crew.hasOther(task.forfeits) ? null : crew.pick(slot, state.now, task.forfeits.at(-1));
 }
 
-const triedBy = ({ avoid, forfeits }: Task) => (avoid === null ? forfeits : [...forfeits, avoid]);
+const pickOther = (state: State, crew: Crew, { forfeits }: Task, slot: Slot, avoid: string | null) =>
+  crew.pickOther(slot, state.now, avoid === null ? forfeits : [...forfeits, avoid], ({ id }) => state.trustIn(id));
 
 /** It would be one microbatch more under way than the miners can keep the inputs of. */
 export function isHeldBack(state: State, step: Step, stage: StageRecord, flow: Flow, slot: Slot): boolean {
@@ -150,5 +152,5 @@ export function hedge(state: State, crew: Crew): void {
 function pickSecond(state: State, crew: Crew, lease: LeaseRecord): MinerRecord | null {
   const task = state.taskOf(lease);
   if (task.forfeits.length === 0) return crew.pickIdle(state.miners.get(lease.minerId)!);
-  return crew.pickOther(slotOf(lease), state.now, [...triedBy(task), lease.minerId], ({ id }) => state.trustIn(id));
+  return pickOther(state, crew, task, slotOf(lease), lease.minerId);
 }

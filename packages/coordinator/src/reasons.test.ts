@@ -241,10 +241,11 @@ describe('a reason', () => {
     for (let i = 0; i < 10; i++) {
       const [id] = ['a', 'b'].filter((name) => swarm.leasesOf(name).length > 0);
       swarm.forfeit(id!, swarm.leasesOf(id!)[0]!.id);
+      swarm.pass(LIMITS.shortestRest);
     }
     expect(swarm.coordinator.view()[0]!.reason).toEqual({
       code: 'USELESS',
-      message: 'Microbatch 1 was useless 10 times, and no more may be left out of step 0.',
+      message: 'Microbatch 1 is useless in whosever hands, and no more may be left out of step 0.',
     });
     expect(swarm.counters).toMatchObject({ bans: 0, abandoned: 0 });
     // It was the text after all, or the model: the operator says that one is enough.

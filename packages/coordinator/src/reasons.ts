@@ -47,7 +47,7 @@ export function stageReason(state: State, stage: StageRecord): Reason | null {
       if (task && !isSettled(task) && task.forfeits.length >= LIMITS.forfeitsPerTask)
         return {
           code: 'USELESS',
-          message: `Microbatch ${flow.microbatch} was useless ${task.forfeits.length} times, and no more may be left out of step ${version}.`,
+          message: `Microbatch ${flow.microbatch} is useless in whosever hands, and no more may be left out of step ${version}.`,
         };
       if (task?.state === 'leased') return null;
       if (task?.state !== 'ready') continue;

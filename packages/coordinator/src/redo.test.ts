@@ -171,6 +171,7 @@ describe('a microbatch that was left out of its step', () => {
       swarm.compute((_, { microbatch }) => microbatch !== 0);
       const holder = ['x', 'y'].find((id) => swarm.leasesOf(id).length > 0)!;
       swarm.forfeit(holder, swarm.leasesOf(holder)[0]!.id);
+      swarm.pass(LIMITS.shortestRest);
     }
     expect(swarm.counters.abandoned).toBe(1);
     // What a has done does not come, and 2 and 3 of it are done again.
@@ -196,6 +197,7 @@ describe('a microbatch that was left out of its step', () => {
       swarm.compute((_, { microbatch }) => microbatch !== 0);
       const holder = ['x', 'y'].find((id) => swarm.leasesOf(id).length > 0)!;
       swarm.forfeit(holder, swarm.leasesOf(holder)[0]!.id);
+      swarm.pass(LIMITS.shortestRest);
     }
     swarm.reach(1);
     expect(swarm.begun(swarm.log).map(({ stage, tokens }) => [stage, tokens])).toEqual([

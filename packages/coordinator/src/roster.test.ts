@@ -305,6 +305,15 @@ describe('a miner that gets nowhere', () => {
     expect(of(swarm.join('c'), 'assign').length).toBe(1);
   });
 
+  it('puts that off by no reconnecting', () => {
+    const swarm = Swarm.ready(['a', 'b'], { stages: 1 });
+    swarm.join('c');
+    swarm.tick(phaseDeadline - 60_000);
+    swarm.join('c');
+    swarm.tick(60_000);
+    expect(swarm.coordinator.miner('c')).toBeUndefined();
+  });
+
   it('gives up its place after five minutes of applying a merge', () => {
     const { swarm } = behind(1);
     expect(swarm.miner('b').phase).toBe('applying');

@@ -35,8 +35,11 @@ export function join(state: State, { minerId, facts, holding }: Of<'join'>): voi
   // It may have applied a merge without the news of it having arrived.
   const holds = holding?.stage === stage.index && (holding.version === miner.version || holding.version === miner.version + 1);
   if (!holds || miner.phase === 'loading') {
+    const { phase, phaseSince } = miner;
     reassigned(state, miner, 'came back without its stage');
     assign(state, miner, miner.owed ?? 'came back without its stage');
+    // Or whoever comes back again and again would never be late with it.
+    if (phase === 'loading') miner.phaseSince = phaseSince;
     return;
   }
   state.refresh(miner);

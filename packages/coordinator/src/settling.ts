@@ -114,13 +114,17 @@ function voidClaim(state: State, stage: StageRecord, microbatch: number): void {
 export function busy(state: State, { minerId, leaseId, pauseMs }: Of<'busy'>): void {
   const { miner, lease } = leaseId === null ? { miner: state.known(minerId), lease: null } : ownLease(state, minerId, leaseId);
   // A pause of 0 ends a rest.
-  const pause = Math.max(leaseId === null ? 0 : LIMITS.shortestRest, Math.min(LIMITS.longestRest, pauseMs));
+  rest(state, miner, Math.max(leaseId === null ? 0 : LIMITS.shortestRest, Math.min(LIMITS.longestRest, pauseMs)));
+  if (lease?.state === 'open') state.lose(lease, minerId, 'passedOn'); // a miner rests between leases
+}
+
+/** It gets nothing for so long, in ms. */
+export function rest(state: State, miner: MinerRecord, pause: number): void {
   // A rest that began soon after the last one ended goes on with it.
   if (miner.restingSince === null || state.now - miner.restedUntil > LIMITS.restGap) miner.restingSince = state.now;
   miner.restUntil = state.now + pause;
   miner.restedUntil = miner.restUntil;
   endRest(state, miner);
-  if (lease?.state === 'open') state.lose(lease, minerId, 'passedOn'); // a miner rests between leases
 }
 
 /**

@@ -53,6 +53,7 @@ describe('a step in which nothing was settled for five minutes', () => {
     for (let i = 0; i < LIMITS.forfeitsPerTask; i++) {
       swarm.compute((id, { microbatch }) => id === 'a' && microbatch !== 0);
       swarm.forfeit('a', swarm.leasesOf('a')[0]!.id);
+      swarm.pass(LIMITS.shortestRest);
     }
     expect(swarm.counters.abandoned).toBe(1);
     // Two are left; one of them is done.

@@ -53,6 +53,8 @@ describe('a useless result', () => {
       swarm.compute((_, { microbatch }) => microbatch === 1);
       const effects = swarm.forfeit('a', swarm.leasesOf('a')[0]!.id);
       expect(codes(effects).includes('MICROBATCH_USELESS')).toBe(i >= 2);
+      expect(swarm.leasesOf('a'), 'it rests').toEqual([]);
+      swarm.pass(LIMITS.shortestRest);
     }
     expect(swarm.counters.abandoned).toBe(0);
     swarm.reach(1);
@@ -78,6 +80,7 @@ describe('a useless result', () => {
       const isUseless = ({ kind, microbatch }: GrantedLease) => kind === 'evaluate' && microbatch === 0;
       swarm.compute((_, lease) => !isUseless(lease));
       swarm.forfeit('a', swarm.leasesOf('a').find(isUseless)!.id);
+      swarm.pass(LIMITS.shortestRest);
     }
     expect(swarm.counters.abandoned).toBe(1);
     swarm.reach(1);
@@ -101,6 +104,72 @@ describe('a useless result', () => {
     expect(codes(effects)).toContain('MICROBATCH_ABANDONED');
     swarm.reach(1);
     expect(of(swarm.log, 'closed')).toMatchObject([{ tokens: 2 * 8 }]);
+  });
+});
+
+describe('what was useless in some hands', () => {
+  /** One gives a result of no use and leaves, one computes, and two fetch the stage and come back every four minutes. */
+  function delayed() {
+    const swarm = Swarm.ready(['s', 'h'], { stages: 1, microbatchesPerStep: 2, minMicrobatches: 2 });
+    for (const id of ['l', 'm']) swarm.join(id);
+    swarm.forfeit('s', swarm.leasesOf('s')[0]!.id);
+    swarm.leave('s');
+    return swarm;
+  }
+
+  it('comes back to who was late with it, or rested, before anybody waits for those that are not there yet', () => {
+    const swarm = delayed();
+    for (const { id } of swarm.leasesOf('h')) swarm.busy('h', id);
+    swarm.pass(2_000);
+    swarm.compute();
+    swarm.contributeAll();
+    expect(swarm.stages[0]!.phase).not.toBe('training');
+  });
+
+  it('waits for nobody who fetches the stage again and again', () => {
+    const swarm = Swarm.ready(['h'], { stages: 1, microbatchesPerStep: 2, minMicrobatches: 2 });
+    for (const id of ['l', 'm']) swarm.join(id);
+    const [{ id, microbatch }] = swarm.leasesOf('h') as [GrantedLease, ...GrantedLease[]];
+    swarm.forfeit('h', id);
+    swarm.pass(LIMITS.shortestRest);
+    swarm.compute();
+    const isBack = () => swarm.leasesOf('h').some((lease) => lease.microbatch === microbatch);
+    swarm.pass(LIMITS.longestWait - 2_000);
+    expect(isBack()).toBe(false);
+    swarm.pass(2_000);
+    expect(isBack()).toBe(true);
+  });
+
+  it('is left out by those that are here, whatever one has proved that is not, and bans do not grow of it', () => {
+    const swarm = Swarm.ready(['p', 'a', 'b', 'c'], { stages: 1, microbatchesPerStep: 8, minMicrobatches: 4 });
+    const { state } = swarm.coordinator;
+    state.reputationOf('p').cleanSteps = LIMITS.trustedSteps;
+    for (const { id } of swarm.leasesOf('p')) swarm.busy('p', id, LIMITS.longestRest);
+    for (let waited = 0; waited <= LIMITS.restPatience; waited += 30_000) {
+      swarm.pass(30_000);
+      swarm.busy('p', null, LIMITS.longestRest);
+    }
+    const spoilt = 7;
+    for (let i = 0; i < 20 && swarm.counters.abandoned === 0; i++) {
+      swarm.compute((_, { microbatch }) => microbatch !== spoilt);
+      for (const id of ['a', 'b', 'c']) for (const lease of swarm.leasesOf(id)) swarm.forfeit(id, lease.id);
+      swarm.pass(LIMITS.shortestRest);
+    }
+    expect(swarm.counters.abandoned).toBe(1);
+    expect(swarm.counters.bans).toBeLessThan(4);
+  });
+
+  it('costs one that is alone with it one ban, and the list of who tried does not grow', () => {
+    const swarm = Swarm.ready(['a', 'b'], { stages: 1, microbatchesPerStep: 1 });
+    swarm.coordinator.state.reputationOf('b').cleanSteps = LIMITS.trustedSteps;
+    swarm.busy('b', null, LIMITS.longestRest);
+    for (let i = 0; i < 40; i++) {
+      for (const { id } of swarm.leasesOf('a')) swarm.forfeit('a', id);
+      swarm.pass(LIMITS.shortestRest);
+    }
+    expect(swarm.counters.bans).toBeGreaterThan(0);
+    expect(swarm.counters.bans).toBeLessThan(3);
+    expect(swarm.coordinator.state.steps.get(0)!.flows[0]!.cells[0]!.backward!.forfeits.length).toBeLessThanOrEqual(LIMITS.forfeitsPerTask);
   });
 });
 
@@ -165,8 +234,9 @@ describe('strangers that give back whatever they get', () => {
   });
 
   it('leave nothing out where others have proved something, however long those take to apply a merge', () => {
-    const { swarm, honest, step, spoil, lateOf } = besieged(3);
+    const { swarm, state, honest, step, spoil, lateOf } = besieged(3);
     for (const id of honest) swarm.load(id);
+    for (const id of honest) state.reputationOf(id).cleanSteps = 1;
     for (let version = 0; version < 3; version++) step();
     const before = swarm.counters.abandoned;
     for (const [id, { merge }] of swarm.hands) if (merge && !honest.includes(id)) swarm.apply(id);
@@ -202,6 +272,8 @@ describe('strangers that give back whatever they get', () => {
     forfeits.push(...evil);
     swarm.forfeit(proven, lease.id);
     expect(flow.abandoned).toBe(true);
+    expect(state.trustIn(proven), 'it has no say in it before it has proved as much again').toBe(0);
+    state.reputationOf(others[1]!).cleanSteps = LIMITS.trustedSteps;
     const other = swarm.leasesOf(others[0]!)[0]!;
     const its = state.steps.get(0)!.flows[other.microbatch]!;
     its.cells[1]!.backward!.forfeits.push(...evil);

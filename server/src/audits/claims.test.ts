@@ -134,3 +134,14 @@ it('of one device are no matter of another', () => {
   for (const isDrawn of [true, false]) claims.add({ owner: 'B', work: 1, rate: 0.25, held: 3 }, isDrawn);
   expect(claim.times).toBe(4);
 });
+
+it('stays a number when a later draw that left nothing to an earlier one is closed first', () => {
+  const claims = new Claims();
+  const draw = (held: number, isDrawn: boolean) => claims.add({ owner: 'A', work: 1, rate: rateAtStake(1, held), held }, isDrawn);
+  const first = draw(1, true)!;
+  const second = draw(2, true)!;
+  expect(first.times).toBe(0);
+  claims.close(second);
+  draw(3, false);
+  expect(first.times).toBe(0);
+});

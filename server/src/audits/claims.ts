@@ -28,7 +28,7 @@ export class Claims {
     const claimed = earlier.reduce((sum, claim) => sum + claim.work * claim.times, 0);
     // Backwards are claimed when they are drawn, and held only when they are merged.
     const left = Math.max(held, claimed) + work - work / rate;
-    const cut = Math.max(0, Math.min(1, left / claimed));
+    const cut = claimed > 0 ? Math.max(0, Math.min(1, left / claimed)) : 1;
     for (const claim of earlier) claim.times *= isDrawn ? cut : (1 - rate * cut) / (1 - rate);
     if (!isDrawn) return null;
     const claim = { ...of, times: 1 / rate };
