@@ -9,7 +9,7 @@ import { Addresses } from '../addresses.ts';
 import { ChainLine } from './line.ts';
 import { addNodeRoutes } from './node-routes.ts';
 
-it('looks at few forged calls of one address, and one more a second; its own machine and other addresses may go on', async () => {
+it('looks at few forged calls of one address, and at little that is none, and one more a second; its own machine and other addresses may go on', async () => {
   const [owner, rich, thief] = ['owner', 'rich', 'thief'].map((name) => Sr25519Key.development(name)) as [
     Sr25519Key,
     Sr25519Key,
@@ -27,16 +27,18 @@ it('looks at few forged calls of one address, and one more a second; its own mac
   http.setErrorHandler((error, _request, reply) => reply.code(400).send(SwarmError.from(error).message));
   addNodeRoutes(http, { line, blockMs: 1_000, addresses, now: () => now });
   const call = { type: 'transfer', to: owner.address, amount: 1_000n } as const;
+  const send = async (from: string, payload: string) => {
+    const headers = { 'content-type': 'text/plain' };
+    const { statusCode, body } = await http.inject({ method: 'POST', url: '/v1/chain/node/calls', remoteAddress: from, headers, payload });
+    return statusCode === 200 ? 'taken' : (/BadProof|Future|no signed call|too many calls with forged/.exec(body)?.[0] ?? body);
+  };
   const post = async (from: string, signer = thief, nonce = 0) => {
     const extrinsic = await signed(chain.network, nonce, call, {
       address: rich.address,
       publicKey: rich.publicKey,
       sign: (bytes) => signer.sign(bytes),
     });
-    const payload = JSON.stringify(toPlain(extrinsic));
-    const headers = { 'content-type': 'text/plain' };
-    const { statusCode, body } = await http.inject({ method: 'POST', url: '/v1/chain/node/calls', remoteAddress: from, headers, payload });
-    return statusCode === 200 ? 'taken' : (/BadProof|Future|too many calls with forged/.exec(body)?.[0] ?? body);
+    return send(from, JSON.stringify(toPlain(extrinsic)));
   };
 
   for (let i = 0; i < 20; i++) expect(await post('203.0.113.7')).toBe('BadProof');
@@ -46,6 +48,8 @@ it('looks at few forged calls of one address, and one more a second; its own mac
   for (let i = 0; i < 30; i++) expect(await post('203.0.113.8', thief, 1)).toBe('Future');
   expect(await post('203.0.113.8')).toBe('BadProof');
   for (let i = 0; i < 25; i++) expect(await post('127.0.0.1')).toBe('BadProof');
+  for (let i = 0; i < 20; i++) expect(await send('203.0.113.9', `{"amount":{"bigint":"${'9'.repeat(99)}"}}`)).toBe('no signed call');
+  expect(await send('203.0.113.9', '{}')).toBe(tooMany);
   now = 999;
   expect(await post('203.0.113.7', rich)).toBe(tooMany);
   now = 1_000;

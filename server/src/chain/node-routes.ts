@@ -11,9 +11,9 @@ import { jsonOf } from './routes.ts';
 const BODY_LIMIT = 262_144;
 const MOST_EPOCHS = 1_000;
 
-/** Forged calls of one address that are looked at, at once, and then one more each so many ms: a signature costs milliseconds to check. */
-const FORGED_BURST = 20;
-const FORGED_EVERY_MS = 1_000;
+/** Of one address, forged calls and what is no call that are looked at, at once, and then one more each so many ms: both cost milliseconds, and their sender nothing. */
+const BAD_BURST = 20;
+const BAD_EVERY_MS = 1_000;
 
 export interface NodeParts {
   line: ChainLine;
@@ -42,16 +42,19 @@ export function addNodeRoutes(http: FastifyInstance, { line, blockMs, addresses,
     if (!/^[1-9]\d{0,5}$/.test(limit)) throw new SwarmError('BAD_REQUEST', 'limit must be a whole number above zero.');
     return toPlain(await chain().epochs(Math.min(MOST_EPOCHS, Number(limit))));
   });
-  const forged = new Allowance(FORGED_BURST, FORGED_EVERY_MS);
+  const bad = new Allowance(BAD_BURST, BAD_EVERY_MS);
   http.post('/v1/chain/node/calls', { bodyLimit: BODY_LIMIT }, async ({ body, ip, headers }) => {
     const address = addresses.addressOf({ address: ip, headers });
-    if (address !== null && !forged.has(address, now()))
-      throw new SwarmError('BUSY', `From ${address} came too many calls with forged signatures.`);
+    if (address !== null && !bad.has(address, now()))
+      throw new SwarmError('BUSY', `From ${address} came too many calls with forged signatures, or that were none.`);
     try {
       return await chain().submitSigned(jsonOf(body));
     } catch (error) {
-      if (address !== null && error instanceof ChainRefusal && error.reason === 'BadProof') forged.use(address, now());
+      if (address !== null && isBad(error)) bad.use(address, now());
       throw error;
     }
   });
 }
+
+const isBad = (error: unknown) =>
+  error instanceof ChainRefusal ? error.reason === 'BadProof' : error instanceof SwarmError && error.code === 'BAD_MESSAGE';

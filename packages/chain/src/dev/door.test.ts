@@ -1,10 +1,10 @@
 /** Calls that were signed elsewhere, at the door of the chain. */
-import { toHex } from '@starling/protocol';
+import { type SwarmError, toHex } from '@starling/protocol';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Call } from '../chain.ts';
 import { DeviceKey, encodeAddress, type Signer } from '../identity/index.ts';
 import { key, register, stake, TAO, TestNet, weigh } from './for-tests.ts';
-import { toPlain } from './plain.ts';
+import { fromPlain, toPlain } from './plain.ts';
 import { payload, signed } from './signed-call.ts';
 
 let net: TestNet;
@@ -99,4 +99,32 @@ it('takes no address with a wrong checksum, and nothing that is no call', async 
   await expect(net.chain.submitSigned({ ...good, call: amount })).rejects.toMatchObject({ code: 'BAD_MESSAGE' });
   const deep = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`) as unknown;
   await expect(net.chain.submitSigned({ ...good, call: deep })).rejects.toMatchObject({ code: 'BAD_MESSAGE' });
+});
+
+it('reads no longer numbers than the chain has, and tells nobody at length what he sent', async () => {
+  const good = {
+    signer: key('cold').address,
+    nonce: 0,
+    call: toPlain(transfer(key('m1').address, TAO)) as object,
+    signature: '00'.repeat(64),
+  };
+  const [long, most] = ['9'.repeat(250_000), 2n ** 128n - 1n];
+  expect(fromPlain(toPlain([most, -most]))).toEqual([most, -most]);
+  const numbers = [long, '9'.repeat(40), '0x10', '', ' 1', '-', 1, ['1'], null];
+  for (const bigint of numbers)
+    await expect(net.chain.submitSigned({ ...good, other: { bigint } }), String(bigint).slice(0, 50)).rejects.toMatchObject({
+      code: 'BAD_MESSAGE',
+      message: 'This is no signed call: A bigint has 1 to 39 decimal digits.',
+    });
+  const uids = new Array(4_096).fill('none') as string[];
+  for (const bad of [
+    { nonce: long },
+    { call: { ...good.call, type: long } },
+    { call: { ...good.call, amount: long } },
+    { call: { type: 'setWeights', uids, weights: uids, version: 0 } },
+  ]) {
+    const error = (await net.chain.submitSigned({ ...good, ...bad }).catch((one: unknown) => one)) as SwarmError;
+    expect(error).toMatchObject({ code: 'BAD_MESSAGE', message: expect.stringMatching(/^This is no signed call: × [^×]*$/) });
+    expect(error.message.length).toBeLessThan(250);
+  }
 });

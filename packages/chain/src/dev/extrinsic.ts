@@ -15,10 +15,13 @@ const Signed = v.object({
   signature: v.pipe(v.string(), v.regex(/^[0-9a-f]{128}$/, 'not 64 bytes in hex')),
 });
 
+/** Characters of what is wrong with a call: what was sent is among them, and as long as its sender likes. */
+const MOST_TOLD = 200;
+
 /** One that came from outside, as `toPlain` wrote it. Throws `BAD_MESSAGE`, and `ADDRESS_INVALID` when it names no account. */
 export function parseExtrinsic(plain: unknown): Extrinsic {
-  const parsed = v.safeParse(Signed, readPlain(plain));
-  if (!parsed.success) throw new SwarmError('BAD_MESSAGE', `This is no signed call: ${v.summarize(parsed.issues)}`);
+  const parsed = v.safeParse(Signed, readPlain(plain), { abortEarly: true });
+  if (!parsed.success) throw new SwarmError('BAD_MESSAGE', `This is no signed call: ${v.summarize(parsed.issues).slice(0, MOST_TOLD)}`);
   decodeAddress(parsed.output.signer);
   assertAccounts(parsed.output.call);
   return parsed.output;
