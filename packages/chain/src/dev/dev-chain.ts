@@ -38,7 +38,7 @@ export interface DevChainPorts {
 const CALLS_PER_BLOCK = 64;
 /** From outside, of one account at once: weights, and as many reveals as there can be commits. */
 const CALLS_OF_ONE = 16;
-/** Of all accounts without a place in the subnet: accounts cost little, so their flood must end somewhere. Places are few, and have their own. */
+/** Of all accounts without a place in the subnet: accounts cost little, so their flood must end somewhere. Neurons are few, and have their own places. */
 const CALLS_OF_STRANGERS = 4 * CALLS_PER_BLOCK;
 /** Blocks made at once: after a longer sleep of the computer the chain has slept, too. */
 const BLOCKS_AT_ONCE = 1_000;
@@ -157,8 +157,9 @@ export class DevChain implements Chain {
 
   /**
    * Takes a call that was signed elsewhere, for `nextNonce`. Throws as `submit` does, `ADDRESS_INVALID`, and `BUSY` when more calls wait
-   * than blocks can take soon. Keys cost nothing, so those that the chain does not know take nobody's place: without money they could
-   * not register, either. The signature is checked last: it takes milliseconds, and a forged one costs nothing to make.
+   * than blocks can take soon: at once, or once a stranger that has no call waiting takes the last place of the longest line. Keys cost
+   * nothing, so those that the chain does not know take nobody's place: without money they could not register, either. The signature
+   * is checked last: it takes milliseconds, and a forged one costs nothing to make.
    */
   async submitSigned(given: unknown): Promise<Included> {
     const extrinsic = parseExtrinsic(given);
@@ -172,12 +173,16 @@ export class DevChain implements Chain {
     const waiting = this.#pool.waitingOf(signer);
     if (waiting >= CALLS_OF_ONE) throw new SwarmError('BUSY', `${waiting} calls of ${signer} wait for a block already.`);
     const neurons = this.#neurons();
-    if (!neurons.has(signer)) {
-      const strangers = this.#pool.strangers(neurons);
-      if (strangers >= CALLS_OF_STRANGERS) throw new SwarmError('BUSY', `${strangers} calls wait for a block already.`);
-    }
+    const isFull = !neurons.has(signer) && this.#pool.strangers(neurons) >= CALLS_OF_STRANGERS;
+    const longest = isFull ? this.#pool.longest(neurons)! : null;
+    if (longest !== null && (waiting > 0 || this.#pool.waitingOf(longest) === 1))
+      throw new SwarmError('BUSY', `${CALLS_OF_STRANGERS} calls wait for a block already.`);
     assertNonce(extrinsic, this.nextNonce(signer));
     assertSigned(this.network, extrinsic);
+    if (longest !== null)
+      this.#pool
+        .takeBack(longest)
+        .reject(new SwarmError('BUSY', `The place of the newest call of ${longest} went to an account that had none.`));
     const { promise, resolve, reject } = Promise.withResolvers<Included>();
     this.#pool.add({ extrinsic, own: false, resolve, reject });
     return promise;
@@ -188,9 +193,10 @@ export class DevChain implements Chain {
     return nonceOf(this.#journal.machine.state, account) + this.#pool.waitingOf(account);
   }
 
-  /** Their hotkeys. */
+  /** Their hotkeys, and the coldkeys of those. */
   #neurons(): Set<string> {
-    return new Set(this.#journal.machine.state.neurons.map(({ hotkey }) => hotkey));
+    const { neurons, hotkeys } = this.#journal.machine.state;
+    return new Set(neurons.flatMap(({ hotkey }) => [hotkey, hotkeys[hotkey]!.coldkey]));
   }
 
   /** Makes the blocks that are due by the clock, and resolves when they are written. Throws when the store is lost for good. */

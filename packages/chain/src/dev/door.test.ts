@@ -3,7 +3,7 @@ import { type SwarmError, toHex } from '@starling/protocol';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Call } from '../chain.ts';
 import { DeviceKey, encodeAddress, type Signer } from '../identity/index.ts';
-import { key, register, stake, TAO, TestNet, weigh } from './for-tests.ts';
+import { key, OPTIONS, register, stake, TAO, TestNet, weigh } from './for-tests.ts';
 import { fromPlain, toPlain } from './plain.ts';
 import { payload, signed } from './signed-call.ts';
 
@@ -21,19 +21,24 @@ const forged = async (name: string, nonce: number, call: Call) => {
   return toPlain({ signer: key(name).address, nonce, call, signature });
 };
 
-/** Devices' keys, whose signatures are looked at quickly, each with an account of so many rao. */
-async function accounts(count: number, amount: bigint): Promise<Signer[]> {
+/** Devices' keys, whose signatures are looked at quickly. */
+async function devices(count: number): Promise<Signer[]> {
   const keys = await Promise.all(Array.from({ length: count }, () => DeviceKey.generate()));
-  const signers = keys.map((one) => ({
+  return keys.map((one) => ({
     address: encodeAddress(one.publicKey),
     publicKey: one.publicKey,
     sign: (bytes: Uint8Array) => one.sign(bytes),
   }));
+}
+
+/** Each with an account of so many rao. */
+async function accounts(count: number, amount: bigint): Promise<Signer[]> {
+  const signers = await devices(count);
   await net.send(...signers.map(({ address }): [string, Call] => ['cold', transfer(address, amount)]));
   return signers;
 }
 
-it('strangers fill their own places and nobody else’s: a validator’s weights are in the next block', async () => {
+it('strangers fill their own places and nobody else’s: a validator’s weights, and the stake of its coldkey, are in the next block', async () => {
   await net.send(['cold', register('v1')], ['cold', stake('v1', 30n * TAO)]);
   await net.blocks(10); // an epoch gives the permit
   const strangers = await accounts(16, 1_000n);
@@ -41,22 +46,57 @@ it('strangers fill their own places and nobody else’s: a validator’s weights
   const cold = key('cold').address;
   for (const stranger of strangers)
     for (let nonce = 0; nonce < 16; nonce++) sent.push(net.chain.submitSigned(await from(stranger, nonce, transfer(cold, 1n))));
-  const late = await from(key('nominator'), 0, transfer(cold, TAO));
-  await expect(net.chain.submitSigned(late)).rejects.toMatchObject({ code: 'BUSY' });
   const weights = net.chain.submitSigned(await from(key('v1'), 0, weigh([0], [1])));
+  const more = net.chain.submitSigned(await from(key('cold'), net.chain.nextNonce(cold), stake('v1', TAO)));
   const { number } = await net.chain.head();
-  // One block carries out so many, and no more: the validator's first, four of each stranger at most.
+  // One block carries out so many, and no more: the neuron's first, four of each stranger at most.
   await net.blocks(1);
-  expect(await weights).toMatchObject({ block: number + 1 });
+  expect([await weights, await more]).toMatchObject([{ block: number + 1 }, { block: number + 1 }]);
   expect(strangers.map(({ address }) => net.chain.nextNonce(address))).toEqual(new Array(16).fill(16));
   const balances = () => Promise.all(strangers.map(({ address }) => net.chain.balance(address)));
   const spent = async () => (await balances()).reduce((all, free) => all + 1_000n - free, 0n);
-  expect(await spent()).toBe(63n);
+  expect(await spent()).toBe(62n);
   await net.blocks(1);
-  expect(await spent()).toBe(127n);
+  expect(await spent()).toBe(126n);
   for (let i = 0; i < 3; i++) await net.blocks(1);
   await Promise.all(sent);
   expect(await spent()).toBe(256n);
+});
+
+it('gives a newcomer the last place of the longest line, and nobody a second place', async () => {
+  const strangers = await accounts(17, 1_000n);
+  const outcomes: Promise<unknown>[] = [];
+  const lengths = [...new Array(15).fill(16), 15, 1] as number[];
+  for (const [i, length] of lengths.entries())
+    for (let nonce = 0; nonce < length; nonce++) {
+      const sent = net.chain.submitSigned(await from(strangers[i]!, nonce, transfer(key('cold').address, 1n)));
+      outcomes.push(sent.catch(({ code }) => [i, nonce, code]));
+    }
+  const waiting = () => strangers.map(({ address }) => net.chain.nextNonce(address));
+  const second = await from(strangers[16]!, 1, transfer(key('cold').address, 1n));
+  await expect(net.chain.submitSigned(second)).rejects.toMatchObject({ code: 'BUSY' });
+  await expect(net.chain.submitSigned(await forged('nominator', 0, register('new')))).rejects.toMatchObject({ reason: 'BadProof' });
+  expect(waiting()).toEqual(lengths);
+  const { number } = await net.chain.head();
+  const registered = net.chain.submitSigned(await from(key('nominator'), 0, register('new')));
+  expect(waiting()).toEqual(lengths.with(14, 15));
+  await net.blocks(1);
+  expect(await registered).toMatchObject({ block: number + 1 });
+  for (let i = 0; i < 4; i++) await net.blocks(1);
+  expect((await Promise.all(outcomes)).filter(Array.isArray)).toEqual([[14, 15, 'BUSY']]);
+});
+
+it('has no place for a newcomer while each of 256 strangers has one call waiting', async () => {
+  const strangers = await devices(256);
+  await net.chain.close();
+  const endowments = [...OPTIONS.endowments!, ...strangers.map(({ address }) => ({ account: address, amount: 500n }))];
+  net = await TestNet.open({ endowments });
+  const sent = [];
+  for (const one of strangers) sent.push(net.chain.submitSigned(await from(one, 0, transfer(one.address, 1n))));
+  const newcomer = await from(key('nominator'), 0, register('new'));
+  await expect(net.chain.submitSigned(newcomer)).rejects.toMatchObject({ code: 'BUSY' });
+  for (let i = 0; i < 4; i++) await net.blocks(1);
+  expect(await Promise.all(sent)).toHaveLength(256);
 });
 
 it('looks at a signature only when everything else is right, and a forged call takes no place', async () => {

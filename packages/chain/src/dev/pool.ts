@@ -30,6 +30,18 @@ export class Pool {
     return this.#signers(neurons, false).reduce((all, signer) => all + this.waitingOf(signer), 0);
   }
 
+  /** Whose line is the longest of theirs, and of several that whose turn is last. */
+  longest(neurons: ReadonlySet<string>): string | undefined {
+    const signers = this.#signers(neurons, false);
+    const most = Math.max(...signers.map((signer) => this.waitingOf(signer)));
+    return signers.findLast((signer) => this.waitingOf(signer) === most);
+  }
+
+  /** Takes back the newest call of a line of several, so that the nonces of the others stay good. */
+  takeBack(signer: string): Waiting {
+    return this.#lines.get(signer)!.pop()!;
+  }
+
   /** At most so many: this process's and the neurons' in turn, and what is left of the block for strangers in turn. */
   take(most: number, neurons: ReadonlySet<string>): Waiting[] {
     const taken: Waiting[] = [];
