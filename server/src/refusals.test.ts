@@ -250,7 +250,7 @@ it('refuses every receipt that cannot count, keeps the lease open, and takes the
 
   // The last stage's miner is alone there, so a lease that it forfeits comes back to it under a new name.
   for (const [given, lossSum] of [-1, 1e300, Number.NaN].entries()) {
-    await expect.poll(() => other.leases.length).toBe(given + 1);
+    await expect.poll(() => other.leases.length, { timeout: 10_000 }).toBe(given + 1);
     const { id, inputHash } = other.leases[given]!;
     const report = { ...receipt, leaseId: id, inputHash, lossSum };
     expect(code(await ask(other.socket, 'receipt', report)), `${lossSum}`).toBe('LOSS_IMPLAUSIBLE');
