@@ -208,9 +208,11 @@ for (const screen of SCREENS)
     await watchPicture(context);
     const spectator = await open(context, '/dashboard');
     const miner = await open(browser, '/?name=watched&backend=wasm&autostart=1', screen.options);
-    await expect(
-      spectator.getByRole('img', { name: /^Step \d+: (computing|merging), [1-9]\d? % of its microbatches are done$/ }),
-    ).toBeVisible(SLOW);
+    const dial = spectator.getByRole('img', { name: /^Step \d+: (computing|merging), \d+ % of its microbatches are done$/ });
+    const step = async () => Number(/^Step (\d+)/.exec((await dial.getAttribute('aria-label')) ?? '')?.[1]);
+    await expect(dial).toBeVisible(SLOW);
+    const first = await step();
+    await expect.poll(step, SLOW).toBeGreaterThan(first);
     await drew(spectator, ['merges', 'audits'], SLOW);
     await miner.context().close();
     await context.close();
