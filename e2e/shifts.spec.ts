@@ -110,7 +110,7 @@ test('the run log stands still while merges come many a second, and while somebo
       await expect(log.getByText(/^Steps \d+–\d+ made versions/).first()).toBeVisible({ timeout: 45_000 });
       await expect(log.locator('[aria-live], [role=log], [role=status]'), 'nobody is read ten lines a second').toHaveCount(0);
     }
-    await steps(100);
+    await steps(40);
     for (const [i, page] of pages.entries()) {
       const { sum, moved } = await shiftsOf(page);
       expect.soft(sum, `${page.viewportSize()!.width} px: ${moved.join('; ')}`).toBeLessThan(MOST);
