@@ -1,4 +1,4 @@
-/** Whoever sends tensors on which nobody can compute spoils its own microbatches, and no run stands still for it. */
+/** Whoever sends the largest tensors there can be, or none that are finite, brings no run to a stand, and nobody's results to nothing. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -32,8 +32,7 @@ export function payTable({ pay, correlation, block, epoch }: ChainView): string 
     const got = `${(Number(line.emission) / NANO).toFixed(3).padStart(9)} alpha ${share(Number(line.emission), emission)}`;
     return `  uid ${uid.padStart(3)}  ${name}${did}${got}`;
   });
-  const fit =
-    correlation === null ? 'not yet (it takes a minute after the last of them), or fewer than three accounts' : correlation.toFixed(4);
+  const fit = correlation === null ? 'not yet (as long again as they took), or fewer than three accounts' : correlation.toFixed(4);
   return [
     `Emission by miner against verified work, after epoch ${epoch} (block ${block}) of the embedded chain:`,
     ...lines,

@@ -74,7 +74,8 @@ export function dispatch(state: State, crew: Crew): void {
 export function pickFor(state: State, crew: Crew, flow: Flow, slot: Slot): MinerRecord | null {
   const task = flow.cells[crew.stage.index]![slot]!;
   if (task.forfeits.length === 0) return crew.pick(slot, state.now, task.avoid);
-  const other = pickOther(state, crew, task, slot, task.avoid) ?? pickOther(state, crew, task, slot, null);
+  const better = task.avoid === null ? null : pickOther(state, crew, task, slot, task.avoid);
+  const other = better ?? pickOther(state, crew, task, slot, null);
   if (other) return other;
   // Whoever tried gets it again only when nobody else is here, or to come: or one alone could make it useless as often as it takes.
   const isEarly = state.now - state.steps.get(flow.step)!.progressAt < LIMITS.longestWait;

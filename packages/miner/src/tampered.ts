@@ -59,7 +59,7 @@ function changesOf(tampering: Tampering): Changes {
   }
 }
 
-/** In turn what overflows wherever it is computed on, and what is just small enough to be relayed, but not what comes of it. */
+/** In turn what nothing finite could be made of, which is refused, and more than may cross, which is said as the largest that may. */
 function poison(): Change {
   let sent = 0;
   return (x) => {

@@ -20,8 +20,8 @@ const options = (over: Partial<Options> = {}): Options => ({
 
 describe('the protocol under faults', () => {
   it.each([
-    ['rough', 1, 160, options()],
-    ['three times as rough', 1_000, 100, options({ schedule: scaled(ROUGH, 3) })],
+    ['rough', 1, 250, options()],
+    ['three times as rough', 1_000, 170, options({ schedule: scaled(ROUGH, 3) })],
     ['one stage', 2_000, 40, options({ stages: 1, miners: 4, schedule: scaled(ROUGH, 2) })],
     ['one miner a stage', 3_000, 40, options({ stages: 4, miners: 4, schedule: scaled(ROUGH, 2) })],
     ['clipped together', 3_500, 60, options({ clip: 'global', schedule: scaled(ROUGH, 2) })],
