@@ -9,7 +9,7 @@ import type { Agreement } from '@starling/reduce';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 import { fits, SCREENS } from './screens.ts';
 
-test.describe.configure({ mode: 'serial', timeout: 180_000 });
+test.describe.configure({ mode: 'serial' });
 
 interface Attribution {
   stage: number;
@@ -19,7 +19,6 @@ interface Attribution {
   zScore: number;
 }
 
-const SLOW = { timeout: 120_000 };
 /** Of the page. */
 const AUDITS_A_PAGE = 20;
 const HONEST = ['kestrel', 'wren', 'osprey', 'gull'];
@@ -39,17 +38,17 @@ test.beforeAll(async () => {
   );
   const start = (name: string) => startNodeMiner({ url: server.url, name, backend: 'wasm' });
   miners = HONEST.map(start);
-  await expect.poll(async () => (await run()).step, SLOW).toBeGreaterThan(1);
+  await expect.poll(async () => (await run()).step).toBeGreaterThan(1);
   miners.push(startNodeMiner({ url: server.url, name: 'cuckoo', backend: 'wasm', tampering: 'sign-flipped gradient' }));
   const outcomes = async () => (await audits()).map(({ verdict }) => verdict.outcome);
-  await expect.poll(outcomes, SLOW).toEqual(expect.arrayContaining(['passed', 'failed']));
-  await expect.poll(async () => (await outcomes()).length, SLOW).toBeGreaterThan(AUDITS_A_PAGE);
-  await expect.poll(async () => (await attribution()).length, SLOW).toBeGreaterThanOrEqual(HONEST.length);
-  await expect.poll(async () => (await agreement()).map((pairs) => pairs.length > 0), SLOW).toEqual([true, true]);
+  await expect.poll(outcomes).toEqual(expect.arrayContaining(['passed', 'failed']));
+  await expect.poll(async () => (await outcomes()).length).toBeGreaterThan(AUDITS_A_PAGE);
+  await expect.poll(async () => (await attribution()).length).toBeGreaterThanOrEqual(HONEST.length);
+  await expect.poll(async () => (await agreement()).map((pairs) => pairs.length > 0)).toEqual([true, true]);
   // From here on nothing changes any more, and neither do the pages.
   for (const miner of miners) miner.order({ type: 'pause' });
   const leases = async () => (await run()).stages.flatMap(({ miners: crew }) => crew.filter((miner) => miner.leases > 0));
-  await expect.poll(leases, SLOW).toEqual([]);
+  await expect.poll(leases).toEqual([]);
 });
 test.afterAll(async () => {
   await Promise.all(miners.map((miner) => miner.kill()));

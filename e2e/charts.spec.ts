@@ -4,10 +4,10 @@ import { expect, type Locator, type Page } from '@playwright/test';
 import type { Moment, StepPoint } from '@starling/protocol';
 import type { ServerProcess } from '@starling/server/process';
 import { csv } from './downloads.ts';
-import { SLOW, spectator, test } from './finished-run.ts';
+import { spectator, test } from './finished-run.ts';
 import { fits, SCREENS } from './screens.ts';
 
-test.describe.configure({ mode: 'serial', timeout: 180_000 });
+test.describe.configure({ mode: 'serial' });
 
 let server: ServerProcess;
 test.beforeAll(({ finished }) => {
@@ -178,7 +178,7 @@ for (const screen of SCREENS) {
         .evaluate((canvas) => (window as unknown as { drawn: Map<Element, string[]> }).drawn.get(canvas) ?? []);
     const forget = () => page.evaluate(() => (window as unknown as { drawn: Map<Element, string[]> }).drawn.clear());
     const loss = chart(page, LOSS);
-    await expect(loss.getByRole('button', { name: 'Spikes up to 8.300 are cut off: show them' })).toBeVisible(SLOW);
+    await expect(loss.getByRole('button', { name: 'Spikes up to 8.300 are cut off: show them' })).toBeVisible();
     expect(await texts(LOSS)).toContain('step');
     expect((await texts(LOSS)).map(Number)).not.toContain(8);
     expect(await texts('Server bytes per token')).toContain('20 KiB');

@@ -8,8 +8,6 @@ import type { RunSnapshot } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 import type { Screen } from './screens.ts';
 
-export const SLOW = { timeout: 45_000 };
-
 /** Of these pages' size, and paid often. */
 export async function begin(options: string[]): Promise<{ server: ServerProcess; miners: NodeMiner[]; end(): Promise<void> }> {
   const data = mkdtempSync(join(tmpdir(), 'starling-pages-'));
@@ -46,10 +44,10 @@ export const test = base.extend<object, { finished: ServerProcess }>({
     async ({}, use) => {
       const { server, end } = await begin(['--steps', '6']);
       const { run } = spectator(() => server);
-      await expect.poll(async () => (await run()).phase, { timeout: 120_000 }).toBe('complete');
+      await expect.poll(async () => (await run()).phase).toBe('complete');
       await use(server);
       await end();
     },
-    { scope: 'worker', timeout: 180_000 },
+    { scope: 'worker', timeout: 12 * 60_000 },
   ],
 });

@@ -8,18 +8,18 @@ import { type NodeMiner, startNodeMiner } from '@starling/miner/node';
 import type { RunSnapshot, StepPoint } from '@starling/protocol';
 import { packets } from '@starling/protocol/packets';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
+import { INTENSITY } from './pace.ts';
 import { fits, SCREENS } from './screens.ts';
 
-test.describe.configure({ mode: 'serial', timeout: 120_000 });
+test.describe.configure({ mode: 'serial' });
 
-const SLOW = { timeout: 45_000 };
 let server: ServerProcess;
 let miner: NodeMiner;
 test.beforeAll(async () => {
   const data = mkdtempSync(join(tmpdir(), 'starling-gap-'));
   server = await startServerProcess(`--port 0 --data ${data} --preset pico --stages 1 --sequences 1 --microbatches 4 --steps 0`.split(' '));
-  miner = startNodeMiner({ url: server.url, name: 'kestrel', backend: 'wasm' });
-  await expect.poll(async () => (await run()).step, SLOW).toBeGreaterThan(0);
+  miner = startNodeMiner({ url: server.url, name: 'kestrel', backend: 'wasm', intensity: INTENSITY });
+  await expect.poll(async () => (await run()).step).toBeGreaterThan(0);
 });
 test.afterAll(async () => {
   await miner.stop();
@@ -54,8 +54,8 @@ for (const screen of SCREENS) {
     const page = await context.newPage();
     await page.goto(`${server.url}/dashboard`);
     const connection = page.getByRole('banner').getByRole('status');
-    await expect(connection).toHaveText(/live$/, SLOW);
-    await expect.poll(() => sent.length, SLOW).toBeGreaterThan(2);
+    await expect(connection).toHaveText(/live$/);
+    await expect.poll(() => sent.length).toBeGreaterThan(2);
 
     cut = true;
     for (const line of lines) await line.close();
@@ -64,10 +64,10 @@ for (const screen of SCREENS) {
     await fits(page);
     const before = sent.length;
     const { step } = await run();
-    await expect.poll(async () => (await run()).step, SLOW).toBeGreaterThan(step + 5);
+    await expect.poll(async () => (await run()).step).toBeGreaterThan(step + 5);
 
     cut = false;
-    await expect(connection).toHaveText(/live$/, SLOW);
+    await expect(connection).toHaveText(/live$/);
     await expect(page.getByText('what you see is its last word')).toBeHidden();
     expect(sent[0]!.name).toBe('snapshot');
     const again = sent.slice(before);
@@ -88,7 +88,7 @@ for (const screen of SCREENS) {
       const [, ...all] = (await readFile(await download.path(), 'utf8')).trimEnd().split('\r\n');
       return all.map((line) => line.split(',')[0]);
     };
-    await expect.poll(async () => `${await shown()}` === `${await steps()}`, SLOW).toBe(true);
+    await expect.poll(async () => `${await shown()}` === `${await steps()}`).toBe(true);
     await context.close();
   });
 }

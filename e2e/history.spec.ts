@@ -5,19 +5,31 @@ import { join } from 'node:path';
 import { type Browser, expect, type Page, test } from '@playwright/test';
 import { type MinerView, REASON_REMEDIES, type ReceiptEntry, type RunEvent } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
+import { CALM } from './pace.ts';
 import { DESKTOP, fits, PHONE, SCREENS, type Screen } from './screens.ts';
 
 /** A dropped socket keeps its place for so long (`reconnectGrace`); who says goodbye is gone before. */
 const GRACE_MS = 5_000;
-/** From Start to the first receipt that counts, on `nano`; the first Start checks the device, for three seconds. */
-const JOIN_MS = 15_000;
 
-test.describe.configure({ mode: 'serial', timeout: 120_000 });
+test.describe.configure({ mode: 'serial' });
 
 let server: ServerProcess;
 test.beforeAll(async () => {
   const data = mkdtempSync(join(tmpdir(), 'starling-history-'));
-  server = await startServerProcess(['--port', '0', '--data', data, '--stages', '2', '--sequences', '1', '--microbatches', '4']);
+  server = await startServerProcess([
+    '--port',
+    '0',
+    '--data',
+    data,
+    '--preset',
+    'pico',
+    '--stages',
+    '2',
+    '--microbatches',
+    '4',
+    '--steps',
+    '0',
+  ]);
 });
 test.afterAll(() => server.kill());
 
@@ -44,7 +56,7 @@ const said = (page: Page, name: 'minerId' | 'minerMicrobatches') =>
   page.evaluate((key) => document.documentElement.dataset[key] ?? '', name);
 const counted = async (page: Page) => Number(await said(page, 'minerMicrobatches'));
 
-/** Resolves with the event that tells that the miner is no part of the run any more; fails when the grace is over. */
+/** Resolves with the event that tells that the miner is no part of the run any more. */
 async function goodbyeOf(id: string, since: number): Promise<RunEvent> {
   let goodbye: RunEvent | undefined;
   const told = async () => {
@@ -52,7 +64,7 @@ async function goodbyeOf(id: string, since: number): Promise<RunEvent> {
     return goodbye !== undefined;
   };
   // Its code tells whether it left by itself or its grace ran out: however busy the machine is.
-  await expect.poll(told, { timeout: JOIN_MS, message: `${id} is gone` }).toBe(true);
+  await expect.poll(told, { message: `${id} is gone` }).toBe(true);
   expect((await ask<MinerView>(`/v1/miners/${id}`)).stage, 'nobody who left is on a stage').toBeNull();
   return goodbye!;
 }
@@ -62,7 +74,7 @@ test('a lone miner is told what it waits for, and its history fills when the nex
   await expect(first.getByText('Press Start: every receipt of this tab')).toBeVisible();
   const started = Date.now();
   await first.getByRole('button', { name: 'Start' }).click();
-  await expect.poll(() => counted(first), { timeout: JOIN_MS, intervals: [50] }).toBeGreaterThan(0);
+  await expect.poll(() => counted(first), { intervals: [50] }).toBeGreaterThan(0);
   console.log(`Start to the first counted receipt: ${((Date.now() - started) / 1000).toFixed(1)} s`);
 
   const mining = first.getByRole('region', { name: 'Mining' });
@@ -71,19 +83,18 @@ test('a lone miner is told what it waits for, and its history fills when the nex
   await expect(mining.getByText('STAGE_EMPTY')).toBeVisible();
   await expect(mining.getByText(/^[2-9] s$/), 'it counts up').toBeVisible();
   // What was said before, while the device was checked, is left in peace for a quarter of a minute.
-  const patience = { timeout: 30_000 };
-  await expect(mining.getByRole('status'), 'and says so once it lasts').toContainText(REASON_REMEDIES.STAGE_EMPTY, patience);
+  await expect(mining.getByRole('status'), 'and says so once it lasts').toContainText(REASON_REMEDIES.STAGE_EMPTY);
 
   const second = await open(browser, '/?name=second&backend=wasm&autostart=1');
   const history = first.getByRole('region', { name: 'History' });
   const backward = history.getByRole('row', { name: /backward stage 0 step \d+ microbatch \d+ [\d.]+ m?s counted/ });
-  await expect(backward.first(), 'a backward that counted').toBeVisible({ timeout: 2 * JOIN_MS });
+  await expect(backward.first(), 'a backward that counted').toBeVisible();
   await expect(mining.getByText('STAGE_EMPTY')).toBeHidden();
 
   // Older pages, and back.
   const rows = history.getByRole('row');
   const older = history.getByRole('button', { name: 'Older' });
-  await expect(older, 'more than one page').toHaveAttribute('aria-disabled', 'false', patience);
+  await expect(older, 'more than one page').toHaveAttribute('aria-disabled', 'false');
   await older.click();
   await expect(history.getByRole('status')).toContainText('Page 2');
   const shown = await rows.allInnerTexts();
@@ -112,10 +123,10 @@ test('a lone miner is told what it waits for, and its history fills when the nex
 
 test('a reload keeps the miner, leaving the page gives its work back at once, and its receipts outlast it', async ({ browser }) => {
   const pages = await Promise.all([
-    open(browser, '/?name=wren&backend=wasm&autostart=1', DESKTOP),
-    open(browser, '/?name=gull&backend=wasm&autostart=1', PHONE),
+    open(browser, `/?name=wren&backend=wasm&autostart=1&${CALM}`, DESKTOP),
+    open(browser, `/?name=gull&backend=wasm&autostart=1&${CALM}`, PHONE),
   ]);
-  for (const page of pages) await expect.poll(() => counted(page), { timeout: 2 * JOIN_MS }).toBeGreaterThan(4);
+  for (const page of pages) await expect.poll(() => counted(page)).toBeGreaterThan(4);
   const [wren, gull] = pages as [Page, Page];
   const [wrenId, gullId] = (await Promise.all(pages.map((page) => said(page, 'minerId')))) as [string, string];
 
@@ -129,7 +140,7 @@ test('a reload keeps the miner, leaving the page gives its work back at once, an
   });
   await wren.reload();
   const reloaded = Date.now();
-  await expect.poll(() => counted(wren), { timeout: JOIN_MS, message: 'it works again' }).toBeGreaterThan(0);
+  await expect.poll(() => counted(wren), { message: 'it works again' }).toBeGreaterThan(0);
   expect(await said(wren, 'minerId')).toBe(wrenId);
   const lastWord = await wren.evaluate(() => localStorage.getItem('last word'));
   expect(lastWord, 'what the old document said last').toContain(wrenId);
@@ -141,7 +152,8 @@ test('a reload keeps the miner, leaving the page gives its work back at once, an
   expect((await eventsOf(wrenId)).map(({ code }) => code)).toEqual(before);
 
   const leaves = Date.now();
-  await gull.goto('about:blank');
+  // Of the same origin: on the way to another one Chromium ends a process that does not say goodbye within half a second.
+  await gull.goto(`${server.url}/v1/run`);
   expect((await goodbyeOf(gullId, leaves)).code, 'leaving for another page').toBe('MINER_LEFT');
   const closes = Date.now();
   await wren.close({ runBeforeUnload: false });
@@ -149,14 +161,15 @@ test('a reload keeps the miner, leaving the page gives its work back at once, an
   expect(goodbye.code, 'closing the tab').toBe('MINER_LEFT');
   console.log(`closed, and gone after ${goodbye.time - closes} ms`);
 
-  const receipts = await receiptsOf(wrenId);
   for (const screen of SCREENS) {
     const page = await open(browser, `/miner/${wrenId}`, screen);
     await expect(page.getByRole('heading', { name: 'wren' })).toBeVisible();
     await expect(page.getByText('Not in the run')).toBeVisible();
     const table = page.getByRole('region', { name: 'Receipts' }).getByRole('table');
     await expect(table.getByText('counted').first()).toBeVisible();
-    expect(await table.getByRole('row').count(), 'a full page and its header').toBe(Math.min(20, receipts.length) + 1);
+    // A refusal's reason is a row of its own.
+    const unlike = async () => (await table.getByRole('rowgroup').count()) - Math.min(20, (await receiptsOf(wrenId)).length);
+    await expect.poll(unlike, { message: 'a full page and its header' }).toBe(1);
     await fits(page);
 
     await page.goto(`${server.url}/miner/${NOBODY}`);

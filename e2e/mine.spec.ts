@@ -6,15 +6,15 @@ import { type Browser, type BrowserContext, type BrowserContextOptions, devices,
 import type { RunSnapshot } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 import { drew, watchPicture } from './network-picture.ts';
+import { CALM } from './pace.ts';
 import { fits, SCREENS } from './screens.ts';
 
-test.describe.configure({ mode: 'serial', timeout: 120_000 });
+test.describe.configure({ mode: 'serial' });
 
-const SLOW = { timeout: 45_000 };
 let server: ServerProcess;
 const OPTIONS = [
-  ...['--data', mkdtempSync(join(tmpdir(), 'starling-mine-')), '--stages', '1', '--sequences', '1', '--microbatches', '6'],
-  ...['--block-ms', '200', '--tempo', '5', '--round-steps', '2', '--held-steps', '2'],
+  ...['--data', mkdtempSync(join(tmpdir(), 'starling-mine-')), '--preset', 'pico', '--stages', '1', '--microbatches', '6'],
+  ...['--steps', '0', '--block-ms', '200', '--tempo', '5', '--round-steps', '2', '--held-steps', '2'],
 ];
 test.beforeAll(async () => {
   server = await startServerProcess(['--port', '0', ...OPTIONS]);
@@ -34,7 +34,7 @@ async function open(where: Browser | BrowserContext, path: string, options: Brow
 const counted = async (page: Page) => Number(await page.evaluate(() => document.documentElement.dataset.minerMicrobatches ?? '0'));
 const works = async (page: Page) => {
   const before = await counted(page);
-  await expect.poll(() => counted(page), SLOW).toBeGreaterThan(before + 1);
+  await expect.poll(() => counted(page)).toBeGreaterThan(before + 1);
 };
 const mining = (page: Page) => page.getByRole('region', { name: 'Mining' });
 const button = (page: Page, name: string) => mining(page).getByRole('button', { name, exact: true });
@@ -47,7 +47,7 @@ for (const screen of SCREENS)
     const device = page.getByRole('region', { name: 'This device' });
     await expect(device.getByText('The first Start checks')).toBeVisible();
     await button(page, 'Start').click();
-    await expect(device.getByText(/GFLOP\/s in matrix products/)).toBeVisible(SLOW);
+    await expect(device.getByText(/GFLOP\/s in matrix products/)).toBeVisible();
     await expect(device.getByText(/Mbit\/s to the server/)).toBeVisible();
     await expect(device.getByText('It computes on the processor, by choice.')).toBeVisible();
     await works(page);
@@ -60,17 +60,17 @@ for (const screen of SCREENS)
     await second.close();
 
     await button(page, 'Pause').click();
-    await expect(mining(page).getByText('Paused', { exact: true })).toBeVisible(SLOW);
+    await expect(mining(page).getByText('Paused', { exact: true })).toBeVisible();
     await expect(mining(page).getByText('PAUSED', { exact: true })).toBeVisible();
     const paused = await counted(page);
-    await expect.poll(async () => (await run()).stages[0]!.miners[0]?.leases, SLOW).toBe(0);
+    await expect.poll(async () => (await run()).stages[0]!.miners[0]?.leases).toBe(0);
     expect(await counted(page), 'what was begun, and what was being sent, may count, nothing more').toBeLessThanOrEqual(paused + 2);
     // Header and window title say so too, on every page; and it is not forgotten.
     const pill = page.getByRole('banner').getByRole('link', { name: 'This tab’s miner' });
     await expect(pill).toHaveText(/: paused$/);
     await expect(page).toHaveTitle('Paused · Starling');
     await page.reload();
-    await expect(mining(page).getByText('PAUSED', { exact: true })).toBeVisible(SLOW);
+    await expect(mining(page).getByText('PAUSED', { exact: true })).toBeVisible();
     await expect(pill).toHaveText(/: paused$/);
     await expect(button(page, 'Resume')).toBeVisible();
     await button(page, 'Resume').click();
@@ -92,7 +92,7 @@ for (const screen of SCREENS)
 
     const { handedOver } = (await run()).counters;
     await button(page, 'Finish').click();
-    await expect(mining(page).getByText('Stopped', { exact: true })).toBeVisible(SLOW);
+    await expect(mining(page).getByText('Stopped', { exact: true })).toBeVisible();
     expect((await run()).counters.handedOver, 'nobody has to compute anything again').toBe(handedOver);
     await expect(button(page, 'Start')).toBeVisible();
     await page.context().close();
@@ -102,13 +102,13 @@ for (const screen of SCREENS)
   test(`a tab that is opened again shows its history and goes on as the same miner; a duplicate waits for a click, on ${screen.name}`, async ({
     browser,
   }) => {
-    const page = await open(browser, '/?name=returns&backend=wasm&autostart=1', screen.options);
+    const page = await open(browser, `/?name=returns&backend=wasm&autostart=1&${CALM}`, screen.options);
     await works(page);
     const id = await page.evaluate(() => document.documentElement.dataset.minerId);
     // As the browser's own “Duplicate” does, this copies what the tab remembers.
     const [duplicate] = await Promise.all([page.context().waitForEvent('page'), page.evaluate(() => void window.open('/'))]);
     // By the time it has its own name, it has decided.
-    await expect.poll(() => duplicate.evaluate(() => sessionStorage.getItem('starling.mining')), SLOW).toBeNull();
+    await expect.poll(() => duplicate.evaluate(() => sessionStorage.getItem('starling.mining'))).toBeNull();
     await expect(mining(duplicate).getByText('Ready', { exact: true })).toBeVisible();
     expect(await duplicate.evaluate(() => document.documentElement.dataset.minerActivity)).toBeUndefined();
     await button(duplicate, 'Start').click();
@@ -122,7 +122,7 @@ for (const screen of SCREENS)
     const returned = await page.context().newPage();
     await returned.goto(`${server.url}/?backend=wasm`);
     const history = returned.getByRole('region', { name: 'History' });
-    await expect(history.getByRole('row', { name: /counted/ }).first()).toBeVisible(SLOW);
+    await expect(history.getByRole('row', { name: /counted/ }).first()).toBeVisible();
     await expect(history.getByText(/In all sessions: [1-9]\d* counted/)).toBeVisible();
     expect(await returned.evaluate(() => document.documentElement.dataset.minerActivity), 'it waits for a click').toBeUndefined();
     await button(returned, 'Start').click();
@@ -146,7 +146,7 @@ test('a line that does not answer holds no Start up, and a check can be stopped,
     await expect(page.getByText('The first Start checks')).toBeVisible();
 
     await button(page, 'Start').click();
-    await expect(page.getByText(/The line to the server could not be measured: 256 KiB were not answered in 5 s/)).toBeVisible(SLOW);
+    await expect(page.getByText(/The line to the server could not be measured: 256 KiB were not answered in 5 s/)).toBeVisible();
     await works(page);
     await context.close();
   };
@@ -183,21 +183,21 @@ for (const screen of SCREENS)
         return lock;
       };
     });
-    const page = await open(context, '/?name=awake&backend=webgpu&autostart=1');
+    const page = await open(context, '/?name=awake&backend=webgpu&autostart=1&intensity=0.2');
     const awake = () => page.evaluate(() => document.documentElement.dataset.awake ?? '0');
     await works(page);
     await expect.poll(awake).toBe('1');
     await button(page, 'Pause').click();
-    await expect.poll(awake, SLOW).toBe('0');
+    await expect.poll(awake).toBe('0');
     await button(page, 'Resume').click();
-    await expect.poll(awake, SLOW).toBe('1');
+    await expect.poll(awake).toBe('1');
     await mining(page).getByText('Settings', { exact: true }).click();
     await page.getByLabel('Keep the screen awake').uncheck();
     await expect.poll(awake).toBe('0');
     expect(await page.evaluate(() => document.documentElement.dataset.minerBackend)).toBe('webgpu');
     const { handedOver } = (await run()).counters;
     await button(page, 'Finish').click();
-    await expect(mining(page).getByText('Stopped', { exact: true })).toBeVisible(SLOW);
+    await expect(mining(page).getByText('Stopped', { exact: true })).toBeVisible();
     expect((await run()).counters.handedOver, 'nobody has to compute anything again').toBe(handedOver);
     await context.close();
   });
@@ -207,13 +207,13 @@ for (const screen of SCREENS)
     const context = await browser.newContext(screen.options);
     await watchPicture(context);
     const spectator = await open(context, '/dashboard');
-    const miner = await open(browser, '/?name=watched&backend=wasm&autostart=1', screen.options);
+    const miner = await open(browser, `/?name=watched&backend=wasm&autostart=1&${CALM}`, screen.options);
     const dial = spectator.getByRole('img', { name: /^Step \d+: (computing|merging), \d+ % of its microbatches are done$/ });
     const step = async () => Number(/^Step (\d+)/.exec((await dial.getAttribute('aria-label')) ?? '')?.[1]);
-    await expect(dial).toBeVisible(SLOW);
+    await expect(dial).toBeVisible();
     const first = await step();
-    await expect.poll(step, SLOW).toBeGreaterThan(first);
-    await drew(spectator, ['merges', 'audits'], SLOW);
+    await expect.poll(step).toBeGreaterThan(first);
+    await drew(spectator, ['merges', 'audits']);
     await miner.context().close();
     await context.close();
   });
@@ -222,13 +222,13 @@ for (const screen of SCREENS)
   test(`a tone that the browser keeps silent after a reload is told, and sounds at the next click, on ${screen.name}`, async ({
     browser,
   }) => {
-    const page = await open(browser, '/?name=hummer&backend=wasm&autostart=1', screen.options);
+    const page = await open(browser, `/?name=hummer&backend=wasm&autostart=1&${CALM}`, screen.options);
     await works(page);
     await mining(page).getByText('Settings', { exact: true }).click();
     await page.getByLabel('Keep this tab awake').check();
     const silent = page.getByText('The tone that keeps this tab awake is silent');
     await page.reload();
-    await expect(silent).toBeVisible(SLOW);
+    await expect(silent).toBeVisible();
     await page.getByRole('heading', { name: 'This device' }).click();
     await expect(silent).toHaveCount(0);
     await page.context().close();
@@ -236,7 +236,7 @@ for (const screen of SCREENS)
 
 for (const screen of SCREENS)
   test(`only while nobody uses the device: the whole device is watched, over a reload too, on ${screen.name}`, async ({ browser }) => {
-    const page = await open(browser, '/?name=shy&backend=wasm&autostart=1', screen.options);
+    const page = await open(browser, `/?name=shy&backend=wasm&autostart=1&${CALM}`, screen.options);
     const device = await page.context().newCDPSession(page);
     const { targetInfo } = await device.send('Target.getTargetInfo');
     const { browserContextId } = targetInfo;
@@ -249,9 +249,9 @@ for (const screen of SCREENS)
     await expect(page.getByText('The whole device is watched.')).toBeVisible();
     await works(page);
     await inUse(true);
-    await expect(mining(page).getByText(/Somebody uses this device/)).toBeVisible(SLOW);
+    await expect(mining(page).getByText(/Somebody uses this device/)).toBeVisible();
     await page.reload();
-    await expect(mining(page).getByText(/Somebody uses this device/)).toBeVisible(SLOW);
+    await expect(mining(page).getByText(/Somebody uses this device/)).toBeVisible();
     // Though this page was touched just now, which is all that a page alone would know.
     await mining(page).getByText('Settings', { exact: true }).click();
     await expect(page.getByText('The whole device is watched.')).toBeVisible();
@@ -284,15 +284,15 @@ for (const screen of SCREENS)
     await plug(false);
     await page.getByLabel('Only on mains power').check();
     const onBattery = mining(page).getByText('This device runs on battery, and is to mine on mains power only.').first();
-    await expect(onBattery).toBeVisible(SLOW);
+    await expect(onBattery).toBeVisible();
     await page.reload();
-    await expect(onBattery, 'though the battery is heard of only after Start').toBeVisible(SLOW);
+    await expect(onBattery, 'though the battery is heard of only after Start').toBeVisible();
     await page.getByText('Settings', { exact: true }).click();
     await plug(true);
     await works(page);
     await page.getByRole('slider', { name: 'Intensity' }).fill('0.1');
-    await expect(mining(page).getByText(/^Rests .*: it is to compute 10 % of the time/)).toBeVisible(SLOW);
-    await expect(mining(page).getByText('INTENSITY', { exact: true })).toBeVisible(SLOW);
+    await expect(mining(page).getByText(/^Rests .*: it is to compute 10 % of the time/)).toBeVisible();
+    await expect(mining(page).getByText('INTENSITY', { exact: true })).toBeVisible();
     await expect(page.getByText('Intensity: 10 % of the time (it rests after each microbatch, for 10 s at most)')).toBeVisible();
     await page.getByRole('slider', { name: 'Intensity' }).fill('0.5');
     await expect(page.getByText('Intensity: 50 % of the time')).toBeVisible();
@@ -301,7 +301,7 @@ for (const screen of SCREENS)
     const other = new Date((await page.evaluate(() => Date.now())) + 5 * 3_600_000).getHours();
     await page.getByLabel('From').fill(`${String(other).padStart(2, '0')}:00`);
     await page.getByLabel('Until').fill(`${String(other).padStart(2, '0')}:30`);
-    await expect(mining(page).getByText('POLICY', { exact: true })).toBeVisible(SLOW);
+    await expect(mining(page).getByText('POLICY', { exact: true })).toBeVisible();
     await expect(
       mining(page)
         .getByText(/It is to mine from \d\d:00 to \d\d:30 only/)
@@ -310,13 +310,13 @@ for (const screen of SCREENS)
     await expect(mining(page).getByText(/ left$/), 'with the time until it goes on').toBeVisible();
     await fits(page);
     await page.reload();
-    await expect(mining(page).getByText('POLICY', { exact: true })).toBeVisible(SLOW);
+    await expect(mining(page).getByText('POLICY', { exact: true })).toBeVisible();
     await page.getByText('Settings', { exact: true }).click();
     await expect(cap).toHaveValue('256');
     await page.getByLabel('Only at these hours').uncheck();
     await works(page);
     await button(page, 'Stop').click();
-    await expect(button(page, 'Start')).toBeVisible(SLOW);
+    await expect(button(page, 'Start')).toBeVisible();
     await page.context().close();
   });
 
@@ -338,7 +338,7 @@ for (const screen of SCREENS)
   });
 
 test('a page whose server is away counts down to the next try, and goes on as the same miner, on every screen', async ({ browser }) => {
-  const pages = await Promise.all(SCREENS.map(({ options }) => open(browser, '/?name=offline&backend=wasm&autostart=1', options)));
+  const pages = await Promise.all(SCREENS.map(({ options }) => open(browser, `/?name=offline&backend=wasm&autostart=1&${CALM}`, options)));
   const ids = () => Promise.all(pages.map((page) => page.evaluate(() => document.documentElement.dataset.minerId)));
   for (const page of pages) await works(page);
   const before = await ids();
@@ -346,8 +346,8 @@ test('a page whose server is away counts down to the next try, and goes on as th
   const { port } = server;
   await server.kill();
   for (const page of pages) {
-    await expect(mining(page).getByText('No connection').first()).toBeVisible(SLOW);
-    await expect(mining(page).getByText(/ left$| over now$/)).toBeVisible(SLOW);
+    await expect(mining(page).getByText('No connection').first()).toBeVisible();
+    await expect(mining(page).getByText(/ left$| over now$/)).toBeVisible();
     await fits(page);
   }
   server = await startServerProcess(['--port', `${port}`, ...OPTIONS]);
@@ -424,7 +424,7 @@ test('a stage that needs more memory than is allowed is refused with the numbers
     const cap = page.getByRole('combobox', { name: 'Memory on the device' });
     await cap.selectOption('256');
     await button(page, 'Start').click();
-    await expect(mining(page).getByText('MEMORY_SHORT', { exact: true })).toBeVisible(SLOW);
+    await expect(mining(page).getByText('MEMORY_SHORT', { exact: true })).toBeVisible();
     await expect(mining(page).getByText('Stopped', { exact: true })).toBeVisible();
     await expect(
       mining(page)
@@ -439,7 +439,7 @@ test('a stage that needs more memory than is allowed is refused with the numbers
     await fits(page);
     await cap.selectOption('0');
     await button(page, 'Start').click();
-    await expect.poll(() => page.evaluate(() => document.documentElement.dataset.minerStage), SLOW).toBe('0');
+    await expect.poll(() => page.evaluate(() => document.documentElement.dataset.minerStage)).toBe('0');
     await expect(mining(page).getByText('MEMORY_SHORT', { exact: true })).toHaveCount(0);
     await page.context().close();
   }

@@ -3,10 +3,10 @@ import { expect } from '@playwright/test';
 import type { ServerProcess } from '@starling/server/process';
 import { layOut } from '../apps/web/src/network/layout.ts';
 import { csv } from './downloads.ts';
-import { SLOW, spectator, test } from './finished-run.ts';
+import { spectator, test } from './finished-run.ts';
 import { fits, SCREENS } from './screens.ts';
 
-test.describe.configure({ mode: 'serial', timeout: 180_000 });
+test.describe.configure({ mode: 'serial' });
 
 let server: ServerProcess;
 test.beforeAll(({ finished }) => {
@@ -22,7 +22,7 @@ for (const screen of SCREENS) {
     const touch = screen.options.hasTouch;
     const network = page.getByRole('region', { name: 'The network' });
     const canvas = network.locator('canvas');
-    await expect(network.getByText('3 miners')).toBeVisible(SLOW);
+    await expect(network.getByText('3 miners')).toBeVisible();
     await expect(page.getByRole('img', { name: 'Step 7: complete, 100 % of its microbatches are done' })).toBeVisible();
     const { width, height } = (await canvas.boundingBox())!;
     for (const { dots } of layOut(await run(), width, height, Date.now())) {

@@ -29,8 +29,8 @@ export const watchPicture = (pages: BrowserContext | Page): Promise<unknown> =>
     });
   });
 
-/** Each of these was drawn at least once since the page was loaded, or is within `timeout` ms. */
-export async function drew(page: Page, marks: readonly Mark[], { timeout }: { timeout: number }): Promise<void> {
+/** Each of these was drawn at least once since the page was loaded, or is soon. */
+export async function drew(page: Page, marks: readonly Mark[]): Promise<void> {
   for (const mark of marks)
-    await expect.poll(() => page.evaluate((name) => document.documentElement.dataset[name], mark), { timeout, message: mark }).toBe('1');
+    await expect.poll(() => page.evaluate((name) => document.documentElement.dataset[name], mark), { message: mark }).toBe('1');
 }

@@ -3,10 +3,10 @@ import { gzipSync } from 'node:zlib';
 import { AxeBuilder } from '@axe-core/playwright';
 import { expect, type Page } from '@playwright/test';
 import type { ServerProcess } from '@starling/server/process';
-import { SLOW, spectator, test } from './finished-run.ts';
+import { spectator, test } from './finished-run.ts';
 import { DESKTOP, fits, PHONE, SCREENS } from './screens.ts';
 
-test.describe.configure({ mode: 'serial', timeout: 180_000 });
+test.describe.configure({ mode: 'serial' });
 
 let server: ServerProcess;
 test.beforeAll(({ finished }) => {
@@ -34,7 +34,7 @@ for (const [path, name] of PAGES) {
   test(`${path} is accessible in both themes, and fits a telephone, a desktop and a wide screen`, async ({ browser }) => {
     // Colours and places of the other sizes and theme must be there at once, not after a transition.
     const page = await open(browser, path.replace(':id', (await run()).stages[0]!.miners[0]!.id), DESKTOP);
-    await expect(heading(page, name)).toBeVisible(SLOW);
+    await expect(heading(page, name)).toBeVisible();
     for (const [viewport, scheme] of [
       [DESKTOP.options.viewport, 'light'],
       [DESKTOP.options.viewport, 'dark'],
@@ -59,9 +59,9 @@ for (const [path, name] of PAGES) {
 test('a stage counts steps as the run log does', async ({ browser }) => {
   const page = await open(browser, '/stage/1', DESKTOP);
   const { version } = (await run()).stages[1]!;
-  await expect(page.getByText(`microbatches of step ${version} are done here`)).toBeVisible(SLOW);
+  await expect(page.getByText(`microbatches of step ${version} are done here`)).toBeVisible();
   await page.goto(`${server.url}/dashboard`);
-  await expect(page.getByText(new RegExp(`made versions? (\\d–)?${version}:`)).first(), 'by the step before it').toBeVisible(SLOW);
+  await expect(page.getByText(new RegExp(`made versions? (\\d–)?${version}:`)).first(), 'by the step before it').toBeVisible();
   await page.context().close();
 });
 
@@ -69,7 +69,7 @@ test('a merge is told whole in the run log where there is room', async ({ browse
   for (const viewport of [DESKTOP.options.viewport, WIDE]) {
     const page = await open(browser, '/dashboard', { name: '', options: { viewport } });
     const line = page.getByRole('region', { name: 'Run log' }).getByRole('listitem').filter({ hasText: 'STEP_MERGED' }).first();
-    await expect(line).toBeVisible(SLOW);
+    await expect(line).toBeVisible();
     const cut = await line.evaluate((item) => {
       const [moved, code, text] = ['.log-bytes', '.code', '.log-text'].map((name) => item.querySelector(name)!);
       moved!.textContent = ' · 12.4 MiB up, 605.5 KiB down';
@@ -100,7 +100,7 @@ test('size limit: the dashboard needs little JavaScript at first, and nothing ju
     }).observe({ type: 'layout-shift', buffered: true });
   });
   await page.goto(`${server.url}/dashboard`);
-  await expect(heading(page, 'The network')).toBeVisible(SLOW);
+  await expect(heading(page, 'The network')).toBeVisible();
   await page.waitForLoadState('networkidle');
   const bytes = (await Promise.all(scripts)).reduce((sum, size) => sum + size, 0);
   console.log(`JavaScript of the dashboard, gzip: ${(bytes / 1024).toFixed(0)} KiB`);
@@ -119,7 +119,7 @@ for (const screen of SCREENS) {
       await pages.getByRole('link', { name }).click();
       await expect(pages.locator('[aria-current]')).toHaveText(name);
       await expect(pages.locator('[aria-current]')).toBeInViewport({ ratio: 1 });
-      await expect(heading(page, name)).toBeVisible(SLOW);
+      await expect(heading(page, name)).toBeVisible();
       await fits(page);
     }
     // WCAG 2.2, 2.5.8.

@@ -4,7 +4,7 @@ import type { ChainView } from '@starling/protocol';
 import { begin, spectator } from './finished-run.ts';
 import { fits, SCREENS } from './screens.ts';
 
-test.describe.configure({ mode: 'serial', timeout: 180_000 });
+test.describe.configure({ mode: 'serial' });
 
 let paying: Awaited<ReturnType<typeof begin>>;
 const { errors, ask, run, open } = spectator(() => paying.server);
@@ -12,7 +12,7 @@ const { errors, ask, run, open } = spectator(() => paying.server);
 const registered = async () => (await ask<ChainView>('/v1/chain')).pay.find(({ uid, emission }) => uid !== null && Number(emission) > 0);
 test.beforeAll(async () => {
   paying = await begin(['--steps', '0']);
-  await expect.poll(registered, { timeout: 120_000 }).toBeDefined();
+  await expect.poll(registered).toBeDefined();
   for (const miner of paying.miners) miner.order({ type: 'pause' });
 });
 test.afterAll(() => paying.end());

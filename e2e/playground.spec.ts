@@ -9,7 +9,7 @@ import type { ModelVersion, RunSnapshot } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 import { fits, SCREENS, type Screen } from './screens.ts';
 
-test.describe.configure({ mode: 'serial', timeout: 120_000 });
+test.describe.configure({ mode: 'serial' });
 
 let server: ServerProcess;
 test.beforeAll(async () => {
@@ -48,7 +48,7 @@ for (const screen of SCREENS)
     const models = async () => (await ask<ModelVersion[]>('/v1/models')).length;
     if ((await models()) < 3) {
       const miners = ['a', 'b'].map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));
-      await expect.poll(models, { timeout: 60_000 }).toBeGreaterThan(2);
+      await expect.poll(models).toBeGreaterThan(2);
       for (const miner of miners) await miner.stop();
     }
 

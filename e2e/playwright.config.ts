@@ -6,6 +6,8 @@ export default defineConfig({
   // Most of the time a test waits, and each file has servers of its own.
   workers: 2,
   timeout: 12 * 60_000,
+  // What is waited for comes, however busy the machine is: tests do not time it.
+  expect: { timeout: 120_000 },
   outputDir: '../test-results',
   use: {
     launchOptions: {

@@ -2,11 +2,11 @@
 import { expect, type Page } from '@playwright/test';
 import type { Moment, MomentRange } from '@starling/protocol';
 import type { ServerProcess } from '@starling/server/process';
-import { SLOW, spectator, test } from './finished-run.ts';
+import { spectator, test } from './finished-run.ts';
 import { drew, watchPicture } from './network-picture.ts';
 import { fits, SCREENS } from './screens.ts';
 
-test.describe.configure({ mode: 'serial', timeout: 180_000 });
+test.describe.configure({ mode: 'serial' });
 
 let server: ServerProcess;
 test.beforeAll(({ finished }) => {
@@ -43,13 +43,13 @@ for (const screen of SCREENS) {
     await page.keyboard.press('ArrowRight');
     await expect(lines.filter({ hasText: 'joined at stage' })).toHaveCount(3);
     await log.getByRole('link', { name: 'Replay' }).click();
-    await expect(page.getByRole('region', { name: 'Replay' }).getByText(/step 6/)).toBeVisible(SLOW);
+    await expect(page.getByRole('region', { name: 'Replay' }).getByText(/step 6/)).toBeVisible();
     // There, too, a line leads to its moment.
     await log.getByRole('radio', { name: 'Merges' }).check();
     const [, newest] = /Steps? (?:\d+–)?(\d+) made/.exec((await lines.last().textContent())!)!;
     await lines.last().getByRole('link').first().click();
     await expect(page).toHaveURL(/at=\d+/);
-    await expect(page.getByRole('region', { name: 'Replay' }).getByText(`step ${Number(newest) + 1} `)).toBeVisible(SLOW);
+    await expect(page.getByRole('region', { name: 'Replay' }).getByText(`step ${Number(newest) + 1} `)).toBeVisible();
     await page.context().close();
   });
 
@@ -58,14 +58,14 @@ for (const screen of SCREENS) {
     const page = await open(browser, '/replay', screen);
     const bar = page.getByRole('region', { name: 'Replay' });
     const slider = bar.getByRole('slider');
-    await expect(bar.getByText(/step 6/)).toBeVisible(SLOW);
+    await expect(bar.getByText(/step 6/)).toBeVisible();
     await fits(page);
     await slider.fill('200');
     // The log may grow meanwhile: it is a fifth of what it was, or a little more.
     const sought = () => Number(new URL(page.url()).searchParams.get('at'));
     await expect.poll(sought).toBeGreaterThanOrEqual(Math.floor(last.seq / 5));
     expect(sought()).toBeLessThan(0.4 * last.seq + 100);
-    await expect(bar.getByText(/step [0-5] /)).toBeVisible(SLOW);
+    await expect(bar.getByText(/step [0-5] /)).toBeVisible();
 
     // Who is given the link sees the same.
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write'], { origin: server.url });
@@ -75,7 +75,7 @@ for (const screen of SCREENS) {
     expect(copied).toBe(`${server.url}/replay?at=${sought()}`);
     const told = async (one: Page) => (await one.getByText(/· entry/).textContent())?.replace(/ of [\d,]+ /, ' of ');
     const other = await open(browser, copied.slice(server.url.length), screen);
-    await expect.poll(() => told(other), SLOW).toBe(await told(page));
+    await expect.poll(() => told(other)).toBe(await told(page));
     await other.context().close();
     // Where the browser does not copy, the link is there, and is selected.
     await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true }));
@@ -86,22 +86,22 @@ for (const screen of SCREENS) {
 
     // A link to an entry that is not there is one to the last, which stays shown.
     await page.goto(`${server.url}/replay?at=99999999`);
-    await expect.poll(sought, SLOW).toBeLessThan(99_999_999);
+    await expect.poll(sought).toBeLessThan(99_999_999);
     expect(sought()).toBeGreaterThanOrEqual(last.seq);
-    await expect(bar.getByText(`entry ${sought().toLocaleString('en')} of`)).toBeVisible(SLOW);
+    await expect(bar.getByText(`entry ${sought().toLocaleString('en')} of`)).toBeVisible();
 
     // Before anybody was there.
     await slider.fill('0');
-    await expect(bar.getByText(/entry 1 of/)).toBeVisible(SLOW);
+    await expect(bar.getByText(/entry 1 of/)).toBeVisible();
     await expect(page.getByRole('region', { name: 'The network' }).getByText('0 miners')).toBeVisible();
 
     // It plays until it is paused, or at its end.
     await bar.getByRole('button', { name: 'Play' }).click();
-    await expect.poll(sought, SLOW).toBeGreaterThan(1);
+    await expect.poll(sought).toBeGreaterThan(1);
     await bar.getByRole('button', { name: 'Pause' }).click();
     await slider.fill('998');
     await bar.getByRole('button', { name: 'Play' }).click();
-    await expect(bar.getByRole('button', { name: 'Play' })).toBeVisible(SLOW);
+    await expect(bar.getByRole('button', { name: 'Play' })).toBeVisible();
     expect(sought()).toBeGreaterThanOrEqual(last.seq);
     await page.context().close();
   });
@@ -127,12 +127,12 @@ for (const screen of SCREENS) {
     const page = await open(browser, '/', screen);
     await watchPicture(page);
     await page.goto(`${server.url}/replay?at=${lively}`);
-    await drew(page, ['merges', 'audits', 'flights'], SLOW);
+    await drew(page, ['merges', 'audits', 'flights']);
 
     const shown = page.getByRole('region', { name: 'Replay' }).getByText(/· entry/);
     const place = async () => /entry ([\d,]+) of ([\d,]+)/.exec((await shown.textContent())!)!.slice(1);
     const [entry, end] = await place();
-    await expect.poll(async () => (await place())[1], SLOW).not.toBe(end);
+    await expect.poll(async () => (await place())[1]).not.toBe(end);
     expect((await place())[0], 'what is shown stays').toBe(entry);
     await page.context().close();
   });

@@ -6,8 +6,9 @@ import { type Browser, expect, type Page, test } from '@playwright/test';
 import { type NodeMiner, startNodeMiner } from '@starling/miner/node';
 import type { RunSnapshot } from '@starling/protocol';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
+import { INTENSITY } from './pace.ts';
 
-/** Cumulative layout shift; Web Vitals call less than 0.1 good. */
+/** Cumulative layout shift of the worst window, as Web Vitals count it, who call less than 0.1 good. */
 const MOST = 0.02;
 /** Rows of the leaderboard change places as scores do, and those of the first audits make room for new ones. */
 const MOST_OF: Record<string, number> = { '/miners': 0.1, '/audits': 0.1 };
@@ -18,10 +19,10 @@ let miners: NodeMiner[];
 test.beforeAll(async () => {
   const data = mkdtempSync(join(tmpdir(), 'starling-shifts-'));
   server = await startServerProcess(
-    `--port 0 --data ${data} --block-ms 200 --tempo 5 --round-steps 1 --stages 2 --sequences 1 --microbatches 4 --steps 0`.split(' '),
+    `--port 0 --data ${data} --block-ms 200 --tempo 5 --round-steps 1 --preset pico --stages 2 --microbatches 4 --steps 0`.split(' '),
   );
-  miners = ['kestrel', 'wren', 'osprey'].map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));
-  await expect.poll(async () => (await run()).step, { timeout: 120_000 }).toBeGreaterThan(0);
+  miners = ['kestrel', 'wren', 'osprey'].map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm', intensity: INTENSITY }));
+  await expect.poll(async () => (await run()).step).toBeGreaterThan(0);
 });
 test.afterAll(async () => {
   await Promise.all(miners.map((miner) => miner.stop()));
@@ -31,7 +32,10 @@ test.afterAll(async () => {
 const run = async (url = server.url) => (await fetch(`${url}/v1/run`)).json() as Promise<RunSnapshot>;
 
 interface Shifts {
+  /** Of the worst window. */
   sum: number;
+  /** Of this one: shifts less than a second apart, for five seconds. */
+  window: { sum: number; first: number; last: number };
   /** What did, to tell people. */
   moved: string[];
 }
@@ -44,12 +48,15 @@ type LayoutShift = PerformanceEntry & {
 async function open(browser: Browser, url: string, width: number, height = 800) {
   const page = await (await browser.newContext({ viewport: { width, height } })).newPage();
   await page.addInitScript(() => {
-    const shifts: Shifts = { sum: 0, moved: [] };
+    const shifts: Shifts = { sum: 0, window: { sum: 0, first: 0, last: 0 }, moved: [] };
     Object.assign(window, { shifts });
     new PerformanceObserver((list) => {
-      for (const { value, hadRecentInput, sources } of list.getEntries() as LayoutShift[]) {
+      for (const { value, startTime, hadRecentInput, sources } of list.getEntries() as LayoutShift[]) {
         if (hadRecentInput) continue;
-        shifts.sum += value;
+        const { first, last, sum } = shifts.window;
+        const goesOn = startTime - last < 1_000 && startTime - first < 5_000;
+        shifts.window = { sum: value + (goesOn ? sum : 0), first: goesOn ? first : startTime, last: startTime };
+        shifts.sum = Math.max(shifts.sum, shifts.window.sum);
         for (const { node, previousRect, currentRect } of sources)
           shifts.moved.push(
             `${node?.nodeName}.${(node as Element | null)?.className}: ${previousRect.y} → ${currentRect.y}, ${value.toFixed(3)}`,
@@ -58,7 +65,7 @@ async function open(browser: Browser, url: string, width: number, height = 800) 
     }).observe({ type: 'layout-shift', buffered: true });
   });
   await page.goto(url);
-  await expect(page.getByRole('heading').first()).toBeVisible({ timeout: 45_000 });
+  await expect(page.getByRole('heading').first()).toBeVisible();
   return page;
 }
 
@@ -70,7 +77,7 @@ for (const width of [360, 1280]) {
     const id = before.stages[0]!.miners[0]!.id;
     const pages = await Promise.all(PATHS.map((path) => open(browser, `${server.url}${path.replace(':id', id)}`, width)));
     const { step } = await run();
-    await expect.poll(async () => (await run()).step, { timeout: 60_000 }).toBeGreaterThan(step);
+    await expect.poll(async () => (await run()).step).toBeGreaterThan(step);
     for (const [i, path] of PATHS.entries()) {
       const { sum, moved } = await shiftsOf(pages[i]!);
       expect.soft(sum, `${path} at ${width} px: ${moved.join('; ')}`).toBeLessThan(MOST_OF[path] ?? MOST);
@@ -95,19 +102,19 @@ test('the run log stands still while merges come many a second, and while somebo
   const quick = await startServerProcess(
     `--port 0 --data ${data} --preset pico --stages 1 --sequences 1 --microbatches 1 --steps 0`.split(' '),
   );
-  const miner = startNodeMiner({ url: quick.url, name: 'kestrel', backend: 'wasm' });
+  const miner = startNodeMiner({ url: quick.url, name: 'kestrel', backend: 'wasm', intensity: 0.25 });
   const steps = async (more: number) => {
     const { step } = await run(quick.url);
-    await expect.poll(async () => (await run(quick.url)).step, { timeout: 120_000 }).toBeGreaterThan(step + more);
+    await expect.poll(async () => (await run(quick.url)).step).toBeGreaterThan(step + more);
   };
   try {
-    await expect.poll(async () => (await run(quick.url)).step, { timeout: 60_000 }).toBeGreaterThan(20);
+    await expect.poll(async () => (await run(quick.url)).step).toBeGreaterThan(20);
     const pages = await Promise.all([360, 1280].map((width) => open(browser, `${quick.url}/dashboard`, width)));
     const logs = pages.map((page) => page.getByRole('region', { name: 'Run log' }));
     for (const log of logs) {
       // What is out of sight never counts as moved.
       await log.scrollIntoViewIfNeeded();
-      await expect(log.getByText(/^Steps \d+–\d+ made versions/).first()).toBeVisible({ timeout: 45_000 });
+      await expect(log.getByText(/^Steps \d+–\d+ made versions/).first()).toBeVisible();
       await expect(log.locator('[aria-live], [role=log], [role=status]'), 'nobody is read ten lines a second').toHaveCount(0);
     }
     await steps(100);

@@ -9,7 +9,6 @@ import { startServerProcess } from '@starling/server/process';
 const STEPS = 22;
 /** Nats by which the loss must fall over the run. */
 const MARGIN = 1;
-const MINUTE = 60_000;
 
 async function openMiner(browser: Browser, url: string, name: string, errors: string[]): Promise<Page> {
   const page = await (await browser.newContext()).newPage();
@@ -41,26 +40,27 @@ test('a swarm of tabs trains on WebGPU, over a killed tab and a killed server', 
   const run = async (): Promise<RunSnapshot> => (await request.get(`${url}/v1/run`)).json();
   const points = async (): Promise<StepPoint[]> => (await request.get(`${url}/v1/run/points`)).json();
   const reached = (step: number) =>
-    expect.poll(async () => (await run()).step, { timeout: 8 * MINUTE, message: `step ${step}` }).toBeGreaterThanOrEqual(step);
+    expect.poll(async () => (await run()).step, { timeout: 8 * 60_000, message: `step ${step}` }).toBeGreaterThanOrEqual(step);
   try {
     const errors: string[] = [];
     const pages = await Promise.all(Array.from({ length: 6 }, (_, i) => openMiner(browser, url, `tab-${i}`, errors)));
     await reached(2);
     const staffed = (await run()).stages.map((stage) => stage.miners.map((miner) => miner.backend));
-    expect(staffed).toEqual(Array(3).fill(['webgpu', 'webgpu']));
+    // Newcomers go where the throughput is least, which is not always where the fewest are.
+    expect(staffed.flat()).toEqual(Array(pages.length).fill('webgpu'));
     for (const page of pages) expect((await stateOf(page))?.backend).toBe('webgpu');
 
     // A tab dies while it works: nothing is said, its socket just closes.
     const killed = pages.pop()!;
     const { minerId } = (await stateOf(killed))!;
     const miner = async (): Promise<MinerView> => (await request.get(`${url}/v1/miners/${minerId}`)).json();
-    await expect.poll(async () => (await miner()).leases, { timeout: MINUTE, intervals: [20] }).toBeGreaterThan(0);
+    await expect.poll(async () => (await miner()).leases, { intervals: [20] }).toBeGreaterThan(0);
     const crashed = killed.waitForEvent('crash');
     void (await killed.context().newCDPSession(killed)).send('Page.crash').catch(() => {}); // a dead page answers nothing
     await crashed;
     await killed.context().close();
     const events = async () => ((await (await request.get(`${url}/v1/run/events`)).json()) as RunEvent[]).map(({ message }) => message);
-    await expect.poll(events, { timeout: MINUTE }).toContainEqual(expect.stringMatching(`Miner ${minerId} is gone.`));
+    await expect.poll(events).toContainEqual(expect.stringMatching(`Miner ${minerId} is gone.`));
 
     // Another takes its place in the running swarm: from the click on Start to its first receipt that counts.
     const clicked = performance.now();
@@ -98,7 +98,7 @@ test('a swarm of tabs trains on WebGPU, over a killed tab and a killed server', 
           const states = await Promise.all(pages.map(stateOf));
           return states.filter((state) => state?.version !== STEPS || state.parameterHash !== stages[state.stage!]!.parameterHash).length;
         },
-        { timeout: MINUTE, message: 'replicas that differ from their stage' },
+        { message: 'replicas that differ from their stage' },
       )
       .toBe(0);
     const all = await points();

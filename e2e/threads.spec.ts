@@ -9,7 +9,6 @@ import type { MinerState } from '@starling/miner';
 import { startServerProcess } from '@starling/server/process';
 
 const STEPS = 4;
-const SLOW = { timeout: 120_000 };
 /** One microbatch, so that nothing but the arithmetic decides what is added to what. */
 const OPTIONS = ['--stages', '1', '--microbatches', '1', '--steps', `${STEPS}`, '--seed', '3', '--validate-every', '1000'];
 
@@ -54,7 +53,7 @@ async function train(browser: Browser, threads: number, change: (headers: Outgoi
     const page = await context.newPage();
     page.on('pageerror', ({ message }) => errors.push(message));
     await page.goto(`${proxy.url}/?autostart=1&backend=wasm&name=threads&threads=${threads}`);
-    await expect.poll(async () => (await stateOf(page))?.version, SLOW).toBe(STEPS);
+    await expect.poll(async () => (await stateOf(page))?.version).toBe(STEPS);
     const { adapter, parameterHash, rejected } = (await stateOf(page))!;
     return { isolated: await page.evaluate(() => crossOriginIsolated), adapter, parameterHash, rejected, errors };
   } finally {

@@ -14,19 +14,16 @@ function inMemory(): MinerPorts['storage'] {
 }
 
 /** Without `storage`, its session and its device key end with the host. What outlasts the host has no key, which would not. */
-export function nodeMiner({ url, name, backend, memoryCap, tampering }: NodeMinerOptions, storage?: MinerPorts['storage']): Miner {
-  return new Miner(
-    { url, name, backend, ...(memoryCap !== undefined && { memoryCap }) },
-    {
-      createKernels: async (wanted) => {
-        if (wanted === 'wasm') return createKernels({ backend: 'wasm', wasmPaths: nodeWasmPath() });
-        const gpu = await dawnGpu();
-        if (!gpu) throw new SwarmError('WEBGPU_UNAVAILABLE', 'Dawn found no Vulkan driver.');
-        return createKernels({ backend: 'webgpu', gpu });
-      },
-      ...(tampering && { stage: (held, run) => tampered(held, run, tampering) }),
-      storage: storage ?? inMemory(),
-      device: async () => (storage ? null : (await DeviceKey.generate()).signer),
+export function nodeMiner({ tampering, ...options }: NodeMinerOptions, storage?: MinerPorts['storage']): Miner {
+  return new Miner(options, {
+    createKernels: async (wanted) => {
+      if (wanted === 'wasm') return createKernels({ backend: 'wasm', wasmPaths: nodeWasmPath() });
+      const gpu = await dawnGpu();
+      if (!gpu) throw new SwarmError('WEBGPU_UNAVAILABLE', 'Dawn found no Vulkan driver.');
+      return createKernels({ backend: 'webgpu', gpu });
     },
-  );
+    ...(tampering && { stage: (held, run) => tampered(held, run, tampering) }),
+    storage: storage ?? inMemory(),
+    device: async () => (storage ? null : (await DeviceKey.generate()).signer),
+  });
 }

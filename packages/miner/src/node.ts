@@ -9,6 +9,8 @@ export interface NodeMinerOptions {
   backend: 'webgpu' | 'wasm';
   /** As the miner's. */
   memoryCap?: number;
+  /** As the miner's. */
+  intensity?: number;
   /** What is false about it; absent: nothing. */
   tampering?: Tampering;
 }

@@ -75,9 +75,11 @@ export default function StagePage({ index }: { index: number }) {
             {layers(stage.layers)} of {run.config.preset}, {compact(stage.parameters)} parameters · SHA-256{' '}
             <code title={stage.parameterHash}>{stage.parameterHash.slice(0, 16)}…</code>
           </p>
-          <Progress done={stage.done} total={stage.total} label="Microbatches of this step" />
+          <Progress done={run.phase === 'complete' ? stage.total : stage.done} total={stage.total} label="Microbatches of this step" />
           <p className="muted">
-            {stage.done} of {stage.total} microbatches of step {count(stage.version)} are done here
+            {run.phase === 'complete'
+              ? `The run is complete: ${plural(stage.version, 'step')}.`
+              : `${stage.done} of ${stage.total} microbatches of step ${count(stage.version)} are done here`}
           </p>
           {run.stages.length > 1 && (
             <p>
@@ -90,7 +92,7 @@ export default function StagePage({ index }: { index: number }) {
         <dl className="stats">
           <Stat label="Miners" value={count(connected.length)} note={`${count(stage.miners.length - connected.length)} disconnected`} />
           <Stat label="Tokens per second" value={compact(rate)} note="backwards that counted" />
-          <Stat label="To come" value={count(stage.total - stage.done)} note="microbatches of this step" />
+          <Stat label="To come" value={count(run.phase === 'complete' ? 0 : stage.total - stage.done)} note="microbatches of this step" />
           <Stat label="Leases" value={count(stage.leases)} note="held by miners now" />
           <Stat
             label="Last merge"

@@ -184,8 +184,9 @@ export async function resumeAfterReload(): Promise<boolean> {
  */
 addEventListener('pagehide', () => {
   if (!worker) return;
-  if (state?.session) navigator.sendBeacon('/v1/leave', JSON.stringify(state.session));
+  const session = state?.session;
   publish(stopped(null));
+  if (session) navigator.sendBeacon('/v1/leave', JSON.stringify(session));
 });
 
 /** Back out of the browser's cache, as it was left. */
