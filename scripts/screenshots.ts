@@ -72,6 +72,8 @@ try {
         await READY[name]?.(page);
         // Long enough for charts, accounts and the first movements.
         await page.waitForTimeout(2_500);
+        // While a step merges nothing flies.
+        if (name === 'dashboard') await page.getByText('computing', { exact: true }).waitFor(SOON);
         const suffix = viewport === PHONE ? '-phone' : '';
         await page.evaluate(() => scrollTo(0, 0));
         await page.screenshot({ path: join(FOLDER, `${name}${suffix}-${colorScheme}.png`) });
