@@ -34,6 +34,7 @@ export function tick(state: State, { idleMs = 0 }: Of<'tick'>): void {
     }
   }
   for (const crew of state.crews) {
+    if (crew.staff === 0 || crew.isHeld) crew.stage.attendedAt = now;
     collectOverdue(state, crew);
     const step = state.stepOf(crew.stage);
     // What waited for others waits no more.

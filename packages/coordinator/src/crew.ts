@@ -81,9 +81,21 @@ export class Crew {
     return idle + half + full + taken;
   }
 
+  /** All that are fit have as many leases as they may have: nobody can take anything now. */
+  get isFull(): boolean {
+    const { idle, half, full, taken } = this.counts;
+    return taken > 0 && idle + half + full === 0;
+  }
+
   /** Miners that hold the stage, or are about to, and may be counted on. */
   get staff(): number {
     return this.size - this.counts.owed - this.counts.absent;
+  }
+
+  /** Somebody here has fetched it, and does not apply a merge. */
+  get isHeld(): boolean {
+    for (const { phase } of this.members.values()) if (phase === 'ready') return true;
+    return false;
   }
 
   add(miner: MinerRecord): void {

@@ -64,7 +64,7 @@ export function dispatch(state: State, crew: Crew): void {
       if (isHeldBack(state, step, stage, flow, slot)) break;
       const miner = pickFor(state, crew, flow, slot);
       if (miner) grant(state, { stage, flow, slot, miner });
-      else if (avoid === null && forfeits.length === 0) break;
+      else if ((avoid === null && forfeits.length === 0) || crew.isFull) break;
       else i++;
     }
   }

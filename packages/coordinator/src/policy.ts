@@ -52,6 +52,19 @@ export function fillEmpty(crews: readonly Crew[], burden: (miner: MinerRecord) =
   return { miner, to };
 }
 
+/** Those that are here have been fetching it for so long that it may be all they ever do, under one name after the other. */
+const isForsaken = ({ stage }: Crew, now: number) => stage.phase !== 'complete' && now - stage.attendedAt >= LIMITS.phaseDeadline;
+
+/** Sends a stage that is only ever fetched one that has shown that it can hold a stage, of those that lose least by it. Null when none can be spared. */
+export function relieve(crews: readonly Crew[], burden: (miner: MinerRecord) => number, now: number): Move | null {
+  const to = crews.find((crew) => isForsaken(crew, now));
+  if (!to) return null;
+  const holders = crews.map((crew) => present(crew).filter(({ phase, resting }) => phase === 'ready' && !resting));
+  const richest = holders.reduce((best, members) => (members.length > best.length ? members : best));
+  if (richest.length < 2) return null;
+  return { miner: richest.reduce((best, other) => (burden(other) < burden(best) ? other : best)), to };
+}
+
 /** Whether another stage could give a miner to this one, so that its only one can be let go. */
 export function couldStaff(crews: readonly Crew[], crew: Crew): boolean {
   return crews.some((other) => other !== crew && present(other).length > 1);

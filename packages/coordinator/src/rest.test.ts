@@ -231,6 +231,24 @@ describe('a miner that rests again and again', () => {
     expect([swarm.miner('x').absent, swarm.counters.moved]).toEqual([false, 0]);
   });
 
+  it('is staff when what it had begun comes in the middle of its rest', () => {
+    const swarm = Swarm.ready(['a', 'x', 'c'], { stages: 1, microbatchesPerStep: 8 });
+    const [begun, waits] = swarm.leasesOf('x');
+    swarm.busy('x', waits!.id, LIMITS.longestRest);
+    swarm.receipt('x', begun!.id);
+    swarm.tick(250);
+    expect(swarm.miner('x')).toMatchObject({ resting: true, absent: false });
+  });
+
+  it('rests no less because it can make nothing of what it had begun', () => {
+    const swarm = Swarm.ready(['a', 'x', 'c'], { stages: 1, microbatchesPerStep: 8 });
+    const [begun, waits] = swarm.leasesOf('x');
+    swarm.busy('x', waits!.id, LIMITS.longestRest);
+    const { restUntil } = swarm.miner('x');
+    swarm.wait(10).send({ type: 'forfeit', minerId: 'x', leaseId: begun!.id, code: 'TENSOR_NOT_FINITE', message: 'inf' });
+    expect(swarm.miner('x').restUntil).toBe(restUntil);
+  });
+
   it('rests for a second at least when it gives a lease back', () => {
     const swarm = Swarm.ready(['a'], { stages: 1 });
     const effects = swarm.busy('a', swarm.leasesOf('a')[0]!.id, 0);

@@ -4,7 +4,7 @@ import type { Crew } from './crew.ts';
 import type { Cell, Flow } from './flow.ts';
 import { ban, type Credit, enterPhase, FOUND_FALSE, forgetPace, type MinerRecord } from './miner.ts';
 import { mergeWhenComplete } from './overlap.ts';
-import { fillEmpty, placeNewcomer, rebalance } from './policy.ts';
+import { fillEmpty, placeNewcomer, rebalance, relieve } from './policy.ts';
 import { postponeReductions, reducerBack, reducerGone } from './reducing.ts';
 import { type Claim, mergeOf, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
@@ -35,11 +35,9 @@ export function join(state: State, { minerId, facts, holding }: Of<'join'>): voi
   // It may have applied a merge without the news of it having arrived.
   const holds = holding?.stage === stage.index && (holding.version === miner.version || holding.version === miner.version + 1);
   if (!holds || miner.phase === 'loading') {
-    const { phase, phaseSince } = miner;
+    const since = loadingSince(state, miner);
     reassigned(state, miner, 'came back without its stage');
-    assign(state, miner, miner.owed ?? 'came back without its stage');
-    // Or whoever comes back again and again would never be late with it.
-    if (phase === 'loading') miner.phaseSince = phaseSince;
+    assign(state, miner, miner.owed ?? 'came back without its stage', since);
     return;
   }
   state.refresh(miner);
@@ -103,6 +101,7 @@ export function forgive(state: State, idleMs: number): void {
   }
   for (const step of state.steps.values()) step.progressAt += delay(step.progressAt);
   for (const stage of state.stages) {
+    stage.attendedAt += delay(stage.attendedAt);
     for (const claim of stage.merge.collecting.values()) claim.since += delay(claim.since);
   }
   postponeReductions(state, idleMs);
@@ -163,10 +162,14 @@ export function dropWork(state: State, miner: MinerRecord): void {
   reducerGone(state, stage, miner.id);
 }
 
+/** Or whoever comes back again and again, or says that it holds what it cannot, would never be late with its stage. */
+const loadingSince = (state: State, { phase, owed, phaseSince }: MinerRecord) =>
+  phase === 'loading' && owed === null ? phaseSince : state.now;
+
 /** Has the miner fetch its stage; a banned one when its ban is over, so that a wrong one cannot fetch without end. */
-export function assign(state: State, miner: MinerRecord, why: string): void {
+export function assign(state: State, miner: MinerRecord, why: string, since: number = state.now): void {
   const stage = state.stageOf(miner);
-  enterPhase(miner, 'loading', state.now);
+  enterPhase(miner, 'loading', since);
   miner.version = -1;
   miner.round = state.nextRound();
   miner.waiting = null;
@@ -176,11 +179,13 @@ export function assign(state: State, miner: MinerRecord, why: string): void {
   state.emit({ type: 'assign', minerId: miner.id, stage: stage.index, version: stage.version, round: miner.round, why });
 }
 
+const TOO_FAR = 'it fell too many steps behind';
+
 /** The next merge this miner has not applied; a miner too far behind fetches the whole stage. */
 export function distribute(state: State, miner: MinerRecord, stage: StageRecord): void {
   const merge = mergeOf(stage, miner.version + 1);
   if (!merge) {
-    assign(state, miner, 'it fell too many steps behind');
+    assign(state, miner, TOO_FAR);
     return;
   }
   if (miner.phase !== 'applying') enterPhase(miner, 'applying', state.now);
@@ -205,13 +210,17 @@ function proved(state: State, miner: MinerRecord, version: number, parameterHash
   const stage = state.stageOf(miner);
   if (version > stage.version) {
     // Sent there by a server that was killed before its merge was on disk.
-    assign(state, miner, 'its parameters are of a step that was not finished');
+    assign(state, miner, 'its parameters are of a step that was not finished', loadingSince(state, miner));
     return;
   }
   const expected = version === stage.version ? stage.parameterHash : mergeOf(stage, version)?.parameterHash;
   // The version it began with may be older than what is kept; then its hash is proved by the first merge it applies.
   if (expected !== undefined && parameterHash !== expected) {
     diverged(state, miner, stage);
+    return;
+  }
+  if (version < stage.version && !mergeOf(stage, version + 1)) {
+    assign(state, miner, TOO_FAR, loadingSince(state, miner));
     return;
   }
   miner.version = version;
@@ -263,7 +272,8 @@ function diverged(state: State, miner: MinerRecord, stage: StageRecord): void {
 export function endRest(state: State, miner: MinerRecord): void {
   if (miner.restUntil <= state.now) miner.restUntil = 0;
   miner.resting = miner.restUntil > 0 || miner.bannedUntil > state.now;
-  miner.absent = miner.restUntil > 0 && state.now - miner.restingSince! >= LIMITS.restPatience;
+  // Null where a receipt came in the middle of it.
+  miner.absent = miner.restUntil > 0 && state.now - (miner.restingSince ?? state.now) >= LIMITS.restPatience;
   if (!miner.resting && miner.owed) assign(state, miner, miner.owed);
   else state.refresh(miner);
 }
@@ -285,6 +295,7 @@ export function move(state: State, miner: MinerRecord, to: Crew, why: string): v
   miner.moving = null;
   forgetPace(miner, slowestPace(to));
   state.station(miner, to.stage.index);
+  to.stage.attendedAt = state.now;
   state.counters.moved += 1;
   assign(state, miner, why);
   state.inform('MINER_MOVED', `Miner ${miner.id} moved from stage ${from} to stage ${to.stage.index}: ${why}.`);
@@ -292,8 +303,8 @@ export function move(state: State, miner: MinerRecord, to: Crew, why: string): v
 
 export function fillEmptyStages(state: State): void {
   const burden = (miner: MinerRecord) => miner.leases.size + uncontributed(state, state.stageOf(miner), miner.id).length;
-  for (let choice = fillEmpty(state.crews, burden); choice; choice = fillEmpty(state.crews, burden))
-    move(state, choice.miner, choice.to, `stage ${choice.to.stage.index} had nobody left`);
+  const next = () => fillEmpty(state.crews, burden) ?? relieve(state.crews, burden, state.now);
+  for (let choice = next(); choice; choice = next()) move(state, choice.miner, choice.to, `stage ${choice.to.stage.index} had nobody left`);
 }
 
 /** Plans a move for when the miner's stage has merged: then it holds nothing, and nothing is lost by its going. */

@@ -115,7 +115,7 @@ describe('a log of inputs', () => {
 });
 
 /** Of one log under the rules of now. Another hash: raise `RULES`, unless only these tests' own inputs have changed. */
-const RULED = { rules: 4, hash: '09472ce3027d6c7ab0879d6134cc95839a57f3c92e6c44f2f3b875f8b1c7d8f9' };
+const RULED = { rules: 5, hash: 'c28bdec7ba4e8d5d5580c9e3766004aebb715ee04c038b448c6ee439f66ea9db' };
 
 describe('the rules', () => {
   it('have another number as soon as the same inputs give another state or other effects', () => {

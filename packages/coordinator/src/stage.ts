@@ -63,6 +63,8 @@ export interface StageRecord {
   parameterHash: string;
   phase: Exclude<StagePhase, 'waiting'>;
   phaseSince: number;
+  /** When somebody held it last, or was sent to, or nobody was here at all: since then all that are here only fetch it. */
+  attendedAt: number;
   /** Of the present step's gradients. */
   merge: MergeWork;
   /** With overlap: what the miners are to apply, until it is in the log. */
@@ -85,6 +87,7 @@ export function newStage(index: number, stages: number, version: number, paramet
     parameterHash,
     phase: 'training',
     phaseSince: now,
+    attendedAt: now,
     merge: noMerge(version),
     applying: null,
     agreement: [],

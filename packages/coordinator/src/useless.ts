@@ -23,7 +23,7 @@ export function forfeit(state: State, { minerId, leaseId, code, message }: Of<'f
   lease.state = 'forfeited';
   if (forfeits.length < LIMITS.forfeitsPerTask || !forfeits.includes(minerId)) forfeits.push(minerId);
   // Or who is alone would be given it as fast as it can give it back.
-  if (state.miners.has(minerId)) rest(state, miner, LIMITS.shortestRest);
+  if (state.miners.has(minerId)) rest(state, miner, Math.max(LIMITS.shortestRest, miner.restUntil - state.now));
   if (task.open.length === 0 && isKnownUseless(state, lease)) leaveOut(state, lease);
 }
 
