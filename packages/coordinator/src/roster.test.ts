@@ -324,7 +324,7 @@ describe('a miner that gets nowhere', () => {
     for (let minute = 1; minute < 5; minute++) {
       swarm.tick(60_000);
       const { round } = swarm.miner('c');
-      swarm.send({ type: 'ready', minerId: 'c', round, version, parameterHash: 'never seen' });
+      swarm.send({ type: 'ready', minerId: 'c', stage: 0, round, version, parameterHash: 'never seen' });
       expect(swarm.miner('c')).toMatchObject({ phase: 'loading', version: -1 });
     }
     swarm.tick(60_000);
@@ -335,8 +335,10 @@ describe('a miner that gets nowhere', () => {
     const swarm = Swarm.ready(['a', 'b'], { stages: 1 });
     swarm.join('c');
     swarm.coordinator.state.creditOf(swarm.miner('c')).bans = 5;
-    swarm.miner('c').late = LIMITS.lateBeforeBan - 1;
-    swarm.send({ type: 'ready', minerId: 'c', round: swarm.miner('c').round, version: 0, parameterHash: 'another' });
+    for (let i = 0; i < LIMITS.lateBeforeBan; i++) {
+      const { round } = swarm.miner('c');
+      swarm.send({ type: 'ready', minerId: 'c', stage: 0, round, version: 0, parameterHash: 'another' });
+    }
     expect(swarm.miner('c').owed).not.toBeNull();
     swarm.now = swarm.miner('c').bannedUntil + 1;
     expect(of(swarm.join('c'), 'assign').length).toBeGreaterThan(0);
