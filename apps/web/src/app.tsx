@@ -1,4 +1,4 @@
-import { lazy, Suspense, useEffect } from 'react';
+import { useEffect } from 'react';
 import { Header } from './header.tsx';
 import { MinerPage } from './history/miner-page.tsx';
 import { MinePage } from './mine/mine-page.tsx';
@@ -7,17 +7,18 @@ import { useSettings } from './mine/use-settings.ts';
 import { useWakeLock } from './mine/wake-lock.ts';
 import { useNames } from './names.ts';
 import { Nowhere } from './nowhere.tsx';
+import { onDemand, Part } from './part.tsx';
 import type { Page } from './paths.ts';
 import { usePage } from './router.tsx';
 
 /** Charts are only loaded by those who look at them. */
-const AuditsPage = lazy(() => import('./audits/audits-page.tsx'));
-const ChainPage = lazy(() => import('./chain/chain-page.tsx'));
-const DashboardPage = lazy(() => import('./dashboard/dashboard-page.tsx'));
-const LeaderboardPage = lazy(() => import('./leaderboard/leaderboard-page.tsx'));
-const ReplayPage = lazy(() => import('./replay/replay-page.tsx'));
-const StagePage = lazy(() => import('./dashboard/stage-page.tsx'));
-const PlaygroundPage = lazy(() => import('./playground/playground-page.tsx'));
+const AuditsPage = onDemand(() => import('./audits/audits-page.tsx'));
+const ChainPage = onDemand(() => import('./chain/chain-page.tsx'));
+const DashboardPage = onDemand(() => import('./dashboard/dashboard-page.tsx'));
+const LeaderboardPage = onDemand(() => import('./leaderboard/leaderboard-page.tsx'));
+const ReplayPage = onDemand(() => import('./replay/replay-page.tsx'));
+const StagePage = onDemand(() => import('./dashboard/stage-page.tsx'));
+const PlaygroundPage = onDemand(() => import('./playground/playground-page.tsx'));
 
 export function App() {
   const page = usePage();
@@ -30,7 +31,10 @@ export function App() {
       <Awake />
       <Header />
       <main id="main" tabIndex={-1}>
-        <Suspense fallback={<div className="page-loading" />}>{contents(page)}</Suspense>
+        {/* Every page is a part of its own: what became of one says nothing of the next. */}
+        <Part key={Object.values(page).join(' ')} name="This page" wait={<div className="page-loading" />}>
+          {contents(page)}
+        </Part>
       </main>
     </>
   );
@@ -62,11 +66,11 @@ function contents(page: Page) {
     case 'replay':
       return <ReplayPage />;
     case 'stage':
-      return <StagePage key={page.index} index={page.index} />;
+      return <StagePage index={page.index} />;
     case 'playground':
       return <PlaygroundPage />;
     case 'miner':
-      return <MinerPage key={page.id} id={page.id} />;
+      return <MinerPage id={page.id} />;
     case 'nowhere':
       return <Nowhere />;
   }

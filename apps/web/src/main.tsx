@@ -10,6 +10,7 @@ import { watch } from './live.ts';
 import { Lean } from './mine/lean.tsx';
 import { resumeAfterReload, start } from './mine/mining.ts';
 import { isLean, wantedWallet, wantsAutostart } from './mine/settings.ts';
+import { Part } from './part.tsx';
 import { compareClocks } from './server-clock.ts';
 
 const query = new URLSearchParams(location.search);
@@ -24,4 +25,8 @@ if (!lean) {
   compareClocks();
 }
 
-createRoot(document.getElementById('root')!).render(<StrictMode>{lean ? <Lean /> : <App />}</StrictMode>);
+createRoot(document.getElementById('root')!).render(
+  <StrictMode>
+    <Part name="The page">{lean ? <Lean /> : <App />}</Part>
+  </StrictMode>,
+);

@@ -1,15 +1,16 @@
 import '../styles/chain.css';
 import type { ChainView } from '@starling/protocol';
-import { lazy, Suspense, useMemo } from 'react';
+import { useMemo } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { count, every, plural, roughly } from '../format.ts';
 import { nameOfAccount } from '../names.ts';
+import { onDemand, Part } from '../part.tsx';
 import { ErrorText, Notice, Progress, Stat } from '../parts.tsx';
 import { brief, coins } from './amounts.ts';
 import { MetagraphTable } from './metagraph-table.tsx';
 import { PayTable } from './pay-table.tsx';
 
-const Bars = lazy(() => import('../charts/bars.tsx'));
+const Bars = onDemand(() => import('../charts/bars.tsx'));
 
 const load = (signal: AbortSignal) => getJson<ChainView>('/v1/chain', signal);
 
@@ -106,9 +107,9 @@ function Shares({ chain: { pay } }: { chain: ChainView }) {
         <h2 id="shares">Work and pay</h2>
         <p className="muted">Of all accounts, {shares.length < pay.length ? `the ${DRAWN} that did most` : 'each'}.</p>
       </div>
-      <Suspense fallback={<div className="bars" />}>
+      <Part name="The chart" wait={<div className="bars" />}>
         <Bars label="Share of work and of emission by account" rows={shares} series={SERIES} format={percents} />
-      </Suspense>
+      </Part>
     </section>
   );
 }

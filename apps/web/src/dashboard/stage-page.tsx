@@ -1,6 +1,6 @@
 import '../styles/dashboard.css';
 import type { MinerView } from '@starling/protocol';
-import { lazy, Suspense, useMemo, useState } from 'react';
+import { useMemo, useState } from 'react';
 import { ALL, type Range, stageColumns } from '../chart-data.ts';
 import { Chart, type Line } from '../charts/chart.tsx';
 import { RangeFields } from '../charts/range-fields.tsx';
@@ -9,12 +9,13 @@ import { useLive } from '../live.ts';
 import { situation } from '../mine/activity.ts';
 import { nameOf } from '../names.ts';
 import { useNow } from '../now.ts';
+import { onDemand, Part } from '../part.tsx';
 import { Notice, Progress, Stat, Wait } from '../parts.tsx';
 import { minerPath, stagePath } from '../paths.ts';
 import { Link } from '../router.tsx';
 import { TablePanel } from '../table.tsx';
 
-const Bars = lazy(() => import('../charts/bars.tsx'));
+const Bars = onDemand(() => import('../charts/bars.tsx'));
 
 const NORM: Line[] = [{ label: 'gradient norm', color: 'var(--violet)', width: 1.5 }];
 const PACE: Line[] = [{ label: 'tokens per second', color: 'var(--violet)', width: 1.5 }];
@@ -165,9 +166,9 @@ function Shares({ miners }: { miners: readonly MinerView[] }) {
         <h2 id="quickest">Who does how much</h2>
         <p className="muted">Tokens per second{miners.length > DRAWN ? `, the ${DRAWN} quickest` : ''}.</p>
       </div>
-      <Suspense fallback={<div className="bars" />}>
+      <Part name="The chart" wait={<div className="bars" />}>
         <Bars label="Tokens per second by miner" rows={rows} series={SERIES} format={compact} />
-      </Suspense>
+      </Part>
     </section>
   );
 }

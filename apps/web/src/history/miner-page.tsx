@@ -1,11 +1,12 @@
 import type { MinerView, RunSnapshot } from '@starling/protocol';
-import { lazy, type ReactNode, Suspense, useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import { count, layers } from '../format.ts';
 import { useLive } from '../live.ts';
 import { situation } from '../mine/activity.ts';
 import { useMiner } from '../mine/mining.ts';
 import { nameOf } from '../names.ts';
 import { useNow } from '../now.ts';
+import { onDemand, Part } from '../part.tsx';
 import { Announce, Notice, Stat, State } from '../parts.tsx';
 import { Link } from '../router.tsx';
 import { AccountPanel, useAccountOf } from './account.tsx';
@@ -13,7 +14,7 @@ import { History, Trouble } from './history.tsx';
 import { OUTCOMES } from './receipts.tsx';
 import { useMinerView } from './use-miner-view.ts';
 
-const MinerAudits = lazy(() => import('../audits/miner-audits.tsx'));
+const MinerAudits = onDemand(() => import('../audits/miner-audits.tsx'));
 
 /** Any miner, for anybody: how it stands, what it earns, what became of everything it sent, and what audits found. */
 export function MinerPage({ id }: { id: string }) {
@@ -52,9 +53,9 @@ export function MinerPage({ id }: { id: string }) {
         </section>
       )}
       {hasReceipts && (
-        <Suspense fallback={null}>
+        <Part name="What audits found">
           <MinerAudits id={id} />
-        </Suspense>
+        </Part>
       )}
     </div>
   );

@@ -1,7 +1,8 @@
-import { lazy, Suspense, useEffect, useState } from 'react';
+import { useEffect, useState } from 'react';
 import { bytes, count } from '../format.ts';
 import { OUTCOMES } from '../history/receipts.tsx';
 import { useLive } from '../live.ts';
+import { onDemand, Part } from '../part.tsx';
 import { ErrorText, Notice, Stat, Wait } from '../parts.tsx';
 import { isInHeadline } from './activity.ts';
 import { Control } from './control.tsx';
@@ -16,7 +17,7 @@ import { useToneSilenced } from './tone.ts';
 import { useSettings } from './use-settings.ts';
 
 /** Signatures and wallets are larger than the rest of the page, and nobody needs them to start. */
-const WalletPanel = lazy(() => import('../wallet/wallet-panel.tsx'));
+const WalletPanel = onDemand(() => import('../wallet/wallet-panel.tsx'));
 
 export function MinePage() {
   const miner = useMiner();
@@ -51,9 +52,9 @@ export function MinePage() {
           <SharedRun />
           <DevicePanel />
           <div className={`wallet-slot ${hopeless() ? '' : 'awaited'}`}>
-            <Suspense>
+            <Part name="The account">
               <WalletPanel />
-            </Suspense>
+            </Part>
           </div>
           <Pipeline stages={run?.stages ?? []} miner={miner} />
           <OwnHistory />

@@ -1,0 +1,94 @@
+/** A part of the page that cannot be loaded or shown is told of in its place; the rest stays, and the miner goes on. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, type Page, test } from '@playwright/test';
+import { type ServerProcess, startServerProcess } from '@starling/server/process';
+import { CALM } from './pace.ts';
+import { fits, SCREENS } from './screens.ts';
+
+let server: ServerProcess;
+test.beforeAll(async () => {
+  const data = mkdtempSync(join(tmpdir(), 'starling-missing-part-'));
+  server = await startServerProcess(`--port 0 --data ${data} --preset pico --stages 1 --steps 0`.split(' '));
+});
+test.afterAll(() => server.kill());
+
+const counted = async (page: Page) => Number(await page.evaluate(() => document.documentElement.dataset.minerMicrobatches ?? '0'));
+const works = async (page: Page) => {
+  const before = await counted(page);
+  await expect.poll(() => counted(page)).toBeGreaterThan(before);
+};
+const main = (page: Page) => page.getByRole('main');
+const to = (page: Page, name: string) => page.getByRole('navigation').getByRole('link', { name, exact: true }).click();
+const stop = (page: Page) => page.getByRole('region', { name: 'Mining' }).getByRole('button', { name: 'Stop' });
+
+for (const screen of SCREENS) {
+  test(`a page that cannot be loaded says so, and comes when it is tried again, on ${screen.name}`, async ({ browser }) => {
+    const context = await browser.newContext(screen.options);
+    const page = await context.newPage();
+    await context.route(/\/assets\/chain-page-/, (route) => route.fulfill({ status: 404, body: '{}' }));
+    await page.goto(`${server.url}/?backend=wasm&autostart=1&${CALM}`);
+    await works(page);
+
+    await to(page, 'Chain');
+    const missing = main(page).getByRole('status');
+    await expect(missing).toContainText('This page could not be loaded.');
+    await expect(missing).toContainText('The server is away, or was renewed since this tab was opened.');
+    await expect(missing).toContainText('HTTP_FAILED');
+    await fits(page);
+    await works(page);
+
+    // With no server a reload would end page and miner.
+    await context.route('**/v1/run', (route) => route.abort());
+    await missing.getByRole('button', { name: 'Try again' }).click();
+    await expect(missing).toContainText('CONNECTION_LOST');
+    await fits(page);
+    await works(page);
+    await context.unroute('**/v1/run');
+
+    await to(page, 'Dashboard');
+    await expect(main(page).getByRole('region', { name: 'Run log' })).toBeVisible();
+    await to(page, 'Mine');
+    await expect(stop(page)).toBeVisible();
+
+    await to(page, 'Chain');
+    await expect(missing).toContainText('HTTP_FAILED');
+    await context.unroute(/\/assets\/chain-page-/);
+    await missing.getByRole('button', { name: 'Try again' }).click();
+    await expect(page.getByRole('heading', { name: 'From receipts to emission' })).toBeVisible();
+    await works(page);
+    await to(page, 'Mine');
+    await stop(page).click();
+    await context.close();
+  });
+
+  test(`a part of a page that cannot be loaded takes nothing else along, on ${screen.name}`, async ({ browser }) => {
+    const context = await browser.newContext(screen.options);
+    const page = await context.newPage();
+    await context.route(/\/assets\/wallet-panel-/, (route) => route.abort());
+    await page.goto(`${server.url}/?backend=wasm&autostart=1&${CALM}`);
+    await expect(main(page).getByText('The account could not be loaded.')).toBeVisible();
+    await fits(page);
+    await works(page);
+    await stop(page).click();
+    await context.close();
+  });
+
+  test(`a page that fails while it is shown says so, and the others do not, on ${screen.name}`, async ({ browser }) => {
+    const context = await browser.newContext(screen.options);
+    const page = await context.newPage();
+    await context.route('**/v1/chain', (route) => route.fulfill({ json: { rounds: null } }));
+    await page.goto(`${server.url}/chain`);
+    const failed = main(page).getByRole('alert');
+    await expect(failed).toContainText('This page cannot be shown.');
+    await expect(failed).toContainText('INTERNAL');
+    await fits(page);
+    await to(page, 'Dashboard');
+    await expect(main(page).getByRole('region', { name: 'Run log' })).toBeVisible();
+    await context.unroute('**/v1/chain');
+    await to(page, 'Chain');
+    await expect(page.getByRole('heading', { name: 'From receipts to emission' })).toBeVisible();
+    await context.close();
+  });
+}
