@@ -10,10 +10,13 @@ import type { Term, TermParts } from './term.ts';
 
 const { shape, sequences } = presetOf('nano');
 const RUN = { model: shape, stages: cutStages(shape, 1), sequences } as RunConfig;
+const WELCOME = { minerId: 'm', token: 't', server: 'x', run: RUN } as unknown as Welcome;
 
 /** What the miner did with its connection, in order. */
 let said: string[];
 let server: ConnectionEvents;
+/** There is a server to say hello to. */
+let reachable: boolean;
 /** The miner's own. */
 let blobs: TermParts['blobs'];
 vi.mock('./connection.ts', () => ({
@@ -24,9 +27,10 @@ vi.mock('./connection.ts', () => ({
       this.join();
     }
     join() {
+      if (!reachable) return;
       queueMicrotask(() => {
         said.push(`hello with ${server.hello().backend}`);
-        server.welcome({ minerId: 'm', token: 't', server: 'x', run: RUN } as unknown as Welcome);
+        server.welcome(WELCOME);
       });
     }
     stepAside() {
@@ -72,6 +76,7 @@ vi.mock('./term.ts', () => ({
 
 beforeEach(() => {
   said = [];
+  reachable = true;
   vi.useFakeTimers({ now: 0 });
 });
 afterEach(() => vi.useRealTimers());
@@ -150,6 +155,34 @@ test('while there is no connection that alone is said, though a download fails f
   await pass(30_000);
   expect(await download).toBe('ended');
   vi.unstubAllGlobals();
+  await miner.stop('');
+});
+
+test('a server that goes away while the miner computes, or has no device, is told of as soon as that is over', async () => {
+  const { miner, gpu } = await startOn('webgpu');
+  await pass(0);
+  server.command('assign', { stage: 0, round: 1 } as Assign);
+  server.command('lease', { id: 'a' } as Lease);
+  await pass(0);
+  reachable = false;
+  server.lost('transport close', 90_000);
+  const since = Date.now();
+  await pass(LEASE_MS);
+  const offline = { activity: 'connecting', error: { code: 'CONNECTION_LOST' }, waiting: { code: 'OFFLINE', since } };
+  expect(miner.state, 'the lease is computed').toMatchObject(offline);
+  expect(miner.state.spent.compute).toBe(LEASE_MS);
+
+  gpu.away = true;
+  gpu.lose(LOST);
+  await pass(0);
+  server.lost('connect error', 96_000);
+  expect(miner.state.waiting).toMatchObject({ code: 'DEVICE' });
+  gpu.away = false;
+  await pass(2_000);
+  expect(miner.state, 'the device is there again').toMatchObject({ ...offline, waiting: { code: 'OFFLINE', since, until: 96_000 } });
+
+  server.welcome(WELCOME);
+  expect(miner.state).toMatchObject({ activity: 'waiting', error: null, waiting: { code: 'IDLE' } });
   await miner.stop('');
 });
 

@@ -69,6 +69,8 @@ export class Miner {
   private readonly status: Status;
   private readonly compute: Compute;
   private connection: Connection | null = null;
+  /** From when a connection was lost to the server's next word; null while there is one. */
+  private outage: Waiting | null = null;
   private session: { minerId: string; token: string } | undefined;
   private device: DeviceSigner | null = null;
   private run: RunConfig | null = null;
@@ -105,13 +107,16 @@ export class Miner {
         this.endTerm({ deviceLost: true });
         this.connection?.stepAside(error.message);
       },
-      back: () => this.join(),
+      back: () => {
+        this.join();
+        if (this.outage) this.sayOffline(this.outage);
+      },
       tooSmall: (error) => this.refusedEntry(error),
       isStopped: () => this.stopped,
     });
     this.blobs = new BlobClient(options.url, (error) => {
       // While there is no connection that is said alone: nothing else would mend a download.
-      if (this.state.waiting?.code !== 'OFFLINE') this.status.update({ error: error.toWire() });
+      if (!this.outage) this.status.update({ error: error.toWire() });
     });
   }
 
@@ -233,6 +238,7 @@ export class Miner {
   }
 
   private welcome({ minerId, token, server, run }: Welcome): void {
+    this.outage = null;
     if (this.session && this.session.minerId !== minerId) {
       // The server does not know it (any more), and so neither its stage nor its rounds.
       this.endTerm();
@@ -250,12 +256,15 @@ export class Miner {
   }
 
   private offline(reason: string, until: number): void {
-    if (!this.compute.kernels) return; // it waits for its device all the same
-    const error = new SwarmError('CONNECTION_LOST', `No connection (${reason}); it is tried again.`);
-    const { waiting: before, activity } = this.state;
-    const since = activity === 'connecting' && before?.code === 'OFFLINE' ? before.since : Date.now();
-    const waiting = { ...explain({ code: 'OFFLINE', message: error.message }), since, until };
-    this.status.update({ activity: 'connecting', reason: error.message, waiting, error: error.toWire() });
+    const message = `No connection (${reason}); it is tried again.`;
+    this.outage = { ...explain({ code: 'OFFLINE', message }), since: this.outage?.since ?? Date.now(), until };
+    // Without a device it waits for that, and says this when there is one.
+    if (this.compute.kernels) this.sayOffline(this.outage);
+  }
+
+  private sayOffline(waiting: Waiting): void {
+    const error = new SwarmError('CONNECTION_LOST', waiting.message).toWire();
+    this.status.update({ activity: 'connecting', reason: waiting.message, waiting, error });
   }
 
   /** The device says that it has a network again. */
@@ -264,6 +273,7 @@ export class Miner {
   }
 
   private refusedEntry(error: SwarmError): void {
+    this.outage = null;
     if (error.code === 'BUSY') {
       const pause = FULL_PAUSE_MS * (0.7 + 0.6 * Math.random());
       const { message } = error;
@@ -427,6 +437,11 @@ export class Miner {
   }
 
   private idle(): void {
-    if (!this.stopped && this.connection && this.compute.kernels) this.status.idle();
+    if (this.stopped || !this.connection || !this.compute.kernels) return;
+    if (this.outage) {
+      // What it waits for now is a connection, whatever the server said last.
+      this.status.enter('wait');
+      this.sayOffline(this.outage);
+    } else this.status.idle();
   }
 }
