@@ -1,10 +1,25 @@
 import { expect, test } from 'vitest';
-import { movesSince, placeAt, seqIn, strideIn } from './place.ts';
+import { movesSince, placeAt, placesIn, seqAt, seqIn, strideIn } from './place.ts';
+
+const logOf = (entries: number) => ({ first: { seq: 1, at: 0 }, last: { seq: entries, at: 9 } });
 
 test('an entry has a place on the slider, also in a log of one', () => {
-  const range = { first: { seq: 1, at: 0 }, last: { seq: 101, at: 9 } };
-  expect([1, 51, 101].map((seq) => placeAt(range, seq, 1_000))).toEqual([0, 500, 1_000]);
-  expect(placeAt({ ...range, last: range.first }, 1, 1_000)).toBe(1_000);
+  expect([1, 51, 101].map((seq) => placeAt(logOf(101), seq))).toEqual([0, 50, 100]);
+  expect([1, 50_001, 100_001].map((seq) => placeAt(logOf(100_001), seq))).toEqual([0, 500, 1_000]);
+  expect([placesIn(logOf(1)), placeAt(logOf(1), 1), seqAt(logOf(1), 0)]).toEqual([1, 1, 1]);
+});
+
+test('every arrow key moves by an entry at least, however long the log is', () => {
+  const stuck: string[] = [];
+  for (let entries = 2; entries <= 5_000; entries++) {
+    const range = logOf(entries);
+    for (let seq = 1; seq <= entries; seq++) {
+      const place = placeAt(range, seq);
+      if (seq > 1 && seqAt(range, Math.max(0, place - 1)) >= seq) stuck.push(`left from ${seq} of ${entries}`);
+      if (seq < entries && seqAt(range, Math.min(placesIn(range), place + 1)) <= seq) stuck.push(`right from ${seq} of ${entries}`);
+    }
+  }
+  expect(stuck).toEqual([]);
 });
 
 test('a shared link names an entry, and nonsense names none', () => {

@@ -1,8 +1,21 @@
 import type { Moment, MomentRange } from '@starling/protocol';
 
-/** Where an entry is on a slider of so many places. */
-export function placeAt({ first, last }: MomentRange, seq: number, places: number): number {
-  return last.seq === first.seq ? places : Math.round(((seq - first.seq) / (last.seq - first.seq)) * places);
+/** Places on the slider, beside the first: never closer than the entries are, since an arrow key moves by one. */
+export const placesIn = ({ first, last }: MomentRange): number => Math.max(1, Math.min(1_000, last.seq - first.seq));
+
+/** Where an entry is on the slider: at an end only the first and the last, so that the keys lead on from any other. */
+export function placeAt(range: MomentRange, seq: number): number {
+  const { first, last } = range;
+  const places = placesIn(range);
+  if (seq >= last.seq) return places;
+  if (seq <= first.seq) return 0;
+  return Math.min(places - 1, Math.max(1, Math.round(((seq - first.seq) / (last.seq - first.seq)) * places)));
+}
+
+/** The entry at a place. */
+export function seqAt(range: MomentRange, place: number): number {
+  const { first, last } = range;
+  return first.seq + Math.round((place / placesIn(range)) * (last.seq - first.seq));
 }
 
 /** `?at=1234`; null for anything else. */

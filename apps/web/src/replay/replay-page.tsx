@@ -12,12 +12,10 @@ import { ErrorText, Notice } from '../parts.tsx';
 import { replayPath } from '../paths.ts';
 import { readdress, useSearch } from '../router.tsx';
 import { CopyLink } from './copy-link.tsx';
-import { movesSince, placeAt, seqIn, strideIn } from './place.ts';
+import { movesSince, placeAt, placesIn, seqAt, seqIn, strideIn } from './place.ts';
 
 const loadRange = (signal: AbortSignal) => getJson<MomentRange>('/v1/moments', signal);
 const seek = (seq: number) => readdress(replayPath(seq));
-/** Places on the slider. */
-const PLACES = 1_000;
 /** Between two moments while it plays. */
 const PLAY_MS = 700;
 
@@ -92,14 +90,14 @@ export default function ReplayPage() {
           <input
             type="range"
             min={0}
-            max={PLACES}
+            max={placesIn(range)}
             step={1}
             aria-label="Moment of the run"
             aria-valuetext={shown ? `entry ${shown.seq}` : undefined}
-            value={placeAt(range, seq, PLACES)}
+            value={placeAt(range, seq)}
             onChange={(event) => {
               setUntil(null);
-              seek(Math.round(range.first.seq + (event.target.valueAsNumber / PLACES) * (range.last.seq - range.first.seq)));
+              seek(seqAt(range, event.target.valueAsNumber));
             }}
           />
           <CopyLink address={new URL(replayPath(seq), location.href).href} />
