@@ -23,7 +23,7 @@ for (const screen of SCREENS) {
     const network = page.getByRole('region', { name: 'The network' });
     const canvas = network.locator('canvas');
     await expect(network.getByText('3 miners')).toBeVisible();
-    await expect(page.getByRole('img', { name: 'Step 7: complete, 100 % of its microbatches are done' })).toBeVisible();
+    await expect(page.getByRole('img', { name: 'Step 6: complete, 100 % of its microbatches are done' })).toBeVisible();
     const { width, height } = (await canvas.boundingBox())!;
     for (const { dots } of layOut(await run(), width, height, Date.now())) {
       const { x, y, id, name } = dots[0]!;

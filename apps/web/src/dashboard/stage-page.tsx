@@ -14,6 +14,7 @@ import { Notice, Progress, Stat, Wait } from '../parts.tsx';
 import { minerPath, stagePath } from '../paths.ts';
 import { Link } from '../router.tsx';
 import { TablePanel } from '../table.tsx';
+import { doneIn } from './under-way.ts';
 
 const Bars = onDemand(() => import('../charts/bars.tsx'));
 
@@ -76,7 +77,7 @@ export default function StagePage({ index }: { index: number }) {
             {layers(stage.layers)} of {run.config.preset}, {compact(stage.parameters)} parameters · SHA-256{' '}
             <code title={stage.parameterHash}>{stage.parameterHash.slice(0, 16)}…</code>
           </p>
-          <Progress done={run.phase === 'complete' ? stage.total : stage.done} total={stage.total} label="Microbatches of this step" />
+          <Progress done={doneIn(stage)} total={stage.total} label="Microbatches of this step" />
           <p className="muted">
             {run.phase === 'complete'
               ? `The run is complete: ${plural(stage.version, 'step')}.`
@@ -93,7 +94,7 @@ export default function StagePage({ index }: { index: number }) {
         <dl className="stats">
           <Stat label="Miners" value={count(connected.length)} note={`${count(stage.miners.length - connected.length)} disconnected`} />
           <Stat label="Tokens per second" value={compact(rate)} note="backwards that counted" />
-          <Stat label="To come" value={count(run.phase === 'complete' ? 0 : stage.total - stage.done)} note="microbatches of this step" />
+          <Stat label="To come" value={count(stage.total - doneIn(stage))} note="microbatches of this step" />
           <Stat label="Leases" value={count(stage.leases)} note="held by miners now" />
           <Stat
             label="Last merge"
@@ -123,7 +124,7 @@ export default function StagePage({ index }: { index: number }) {
         title="Who holds it"
         caption={`Miners of stage ${index}`}
         columns={COLUMNS}
-        empty="Nobody holds this stage: training waits for a miner."
+        empty={`Nobody holds this stage${stage.phase === 'complete' ? ', and nobody has to any more.' : ': training waits for a miner.'}`}
         after={
           shown.length < stage.miners.length && (
             <button type="button" className="quiet" onClick={() => setAll(true)}>

@@ -8,6 +8,7 @@ import { Progress } from '../parts.tsx';
 import { minerPath, stagePath } from '../paths.ts';
 import { Link } from '../router.tsx';
 import { drawnOf } from './drawn.ts';
+import { doneIn } from './under-way.ts';
 
 const PHASES = { training: 'work', merging: 'busy', waiting: 'wait', complete: 'work' } as const;
 
@@ -31,6 +32,7 @@ export function Stages({ run }: { run: RunSnapshot }) {
 
 function Stage({ stage, own, now }: { stage: StageView; own: string | null; now: number }) {
   const drawn = drawnOf(stage.miners, own);
+  const done = doneIn(stage);
   return (
     <li className="panel stage">
       <div className="stage-head">
@@ -45,16 +47,22 @@ function Stage({ stage, own, now }: { stage: StageView; own: string | null; now:
         <code className="code">{stage.parameterHash.slice(0, 7)}</code>
       </p>
       <div className="stage-progress">
-        <Progress done={stage.done} total={stage.total} label={`Microbatches of this step, stage ${stage.index}`} />
+        <Progress done={done} total={stage.total} label={`Microbatches of this step, stage ${stage.index}`} />
         <span>
-          {stage.done}/{stage.total}
+          {done}/{stage.total}
         </span>
       </div>
       <p className={`stage-reason ${PHASES[stage.phase]}`}>{stage.miners.length > 0 && stage.reason?.message}</p>
       {stage.miners.length === 0 ? (
         <p className="stage-empty">
-          <b>{stage.reason?.message ?? 'No miner holds this stage.'}</b> Training needs one on every stage.{' '}
-          <Link to="/">Mine in this tab</Link> or open this page elsewhere.
+          <b>{stage.reason?.message ?? 'No miner holds this stage.'}</b>{' '}
+          {stage.phase === 'complete' ? (
+            'Nobody has to hold this stage any more.'
+          ) : (
+            <>
+              Training needs one on every stage. <Link to="/">Mine in this tab</Link> or open this page elsewhere.
+            </>
+          )}
         </p>
       ) : (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a list that scrolls must be reachable by keyboard.

@@ -118,16 +118,19 @@ function waits({ code, message, remedy, since, until }: Waiting, fallbackSince: 
 
 /**
  * The calm summary of this tab's miner: it does not flicker between microbatches, as the activity itself does. `hopeless`: why the page
- * cannot mine at all.
+ * cannot mine at all. `isComplete`: there is nothing left to mine.
  */
 export function headline(
   state: MinerState | null,
   ending: 'stop' | 'finish' | null,
   now: number,
   hopeless: WireError | null = null,
+  isComplete = false,
 ): Headline {
   if (state === null && hopeless)
     return { ...plain('idle', 'Cannot mine here', hopeless.message), remedy: hopeless.hint, code: hopeless.code };
+  if (state === null && isComplete)
+    return { ...plain('idle', 'Finished', 'The run has reached its last step.'), remedy: REASON_REMEDIES.COMPLETE, code: 'COMPLETE' };
   if (state === null) return plain('idle', 'Ready', 'Press Start, and this tab holds a part of the model.');
   if (ending === 'stop') return plain('busy', 'Stopping', 'Giving unfinished work back to the swarm.');
   const { activity, reason, since, error, waiting } = state;

@@ -2,6 +2,7 @@ import type { MinerState } from '@starling/miner';
 import { ACTIVITIES, type Activity, MAX_NAME } from '@starling/protocol';
 import { useState } from 'react';
 import { plural } from '../format.ts';
+import { useIsComplete } from '../live.ts';
 import { useNow } from '../now.ts';
 import { Announce, Choice, type Option, State } from '../parts.tsx';
 import { Link } from '../router.tsx';
@@ -33,6 +34,7 @@ export function Control({ device }: { device: Device | null }) {
   const checking = useCheck(settings.backend).phase === 'running';
   const running = miner !== null && miner.activity !== 'stopped';
   const head = useHeadline();
+  const isComplete = useIsComplete();
   const watchOnly = device?.watchOnly === true && !anyway && !running;
 
   return (
@@ -48,16 +50,18 @@ export function Control({ device }: { device: Device | null }) {
             <Link to="/dashboard" className="start">
               Watch
             </Link>
-            <button type="button" className="quiet" onClick={() => setAnyway(true)}>
-              Mine here anyway
-            </button>
+            {!isComplete && (
+              <button type="button" className="quiet" onClick={() => setAnyway(true)}>
+                Mine here anyway
+              </button>
+            )}
           </div>
         ) : (
           <StartButton
             running={running}
             stopping={ending === 'stop'}
             checking={checking}
-            impossible={hopeless() !== null}
+            impossible={hopeless() !== null || isComplete}
             onClick={() => (checking ? stopCheck() : running ? stop('Stop was pressed.') : void checkAndStart(settings))}
           />
         )}
@@ -127,7 +131,7 @@ function StartButton(props: { running: boolean; stopping: boolean; checking: boo
     <button
       type="button"
       className={`start ${running || checking ? 'stop' : ''}`}
-      disabled={stopping || (impossible && !running)}
+      disabled={stopping || (impossible && !running && !checking)}
       onClick={onClick}
     >
       <svg viewBox="0 0 16 16" aria-hidden="true">

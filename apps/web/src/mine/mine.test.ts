@@ -77,6 +77,7 @@ test('a ban is told at once, with its end', () => {
 
 test('every situation has a headline', () => {
   expect(headline(null, null, 0).title).toBe('Ready');
+  expect(headline(null, null, 0, null, true)).toMatchObject({ title: 'Finished', remedy: REASON_REMEDIES.COMPLETE, code: 'COMPLETE' });
   const framed = failure('FRAMED');
   expect(headline(null, null, 0, framed)).toMatchObject({ title: 'Cannot mine here', sentence: framed.message, code: 'FRAMED' });
   expect(headline(state({ activity: 'forward' }), 'stop', 0).title).toBe('Stopping');

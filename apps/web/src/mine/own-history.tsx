@@ -1,6 +1,7 @@
 import { count, plural } from '../format.ts';
 import { History } from '../history/history.tsx';
 import { useMinerView } from '../history/use-miner-view.ts';
+import { useIsComplete } from '../live.ts';
 import { minerPath } from '../paths.ts';
 import { Link } from '../router.tsx';
 import { hopeless } from './device.ts';
@@ -9,6 +10,7 @@ import { otherMiners, useOwnId } from './mining.ts';
 /** What the server says of this tab's miner, over every reload and restart, and after the tab was closed. */
 export function OwnHistory() {
   const id = useOwnId();
+  const isComplete = useIsComplete();
   return (
     <section className="panel history" aria-labelledby="history">
       <div className="panel-head">
@@ -19,7 +21,9 @@ export function OwnHistory() {
         <p className="empty history-empty">
           {hopeless()
             ? 'This page cannot mine, so there is nothing to list.'
-            : 'Press Start: every receipt of this tab, and what became of it, is then listed here, as the server has written it down.'}
+            : isComplete
+              ? 'The run is complete, and nothing of it was mined here.'
+              : 'Press Start: every receipt of this tab, and what became of it, is then listed here, as the server has written it down.'}
         </p>
       ) : (
         <>
@@ -58,6 +62,7 @@ function Others() {
 function Totals({ id }: { id: string }) {
   const { value } = useMinerView(id);
   const miner = value?.miner;
+  const isComplete = useIsComplete();
   return (
     <p className="history-totals">
       {miner && (
@@ -66,7 +71,7 @@ function Totals({ id }: { id: string }) {
           tokens{miner.stage !== null && `; now on stage ${miner.stage}, ${plural(miner.leases, 'lease')} under way`}.
         </>
       )}
-      {value && !miner && 'This miner is not in the run now. Start brings it back; what it sent is kept.'}
+      {value && !miner && `This miner is not in the run now${isComplete ? ';' : '. Start brings it back;'} what it sent is kept.`}
     </p>
   );
 }

@@ -38,7 +38,9 @@ export function SharedRun() {
       {run && steps > 0 && <Progress done={run.step} total={steps} label="Steps of the run" />}
       <p className="shared-note">
         {run
-          ? `Step ${count(run.step)}${steps > 0 ? ` of ${count(steps)}` : ''} · ${compact(run.tokensPerSecond)} tokens/s · ${count(miners)} mining`
+          ? `Step ${count(run.step)}${steps > 0 ? ` of ${count(steps)}` : ''} · ${
+              run.phase === 'complete' ? 'the run is complete' : `${compact(run.tokensPerSecond)} tokens/s · ${count(miners)} mining`
+            }`
           : waiting(connection)}
       </p>
       {wait && <p className="shared-wait">{wait.message}</p>}

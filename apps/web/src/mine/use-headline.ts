@@ -1,4 +1,5 @@
 /** What this tab does, told alike on every page. */
+import { useIsComplete } from '../live.ts';
 import { useNow } from '../now.ts';
 import { type Headline, headline, inShort } from './activity.ts';
 import { useCheck } from './check.ts';
@@ -16,7 +17,8 @@ export function useHeadline(): Headline {
   const ending = useEnding();
   const now = useNow();
   const { backend } = useSettings();
-  return useCheck(backend).phase === 'running' ? CHECKING : headline(miner, ending, now, hopeless());
+  const isComplete = useIsComplete();
+  return useCheck(backend).phase === 'running' ? CHECKING : headline(miner, ending, now, hopeless(), isComplete);
 }
 
 export function useInShort(): ReturnType<typeof inShort> {
