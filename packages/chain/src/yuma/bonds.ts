@@ -78,18 +78,18 @@ function addScaled(dense: Float64Array, { uids, values }: SparseRow, factor: Fix
 
 /** The same with an α for every pair, at most 1, and only where there is a weight: other bonds vanish (`mat_ema_alpha_sparse`). */
 function liquidAverage(weights: SparseMatrix, old: SparseMatrix, consensus: readonly Fixed[], settings: LiquidAlpha): SparseMatrix {
-  const n = consensus.length;
+  const [weightsOf, bondsOf] = [new Float64Array(consensus.length), new Float64Array(consensus.length)];
   const alphaOf = liquidAlpha(settings);
   return weights.map((row, i) => {
     if (row.uids.length === 0) return row;
-    const weightAt = readAscending(row, n);
-    const bondAt = readAscending(old[i]!, n);
+    const weightAt = readAscending(row, weightsOf);
+    const bondAt = readAscending(old[i]!, bondsOf);
     return averageRow(row, bondAt, (uid) => alphaOf(weightAt[uid]!, bondAt[uid]!, consensus[uid]!));
   });
 }
 
 /** One row of `mat_ema_alpha_sparse`; `bondAt` is over all columns. */
-export function averageRow({ uids, values }: SparseRow, bondAt: readonly Fixed[], alphaOf: (uid: number) => Fixed): SparseRow {
+export function averageRow({ uids, values }: SparseRow, bondAt: ArrayLike<Fixed>, alphaOf: (uid: number) => Fixed): SparseRow {
   const bonds: { uids: number[]; values: number[] } = { uids: [], values: [] };
   uids.forEach((uid, k) => {
     const alpha = alphaOf(uid);

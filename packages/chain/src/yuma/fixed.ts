@@ -20,6 +20,8 @@ const MUL_LIMIT = 2 ** 34;
 const QUARTERS_LIMIT = 2 ** 42;
 /** Operands of a quotient below 32.0: shifted by 16 bits they stay below 2^53. */
 const DIV_LIMIT = 2 ** 37;
+/** A divisor below 8192.0, and so what remains of a division by it, does so shifted by 8. */
+const DIVISOR_LIMIT = 2 ** 45;
 
 /** a·b, rounded down. */
 export function mul(a: Fixed, b: Fixed): Fixed {
@@ -42,10 +44,13 @@ function mulLarge(a: Fixed, b: Fixed): Fixed {
  */
 export function div(a: number, b: number): Fixed {
   if (b === 0) return 0;
-  if (!(a >= 0 && a < DIV_LIMIT && b > 0 && b < DIV_LIMIT)) return Number((BigInt(a) << 32n) / BigInt(b));
+  if (!(a >= 0 && a < DIV_LIMIT && b > 0 && b < DIVISOR_LIMIT)) return Number((BigInt(a) << 32n) / BigInt(b));
   const shifted = a * HALF_WORD;
   const high = Math.floor(shifted / b);
-  return high * HALF_WORD + Math.floor(((shifted - high * b) * HALF_WORD) / b);
+  const rest = shifted - high * b;
+  if (b < DIV_LIMIT) return high * HALF_WORD + Math.floor((rest * HALF_WORD) / b);
+  const middle = Math.floor((rest * 256) / b);
+  return high * HALF_WORD + middle * 256 + Math.floor(((rest * 256 - middle * b) * 256) / b);
 }
 
 /** ⌊x·65535⌋, the form in which shares in [0, 1] are stored (`fixed_proportion_to_u16`). */

@@ -6,6 +6,8 @@ import { div, type Fixed, mul, ONE, U16_MAX } from './fixed.ts';
 import type { SparseRow } from './sparse.ts';
 import type { LiquidAlpha } from './types.ts';
 
+/** Halves of a word, as in `fixed.ts`. */
+const HALF_WORD = 2 ** 16;
 const ONE_BITS = 1n << 32n;
 const EXP_LIMIT = 20n << 32n;
 /** e, cut to 23 bits after the point, is what the library gives for exp(1). */
@@ -36,10 +38,16 @@ export function expBits(x: bigint): bigint {
 export function exp(x: Fixed): Fixed {
   const operand = Math.abs(x);
   if (operand > EXACT_LIMIT || x === 0 || x === ONE) return Number(expBits(BigInt(x)));
+  // As `mul` does for large factors, of which one stays the same.
+  const high = Math.floor(operand / HALF_WORD);
+  const low = operand - high * HALF_WORD;
   let term = operand;
   let result = operand + ONE;
   for (let i = 2; i < TERMS && term > 0; i++) {
-    term = Math.floor(mul(term, operand) / i);
+    const termHigh = Math.floor(term / HALF_WORD);
+    const termLow = term - termHigh * HALF_WORD;
+    const middle = termHigh * low + termLow * high + Math.floor((termLow * low) / HALF_WORD);
+    term = Math.floor((termHigh * high + Math.floor(middle / HALF_WORD)) / i);
     result += term;
   }
   return x < 0 ? div(ONE, result) : result;
@@ -50,33 +58,27 @@ export const sigmoid = (x: Fixed): Fixed => div(ONE, ONE + exp(-x));
 
 const clamp = (value: Fixed, low: Fixed, high: Fixed): Fixed => Math.max(Math.min(value, high), low);
 
-/** α of (weight, bond, consensus) for these settings, remembered within an epoch: equal differences are frequent. */
+/** α of (weight, bond, consensus) for these settings. */
 export function liquidAlpha({ low: lowShare, high: highShare, steepness }: LiquidAlpha) {
   const low = div(lowShare, U16_MAX);
   const high = div(highShare, U16_MAX);
   // The sign is the chain's: it divides by −100, and rounding then is towards zero, of products downwards.
   const slope = Math.trunc((steepness * ONE) / -100);
-  const known = new Map<Fixed, Fixed>();
   return (weight: Fixed, bond: Fixed, consensus: Fixed): Fixed => {
     const difference = clamp(weight >= bond ? weight - consensus : bond - weight, 0, ONE);
-    let alpha = known.get(difference);
-    if (alpha === undefined) {
-      const share = sigmoid(-mul(slope, difference - ONE / 2));
-      alpha = clamp(low + mul(share, high - low), low, high);
-      known.set(difference, alpha);
-    }
-    return alpha;
+    const share = sigmoid(-mul(slope, difference - ONE / 2));
+    return clamp(low + mul(share, high - low), low, high);
   };
 }
 
 /**
- * The row over all `n` columns as liquid alpha reads it: in one pass by ascending uid, so that of weights set in another
- * order those behind a larger uid count as 0. subtensor does so, and α depends on it.
+ * The row over all columns, those of `dense`, as liquid alpha reads it: in one pass by ascending uid, so that of weights set in another
+ * order those behind a larger uid count as 0. subtensor does so, and α depends on it. Returns `dense`.
  */
-export function readAscending({ uids, values }: SparseRow, n: number): number[] {
-  const dense = new Array<number>(n).fill(0);
+export function readAscending({ uids, values }: SparseRow, dense: Float64Array): Float64Array {
+  dense.fill(0);
   let next = 0;
-  for (let uid = 0; uid < n; uid++) {
+  for (let uid = 0; uid < dense.length; uid++) {
     while (next < uids.length && uids[next]! < uid) next += 1;
     if (next < uids.length && uids[next] === uid) dense[uid] = values[next]!;
   }

@@ -95,8 +95,8 @@ describe('liquid alpha', () => {
   });
 
   it('reads a row by ascending uid: what comes after a larger one is not seen', () => {
-    expect(readAscending({ uids: [1, 3], values: [5, 7] }, 5)).toEqual([0, 5, 0, 7, 0]);
-    expect(readAscending({ uids: [3, 1, 4], values: [7, 5, 9] }, 5)).toEqual([0, 0, 0, 7, 9]);
+    expect([...readAscending({ uids: [1, 3], values: [5, 7] }, new Float64Array(5).fill(9))]).toEqual([0, 5, 0, 7, 0]);
+    expect([...readAscending({ uids: [3, 1, 4], values: [7, 5, 9] }, new Float64Array(5).fill(9))]).toEqual([0, 0, 0, 7, 9]);
   });
 
   it('keeps no bond that is nothing', () => {
