@@ -11,7 +11,7 @@ import { jsonOf } from './routes.ts';
 const BODY_LIMIT = 262_144;
 const MOST_EPOCHS = 1_000;
 
-/** Of one address, calls that are refused and what is no call, at once, and then one more each so many ms: they cost milliseconds, and their sender nothing. */
+/** Of one address, forged calls and what is no call that are looked at, at once, and then one more each so many ms: both cost milliseconds, and their sender nothing. */
 const BAD_BURST = 20;
 const BAD_EVERY_MS = 1_000;
 
@@ -46,7 +46,7 @@ export function addNodeRoutes(http: FastifyInstance, { line, blockMs, addresses,
   http.post('/v1/chain/node/calls', { bodyLimit: BODY_LIMIT }, async ({ body, ip, headers }) => {
     const address = addresses.addressOf({ address: ip, headers });
     if (address !== null && !bad.has(address, now()))
-      throw new SwarmError('BUSY', `From ${address} came too many calls that were refused, or that were none.`);
+      throw new SwarmError('BUSY', `From ${address} came too many calls with forged signatures, or that were none.`);
     try {
       return await chain().submitSigned(jsonOf(body));
     } catch (error) {
@@ -57,4 +57,4 @@ export function addNodeRoutes(http: FastifyInstance, { line, blockMs, addresses,
 }
 
 const isBad = (error: unknown) =>
-  error instanceof ChainRefusal || (error instanceof SwarmError && (error.code === 'BAD_MESSAGE' || error.code === 'ADDRESS_INVALID'));
+  error instanceof ChainRefusal ? error.reason === 'BadProof' : error instanceof SwarmError && error.code === 'BAD_MESSAGE';
