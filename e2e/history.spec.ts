@@ -41,12 +41,15 @@ const eventsOf = async (id: string) => (await ask<RunEvent[]>('/v1/run/events'))
 const errors: string[] = [];
 /** What is asked for to see that it is not there. */
 const NOBODY = 'm-00000000-0000';
+/** Looked for by the browser where it is shown bare JSON. */
+const ICON = '/favicon.ico';
 
 async function open(browser: Browser, path: string, { options }: Screen = DESKTOP): Promise<Page> {
   const page = await (await browser.newContext(options)).newPage();
   page.on('pageerror', ({ message }) => errors.push(`${path}: ${message}`));
   page.on('console', (message) => {
-    if (message.type() === 'error' && !message.location().url.includes(NOBODY)) errors.push(`${path}: ${message.text()}`);
+    const { url } = message.location();
+    if (message.type() === 'error' && !url.includes(NOBODY) && !url.endsWith(ICON)) errors.push(`${path}: ${message.text()}`);
   });
   await page.goto(`${server.url}${path}`);
   return page;

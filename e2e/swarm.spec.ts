@@ -6,9 +6,9 @@ import type { MinerState } from '@starling/miner';
 import type { MinerView, RunEvent, RunSnapshot, StepPoint } from '@starling/protocol';
 import { startServerProcess } from '@starling/server/process';
 
-const STEPS = 22;
+const STEPS = 14;
 /** Nats by which the loss must fall over the run. */
-const MARGIN = 1;
+const MARGIN = 0.4;
 
 async function openMiner(browser: Browser, url: string, name: string, errors: string[]): Promise<Page> {
   const page = await (await browser.newContext()).newPage();
