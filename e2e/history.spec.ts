@@ -16,20 +16,7 @@ test.describe.configure({ mode: 'serial' });
 let server: ServerProcess;
 test.beforeAll(async () => {
   const data = mkdtempSync(join(tmpdir(), 'starling-history-'));
-  server = await startServerProcess([
-    '--port',
-    '0',
-    '--data',
-    data,
-    '--preset',
-    'pico',
-    '--stages',
-    '2',
-    '--microbatches',
-    '4',
-    '--steps',
-    '0',
-  ]);
+  server = await startServerProcess(`--port 0 --data ${data} --preset pico --stages 2 --microbatches 4 --steps 0`.split(' '));
 });
 test.afterAll(() => server.kill());
 

@@ -8,7 +8,7 @@ import { type Browser, expect, type Page, test } from '@playwright/test';
 import type { MinerState } from '@starling/miner';
 import { startServerProcess } from '@starling/server/process';
 
-const STEPS = 2;
+const STEPS = 4;
 /** One microbatch, so that nothing but the arithmetic decides what is added to what. */
 const OPTIONS = ['--stages', '1', '--microbatches', '1', '--steps', `${STEPS}`, '--seed', '3', '--validate-every', '1000'];
 

@@ -56,5 +56,6 @@ function subscribe(listener: () => void): () => void {
 }
 
 export const useLive = (): Live => useSyncExternalStore(subscribe, () => live);
+
 /** All steps of the run are done: there is nothing to mine. */
 export const useIsComplete = (): boolean => useSyncExternalStore(subscribe, () => live.run?.phase === 'complete');

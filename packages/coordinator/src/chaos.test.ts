@@ -95,7 +95,7 @@ function audit(swarm: Swarm): string[] {
 describe('whatever miners and the world do', () => {
   it('every invariant holds after every input, every book agrees, and the run comes to its end and to rest when it is over', () => {
     const totals = { steps: 0, hedged: 0, redone: 0, bans: 0, abandoned: 0, moved: 0 };
-    for (let seed = 1; seed <= 120; seed++) {
+    for (let seed = 1; seed <= 260; seed++) {
       const { swarm, dice, mood } = swarmOf(seed);
       const problems = audit(swarm);
       try {
@@ -108,8 +108,8 @@ describe('whatever miners and the world do', () => {
       for (const key of ['hedged', 'redone', 'bans', 'abandoned', 'moved'] as const) totals[key] += swarm.counters[key];
       totals.steps += of(swarm.log, 'closed').length;
     }
-    // All of it was met; who leaves something out with nobody's word but strangers' is seldom heard.
-    for (const total of Object.values(totals)) expect(total).toBeGreaterThan(0);
+    // All of it was met, and often.
+    for (const total of Object.values(totals)) expect(total).toBeGreaterThan(3);
     expect(totals.steps).toBeGreaterThan(500);
   });
 

@@ -28,6 +28,12 @@ export function placeNewcomer(crews: readonly Crew[]): Crew {
   return rated.reduce((best, other) => (other.rate < best.rate ? other : best)).crew;
 }
 
+type Burden = (miner: MinerRecord) => number;
+
+const largestOf = (groups: readonly MinerRecord[][]) => groups.reduce((best, other) => (other.length > best.length ? other : best));
+const leastBurdened = (miners: readonly MinerRecord[], burden: Burden) =>
+  miners.reduce((best, other) => (burden(other) < burden(best) ? other : best));
+
 export interface Move {
   miner: MinerRecord;
   to: Crew;
@@ -39,30 +45,29 @@ export interface Move {
  * nobody waits for the end of a ban already. Null when no stage can spare one. A stage never gives its last, so that moves
  * made until there are none end.
  */
-export function fillEmpty(crews: readonly Crew[], burden: (miner: MinerRecord) => number): Move | null {
+export function fillEmpty(crews: readonly Crew[], burden: Burden): Move | null {
   const empty = crews.filter(({ stage, staff }) => stage.phase !== 'complete' && staff === 0);
   if (empty.length === 0) return null;
   const spare = crews.map((crew) => (crew.staff > 1 ? present(crew) : []));
-  const richest = spare.reduce((best, members) => (members.length > best.length ? members : best));
+  const richest = largestOf(spare);
   if (richest.length < 2) return null;
   const awake = richest.filter((miner) => !miner.resting);
   const to = awake.length > 0 ? empty[0] : empty.find(({ size }) => size === 0);
   if (!to) return null;
-  const miner = (awake.length > 0 ? awake : richest).reduce((best, other) => (burden(other) < burden(best) ? other : best));
-  return { miner, to };
+  return { miner: leastBurdened(awake.length > 0 ? awake : richest, burden), to };
 }
 
 /** Those that are here have been fetching it for so long that it may be all they ever do, under one name after the other. */
 const isForsaken = ({ stage }: Crew, now: number) => stage.phase !== 'complete' && now - stage.attendedAt >= LIMITS.phaseDeadline;
 
 /** Sends a stage that is only ever fetched one that has shown that it can hold a stage, of those that lose least by it. Null when none can be spared. */
-export function relieve(crews: readonly Crew[], burden: (miner: MinerRecord) => number, now: number): Move | null {
+export function relieve(crews: readonly Crew[], burden: Burden, now: number): Move | null {
   const to = crews.find((crew) => isForsaken(crew, now));
   if (!to) return null;
   const holders = crews.map((crew) => present(crew).filter(({ phase, resting }) => phase === 'ready' && !resting));
-  const richest = holders.reduce((best, members) => (members.length > best.length ? members : best));
+  const richest = largestOf(holders);
   if (richest.length < 2) return null;
-  return { miner: richest.reduce((best, other) => (burden(other) < burden(best) ? other : best)), to };
+  return { miner: leastBurdened(richest, burden), to };
 }
 
 /** Whether another stage could give a miner to this one, so that its only one can be let go. */

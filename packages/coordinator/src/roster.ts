@@ -179,13 +179,11 @@ export function assign(state: State, miner: MinerRecord, why: string, since: num
   state.emit({ type: 'assign', minerId: miner.id, stage: stage.index, version: stage.version, round: miner.round, why });
 }
 
-const TOO_FAR = 'it fell too many steps behind';
-
-/** The next merge this miner has not applied; a miner too far behind fetches the whole stage. */
-export function distribute(state: State, miner: MinerRecord, stage: StageRecord): void {
+/** The next merge this miner has not applied; a miner too far behind fetches the whole stage, as it has since `since`. */
+export function distribute(state: State, miner: MinerRecord, stage: StageRecord, since: number = state.now): void {
   const merge = mergeOf(stage, miner.version + 1);
   if (!merge) {
-    assign(state, miner, TOO_FAR);
+    assign(state, miner, 'it fell too many steps behind', since);
     return;
   }
   if (miner.phase !== 'applying') enterPhase(miner, 'applying', state.now);
@@ -219,15 +217,12 @@ function proved(state: State, miner: MinerRecord, version: number, parameterHash
     diverged(state, miner, stage);
     return;
   }
-  if (version < stage.version && !mergeOf(stage, version + 1)) {
-    assign(state, miner, TOO_FAR, loadingSince(state, miner));
-    return;
-  }
   miner.version = version;
   if (version < stage.version) {
-    // Every merge has its own time.
+    // Every merge has its own time; whoever gets none has been fetching all along.
+    const since = loadingSince(state, miner);
     enterPhase(miner, 'applying', state.now);
-    distribute(state, miner, stage);
+    distribute(state, miner, stage, since);
     return;
   }
   if (miner.phase === 'loading' && miner.samples === 0) {
@@ -303,8 +298,10 @@ export function move(state: State, miner: MinerRecord, to: Crew, why: string): v
 
 export function fillEmptyStages(state: State): void {
   const burden = (miner: MinerRecord) => miner.leases.size + uncontributed(state, state.stageOf(miner), miner.id).length;
-  const next = () => fillEmpty(state.crews, burden) ?? relieve(state.crews, burden, state.now);
-  for (let choice = next(); choice; choice = next()) move(state, choice.miner, choice.to, `stage ${choice.to.stage.index} had nobody left`);
+  for (let choice = fillEmpty(state.crews, burden); choice; choice = fillEmpty(state.crews, burden))
+    move(state, choice.miner, choice.to, `stage ${choice.to.stage.index} had nobody left`);
+  for (let choice = relieve(state.crews, burden, state.now); choice; choice = relieve(state.crews, burden, state.now))
+    move(state, choice.miner, choice.to, `stage ${choice.to.stage.index} was only ever fetched`);
 }
 
 /** Plans a move for when the miner's stage has merged: then it holds nothing, and nothing is lost by its going. */
