@@ -134,7 +134,10 @@ export function income(
       paid += free;
     }
     if (!takesPart) return device;
-    const rate = Math.min(1, chanceOf({ cleanSteps: device.clean, failures: device.failures, zScore: 0 }, work, lost));
+    const rate = Math.min(
+      1,
+      chanceOf({ unseen: !device.passed, cleanSteps: device.clean, failures: device.failures, zScore: 0 }, work, lost),
+    );
     if (chance() < rate) {
       audits += 1;
       if (cheats && unverified) {

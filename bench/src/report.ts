@@ -21,11 +21,13 @@ export function environment(): Report['environment'] {
   return { node: process.version, platform: `${process.platform} ${process.arch}`, cpu: cores[0]?.model ?? 'unknown', cores: cores.length };
 }
 
+const written = (value: number) => value.toFixed(Number.isInteger(value) ? 0 : Math.abs(value) < 10 ? 3 : 1);
+
 export function print({ name, environment: machine, rows }: Report): void {
   console.log(`${name} on ${Object.values(machine).join(', ')}`);
   const width = Math.max(...rows.map(({ metric }) => metric.length));
   for (const { metric, value, unit, against, ratio } of rows) {
-    const compared = ratio === undefined ? '' : `  ${ratio.toFixed(2)} × ${against}`;
-    console.log(`  ${metric.padEnd(width)}  ${value.toFixed(1).padStart(9)} ${unit}${compared}`);
+    const compared = ratio === undefined ? '' : `  ${written(ratio)} × ${against}`;
+    console.log(`  ${metric.padEnd(width)}  ${written(value).padStart(9)} ${unit}${compared}`);
   }
 }

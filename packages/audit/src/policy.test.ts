@@ -80,18 +80,20 @@ describe('rates', () => {
   it('are never under the floor, and the floor makes cheating lose', () => {
     expect(AUDITS.floor).toBeGreaterThan(1 / (AUDITS.heldSteps + 1));
     const grid = [0, 29, 30, 1e6].flatMap((cleanSteps) =>
-      [0, 3].flatMap((failures) => [-9, 0, 3.6].map((zScore) => auditRate({ cleanSteps, failures, zScore }))),
+      [0, 3].flatMap((failures) => [-9, 0, 3.6].map((zScore) => auditRate({ unseen: false, cleanSteps, failures, zScore }))),
     );
     expect(Math.min(...grid)).toBe(AUDITS.floor);
     expect(Math.max(...grid)).toBe(AUDITS.suspicious);
   });
 
   it('fall with clean steps and rise with suspicion', () => {
-    expect(auditRate({ cleanSteps: 0, failures: 0, zScore: 0 })).toBe(AUDITS.newcomer);
-    expect(auditRate({ cleanSteps: AUDITS.newcomerSteps, failures: 0, zScore: 0 })).toBe(AUDITS.floor);
-    expect(auditRate({ cleanSteps: 1e3, failures: 0, zScore: 4 })).toBe(AUDITS.suspicious);
-    expect(auditRate({ cleanSteps: 5, failures: 1, zScore: 0 })).toBe(AUDITS.suspicious);
-    expect(auditRate({ cleanSteps: 1e3, failures: 1, zScore: 0 })).toBe(AUDITS.floor);
+    const rateOf = (standing: object) => auditRate({ unseen: false, cleanSteps: 0, failures: 0, zScore: 0, ...standing });
+    expect(rateOf({ unseen: true })).toBe(1);
+    expect(rateOf({})).toBe(AUDITS.newcomer);
+    expect(rateOf({ cleanSteps: AUDITS.newcomerSteps })).toBe(AUDITS.floor);
+    expect(rateOf({ cleanSteps: 1e3, zScore: 4 })).toBe(AUDITS.suspicious);
+    expect(rateOf({ cleanSteps: 5, failures: 1 })).toBe(AUDITS.suspicious);
+    expect(rateOf({ cleanSteps: 1e3, failures: 1 })).toBe(AUDITS.floor);
   });
 });
 

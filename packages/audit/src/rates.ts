@@ -4,15 +4,17 @@
  * An audit recomputes all that a miner did in a step, so a rate is also its cost as a share of the miner's own work.
  *
  * With M held steps, one false step gains at most one step's pay and costs M + 1 of them when it is found: it loses
- * if rate > 1 / (M + 1). A device with nothing held has its place to lose: it worked unpaid until it passed an audit, 1 / rate steps
- * on average.
+ * if rate > 1 / (M + 1). A device with nothing held is not paid: nothing of its counts before its first pass, and the first step that
+ * counts is audited for certain (`rateAtStake`).
  */
 export const AUDITS = {
   /** Steps whose pay is held: the M of the formula, 1/31 = 3.2 %. */
   heldSteps: 30,
   /** For everybody, always: above 1/31, and the swarm's audits cost less than a twentieth of its work. */
   floor: 0.04,
-  /** Of a device with no reputation to lose: until its first pass it is not paid, which takes 1 / 0.2 = 5 steps. */
+  /** Of a device of which nothing was ever looked at: what it says would be merged on its word alone. */
+  unseen: 1,
+  /** Of a device with no reputation to lose, while its first step is looked at, and until it was clean for long enough. */
   newcomer: 0.2,
   /** Clean steps until a device is no newcomer any more: then as many are held. */
   newcomerSteps: 30,
@@ -30,6 +32,8 @@ export const AUDITS = {
 export const rateAtStake = (work: number, held: number): number => (work > 0 ? work / (held + work) : 0);
 
 export interface Standing {
+  /** It has no pass, and none of its steps is being looked at. */
+  unseen: boolean;
   /** Steps it took part in since its first passed audit, or the first since it was last found false. */
   cleanSteps: number;
   /** Failed audits, ever. */
@@ -39,7 +43,8 @@ export interface Standing {
 }
 
 /** In [floor, 1]. A miner found false stays suspicious until it has been clean for as long as a newcomer must. */
-export function auditRate({ cleanSteps, failures, zScore }: Standing): number {
+export function auditRate({ unseen, cleanSteps, failures, zScore }: Standing): number {
+  if (unseen) return AUDITS.unseen;
   const proven = cleanSteps >= AUDITS.newcomerSteps;
   if (zScore > AUDITS.suspiciousScore || (failures > 0 && !proven)) return AUDITS.suspicious;
   return proven ? AUDITS.floor : AUDITS.newcomer;

@@ -4,7 +4,7 @@
  */
 import { AUDITS, type AuditedRun, commitHash } from '@starling/audit';
 import { Coordinator, type Input } from '@starling/coordinator';
-import { encodeFrame, sha256Hex } from '@starling/protocol';
+import { type AuditVerdict, encodeFrame, sha256Hex } from '@starling/protocol';
 import { expect, it } from 'vitest';
 import { Auditor } from './auditor.ts';
 import { drawnBy, type House, type Juror, Panel } from './panel.ts';
@@ -28,7 +28,9 @@ const CONFIG = {
 const RUN = { stages: [{}], gradient: 'f32' } as unknown as AuditedRun;
 const PASSED = { outcome: 'passed' as const, finding: '', checks: [], compared: 1, computeMs: 1 };
 
-/** `proven` have a pass behind them, and each `held` to lose: nothing yet, and it is audited for certain. All others are newcomers. */
+const isNewcomer = (minerId: string) => minerId.startsWith('new-');
+
+/** `proven` have `held` to lose, each: nothing yet, and it is audited for certain. All but newcomers have a pass behind them. */
 function auditorOf(validate: House['validate'], proven: readonly string[], held = 0) {
   const told: string[] = [];
   const made: Extract<Input, { type: 'audited' | 'unaudited' }>[] = [];
@@ -37,14 +39,15 @@ function auditorOf(validate: House['validate'], proven: readonly string[], held 
     { now: () => 0, random: () => 0, tell: (code) => told.push(code) },
   );
   const coordinator = new Coordinator(CONFIG, 0);
-  for (const minerId of proven) coordinator.state.reputations.set(minerId, { ...coordinator.reputation(minerId), passedAudits: 1 });
+  for (const minerId of [...MINERS, ...proven])
+    coordinator.state.reputations.set(minerId, { ...coordinator.reputation(minerId), passedAudits: 1 });
   const auditor = new Auditor({
     ...{ run: RUN, panel, coordinator, tell: (code: string) => told.push(code), gradientOf: () => new Float32Array() },
     work: { flopsOf: () => 1, stakes: () => new Map(proven.map((minerId) => [minerId, held + 1])) },
     submit: async (input) => made.push(input as (typeof made)[number]),
   });
-  /** In which each of these does one forward. Returns whom the server's own draws. */
-  async function step(version: number, minerIds: readonly string[]): Promise<string[]> {
+  /** In which each of these does one forward. Returns whom the server's own draws, newcomers with the chance `unseen`. */
+  async function step(version: number, minerIds: readonly string[], unseen = 1): Promise<string[]> {
     const data = new Float32Array([1]);
     const frame = await encodeFrame(data, [1]);
     const input = { payload: frame, frame, hash: await sha256Hex(data) };
@@ -58,7 +61,10 @@ function auditorOf(validate: House['validate'], proven: readonly string[], held 
     const commits = await Promise.all(
       minerIds.map(async (minerId) => ({ minerId, hash: await commitHash([{ leaseId: minerId, ...said }], null) })),
     );
-    const rates = minerIds.map((minerId) => (proven.includes(minerId) ? Math.max(AUDITS.newcomer, 1 / (held + 1)) : AUDITS.newcomer));
+    const rates = minerIds.map((minerId) => {
+      if (isNewcomer(minerId)) return unseen;
+      return proven.includes(minerId) ? Math.max(AUDITS.newcomer, 1 / (held + 1)) : AUDITS.newcomer;
+    });
     return drawnBy(SECRET, { stage: 0, version, epoch: 0, commits, rates });
   }
   return { panel, told, made, step };
@@ -82,7 +88,7 @@ it('makes every audit that the server’s own validator drew, however many other
   expect(drawn.get('m-0')).toEqual({ rate: 1, times: 1 });
   expect(
     [...drawn.values()].filter((one) => one),
-    'of newcomers nothing counts',
+    'of the others nothing counts',
   ).toHaveLength(1);
   expect(told, 'some of others’ picks are dropped').toContain('AUDITS_BEHIND');
 });
@@ -115,6 +121,23 @@ it('does not let newcomers crowd out who has something to lose, and pays nobody 
   for (const { fail } of asked) fail();
   await expect.poll(() => unaudited().length).toBe(proven.length);
   expect(told).toContain('AUDITS_BEHIND');
+});
+
+it('looks at a newcomer’s first step for certain, and so at the next only when that showed nothing', async () => {
+  const newcomers = Array.from({ length: 40 }, (_, i) => `new-${i}`);
+  const asked: PromiseWithResolvers<AuditVerdict>[] = [];
+  const { step } = auditorOf(() => {
+    const one = Promise.withResolvers<AuditVerdict>();
+    asked.push(one);
+    return one.promise;
+  }, []);
+  expect((await step(0, newcomers)).length).toBe(40);
+  const meanwhile = (await step(1, newcomers, AUDITS.newcomer)).length;
+  expect(meanwhile, '8 ± 4 · 2.5').toBeLessThan(19);
+  await expect.poll(() => asked.length).toBe(40 + meanwhile);
+  for (const { resolve } of asked) resolve({ ...PASSED, outcome: 'void' });
+  await step(2, newcomers);
+  await expect.poll(() => asked.length).toBe(80 + meanwhile);
 });
 
 it('takes nothing for what another picked, whether it cannot be verified or is dropped', async () => {

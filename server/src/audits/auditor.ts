@@ -67,6 +67,8 @@ export class Auditor {
   private readonly witness: Witness;
   private readonly claims = new Claims();
   private readonly waiting: Record<Kind, number> = { proven: 0, newcomers: 0, others: 0 };
+  /** By device: how many of its steps the server's own is looking at. */
+  private readonly looking = new Map<string, number>();
 
   constructor(parts: AuditorParts) {
     this.parts = parts;
@@ -125,9 +127,11 @@ export class Auditor {
     const { coordinator } = this.parts;
     const byOwner = Map.groupBy(this.scores.attributions, ({ minerId }) => coordinator.ownerOf(minerId));
     const rateOf = (minerId: string) => {
-      const { cleanSteps, failedAudits } = coordinator.reputation(minerId);
-      const own = byOwner.get(coordinator.ownerOf(minerId)) ?? [];
-      return auditRate({ cleanSteps, failures: failedAudits, zScore: Math.max(0, ...own.map(({ zScore }) => zScore)) });
+      const { cleanSteps, failedAudits, passedAudits } = coordinator.reputation(minerId);
+      const owner = coordinator.ownerOf(minerId);
+      const own = byOwner.get(owner) ?? [];
+      const unseen = passedAudits === 0 && !this.looking.has(owner);
+      return auditRate({ unseen, cleanSteps, failures: failedAudits, zScore: Math.max(0, ...own.map(({ zScore }) => zScore)) });
     };
     const stakeOf = stakesIn(scene, this.witness.open, { ...this.parts.work, ownerOf: (minerId) => coordinator.ownerOf(minerId) });
     const chances = commits.map(({ minerId }): Chance => {
@@ -183,7 +187,7 @@ export class Auditor {
     const { scene, pick, kind, claim } = draw;
     const { minerId } = pick;
     const { stage, version } = scene;
-    this.waiting[kind] += 1;
+    const done = this.lookingAt(pick, kind);
     try {
       const evidence = await this.evidence(scene, receipts, contribution);
       const { verdict, validator } = await this.parts.panel.judge(pick, this.parts.run, version, evidence, kind === 'proven');
@@ -195,8 +199,23 @@ export class Auditor {
       this.parts.tell(code, `An audit of miner ${minerId} in step ${version} of stage ${stage} could not be made: ${message}`);
       await this.leaveOut(draw, receipts, 'it was drawn to be audited, and the audit could not be made.');
     } finally {
-      this.waiting[kind] -= 1;
+      done();
     }
+  }
+
+  /** An audit begins. Returns what ends it. */
+  private lookingAt({ minerId, validator }: Picked, kind: Kind): () => void {
+    const owner = this.parts.coordinator.ownerOf(minerId);
+    const count = (change: 1 | -1) => {
+      this.waiting[kind] += change;
+      // Others' verdicts give no pass.
+      if (validator !== null) return;
+      const many = (this.looking.get(owner) ?? 0) + change;
+      if (many > 0) this.looking.set(owner, many);
+      else this.looking.delete(owner);
+    };
+    count(1);
+    return () => count(-1);
   }
 
   /** Drawn, and not looked at: nobody is paid for that, or it would pay to lie when validators are behind. */
