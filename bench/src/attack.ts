@@ -12,22 +12,23 @@ const MINERS = 9;
 const CHEATS = ['zeros', 'lazy backward', 'scaled gradient'] as const;
 
 interface Outcome {
-  validationLoss: number;
+  /** Mean validation loss of the last quarter, nats per token. */
+  loss: number;
   seconds: number;
   /** Share of the chain's weights that cheats have. */
   cheatsWeight: number;
   found: number;
-  /** The step that convicted the last of them, from 0. */
-  convictedBy: number;
+  /** Steps that were merged when the last of them was banned; NaN if one never was. */
+  bannedBy: number;
   audits: number;
   wronged: number;
 }
 
-async function run(steps: number, cheats: readonly (typeof CHEATS)[number][]): Promise<Outcome> {
+async function run(steps: number, seed: number, cheats: readonly (typeof CHEATS)[number][]): Promise<Outcome> {
   const dataDir = await mkdtemp(join(tmpdir(), 'starling-attack-'));
   const server = await startServer({
-    ...{ port: 0, dataDir, stages: STAGES, preset: 'nano', sequences: 1, microbatchesPerStep: 18, steps, validateEvery: steps },
-    ...{ roundSteps: 5, heldSteps: 15, blockMs: 200, tempo: 10, log: () => {} },
+    ...{ port: 0, dataDir, stages: STAGES, preset: 'nano', sequences: 1, microbatchesPerStep: 18, steps, seed },
+    ...{ validateEvery: Math.max(1, Math.floor(steps / 40)), roundSteps: 5, heldSteps: 15, blockMs: 200, tempo: 10, log: () => {} },
   });
   const started = performance.now();
   const named = (i: number) => (i < cheats.length ? `cheat ${i}` : `honest ${i}`);
@@ -48,13 +49,15 @@ async function run(steps: number, cheats: readonly (typeof CHEATS)[number][]): P
     };
     const ids = new Set(miners.slice(0, cheats.length).map(({ state }) => state!.minerId));
     const failed = audits.filter(({ verdict }) => verdict.outcome === 'failed');
-    const convictions = [...ids].map((id) => failed.filter(({ minerId }) => minerId === id).map(({ version }) => version));
+    const convictions = [...ids].map((id) => failed.filter(({ minerId }) => minerId === id).map(({ time }) => time));
+    const points = server.points();
+    const stepsBy = (time: number) => points.filter((point) => point.time <= time).length;
     return {
-      validationLoss: server.points().at(-1)!.validationLoss!,
+      loss: mean(points.slice(-Math.ceil(steps / 4)).flatMap(({ validationLoss }) => validationLoss ?? [])),
       seconds,
       cheatsWeight: weights(isCheat) / weights(() => true),
-      found: convictions.filter((steps) => steps.length > 0).length,
-      convictedBy: Math.max(-1, ...convictions.map((steps) => Math.min(...steps))),
+      found: convictions.filter((times) => times.length > 0).length,
+      bannedBy: Math.max(0, ...convictions.map((times) => (times.length > 0 ? stepsBy(Math.min(...times)) : Number.NaN))),
       audits: audits.length,
       wronged: failed.filter(({ minerId }) => !ids.has(minerId)).length,
     };
@@ -65,30 +68,48 @@ async function run(steps: number, cheats: readonly (typeof CHEATS)[number][]): P
   }
 }
 
-/** `runs` with cheats: audits are drawn by a secret, so no two are alike. */
-export async function attack(steps: number, runs: number): Promise<Report> {
-  const clean = await run(steps, []);
-  const attacked: Outcome[] = [];
-  for (let i = 0; i < runs; i++) attacked.push(await run(steps, CHEATS));
-  const rows: Row[] = [
-    { metric: 'without cheats: validation loss', value: clean.validationLoss, unit: 'nats' },
-    { metric: 'without cheats: seconds', value: clean.seconds, unit: 's' },
-    { metric: 'without cheats: audits', value: clean.audits, unit: '' },
-    { metric: 'without cheats: honest miners condemned', value: clean.wronged, unit: '' },
-    ...attacked.flatMap((outcome, i): Row[] => {
-      const named = (metric: string) => `${CHEATS.length} of ${MINERS} cheat, run ${i + 1}: ${metric}`;
-      const against = 'without cheats';
-      const { validationLoss, seconds } = outcome;
-      return [
-        { metric: named('validation loss'), value: validationLoss, unit: 'nats', against, ratio: validationLoss / clean.validationLoss },
-        { metric: named('cheats found'), value: outcome.found, unit: `of ${CHEATS.length}` },
-        { metric: named('the last was found by its step'), value: outcome.convictedBy, unit: '' },
-        { metric: named('honest miners condemned'), value: outcome.wronged, unit: '' },
-        { metric: named("cheats' share of the weights"), value: 100 * outcome.cheatsWeight, unit: '%' },
-        { metric: named('audits'), value: outcome.audits, unit: '' },
-        { metric: named('seconds'), value: seconds, unit: 's', against, ratio: seconds / clean.seconds },
-      ];
-    }),
-  ];
-  return { name: 'attack', environment: { ...environment(), preset: 'nano', steps }, rows };
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/**
+ * Each seed without cheats and with them. One run's loss says little: what is merged in the first steps, right or wrong, decides by which way
+ * the run goes, and that way is better or worse by some percent. So losses are means over the validations of a run's last quarter, and over seeds.
+ */
+export async function attack(steps: number, seeds: number): Promise<Report> {
+  const rows: Row[] = [];
+  const [clean, attacked]: [Outcome[], Outcome[]] = [[], []];
+  for (let seed = 1; seed <= seeds; seed++) {
+    const without = await run(steps, seed, []);
+    const cheated = await run(steps, seed, CHEATS);
+    clean.push(without);
+    attacked.push(cheated);
+    const named = (metric: string) => `seed ${seed}, ${CHEATS.length} of ${MINERS} cheat: ${metric}`;
+    const plain = (metric: string) => `seed ${seed}, without cheats: ${metric}`;
+    const over = (key: 'loss' | 'seconds') => ({ against: plain(key), ratio: cheated[key] / without[key] });
+    rows.push(
+      { metric: plain('loss'), value: without.loss, unit: 'nats' },
+      { metric: plain('seconds'), value: without.seconds, unit: 's' },
+      { metric: plain('audits'), value: without.audits, unit: '' },
+      { metric: named('loss'), value: cheated.loss, unit: 'nats', ...over('loss') },
+      { metric: named('seconds'), value: cheated.seconds, unit: 's', ...over('seconds') },
+      { metric: named('audits'), value: cheated.audits, unit: '' },
+      { metric: named('the last was banned after so many steps'), value: cheated.bannedBy, unit: '' },
+      { metric: named("cheats' share of the weights"), value: 100 * cheated.cheatsWeight, unit: '%' },
+    );
+  }
+  const lossOf = (outcomes: readonly Outcome[]) => mean(outcomes.map(({ loss }) => loss));
+  const all = [...clean, ...attacked];
+  rows.push(
+    { metric: 'all seeds, without cheats: loss', value: lossOf(clean), unit: 'nats' },
+    {
+      ...{ metric: `all seeds, ${CHEATS.length} of ${MINERS} cheat: loss`, value: lossOf(attacked), unit: 'nats' },
+      ...{ against: 'without cheats', ratio: lossOf(attacked) / lossOf(clean) },
+    },
+    { metric: 'cheats found', value: attacked.reduce((sum, { found }) => sum + found, 0), unit: `of ${seeds * CHEATS.length}` },
+    {
+      metric: 'honest miners condemned',
+      value: all.reduce((sum, { wronged }) => sum + wronged, 0),
+      unit: `of ${(2 * MINERS - CHEATS.length) * seeds}`,
+    },
+  );
+  return { name: 'attack', environment: { ...environment(), preset: 'nano', steps, seeds }, rows };
 }

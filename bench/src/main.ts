@@ -20,7 +20,7 @@ const HELP = `Usage: npm run bench -- NAME [options]
   audit         how often audits wrong the honest, which cheats they find, and what cheating earns. Takes minutes
   attack        a swarm of which a third cheats, against one without cheats
                   --steps N       (200)
-                  --runs N        with cheats (3)
+                  --seeds N       each without cheats and with them (3)
   chain         an epoch of Yuma Consensus over 256 validators and 256 neurons
   reduce        merges when reducers fail, and what a miner sends, beside a fixed pair scheme, a ring and a parameter server
   churn         a real swarm under kills, freezes and broken lines, against itself in calm
@@ -48,7 +48,7 @@ const text = { type: 'string' } as const;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    ...{ minutes: text, faults: text, miners: text, tabs: text, seed: text, verify: text, steps: text, runs: text },
+    ...{ minutes: text, faults: text, miners: text, tabs: text, seed: text, verify: text, steps: text, seeds: text },
     ...{ corpus: text, iterations: text, only: text, backends: text, tune: { type: 'boolean' } as const },
     ...{ json: text, help: { type: 'boolean' } },
   },
@@ -63,7 +63,7 @@ const number = (name: keyof typeof values, otherwise: number) => {
 
 const BENCHMARKS: Record<string, () => Promise<Report>> = {
   audit,
-  attack: () => attack(number('steps', 200), number('runs', 3)),
+  attack: () => attack(number('steps', 200), number('seeds', 3)),
   chain,
   coordinator,
   kernels: () =>

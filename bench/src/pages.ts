@@ -13,6 +13,7 @@ import { environment, type Report, type Row } from './report.ts';
 import type { WireReport, WireTask } from './wire-miners.ts';
 
 const MINERS = 500;
+const STAGES = 4;
 const SPECTATORS = 1_000;
 const WAVE = 50;
 /** Ms after which miners answer: at the first, both cores are busy with leases alone; at the second, every answer is due a while after the last. */
@@ -48,7 +49,7 @@ const WIRED = [
   '--preset',
   'pico',
   '--stages',
-  '4',
+  `${STAGES}`,
   '--microbatches',
   '8192',
   '--no-audits',
@@ -70,9 +71,15 @@ async function crowd(task: WireTask): Promise<ChildProcess> {
   }
 }
 
-async function perSecond(child: ChildProcess): Promise<{ answers: number; median: number }> {
+/** The next reports, one a second. */
+async function reportsOf(child: ChildProcess, seconds: number): Promise<WireReport[]> {
   const reports: WireReport[] = [];
-  while (reports.length < MEASURED_S) reports.push(((await once(child, 'message')) as [WireReport])[0]);
+  while (reports.length < seconds) reports.push(((await once(child, 'message')) as [WireReport])[0]);
+  return reports;
+}
+
+async function perSecond(child: ChildProcess): Promise<{ answers: number; median: number }> {
+  const reports = await reportsOf(child, MEASURED_S);
   const waits = reports.flatMap((report) => report.waits).sort((a, b) => a - b);
   return { answers: reports.reduce((sum, { answered }) => sum + answered, 0) / MEASURED_S, median: waits[waits.length >> 1] ?? 0 };
 }
@@ -81,6 +88,8 @@ async function spectators(delayMs: number): Promise<Row[]> {
   return withServer(WIRED, async ({ url }) => {
     const miners = await crowd({ url, kind: 'mine', sockets: MINERS, wave: WAVE, delayMs });
     try {
+      // Until the first microbatches have been through all stages and back, some miners have nothing to do.
+      await reportsOf(miners, Math.ceil((2 * STAGES * delayMs) / 1_000));
       const alone = await perSecond(miners);
       const watching = await crowd({ url, kind: 'watch', sockets: SPECTATORS, wave: WAVE, delayMs: 0 });
       const [watched, updates] = await Promise.all([perSecond(miners), perSecond(watching)]);

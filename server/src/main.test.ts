@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(dataDir, { recursive: true, force: true }));
 
-it('names the address that others know it by, and where it listens', async () => {
+it('names the address that others know it by, and where it listens; and ends in order though nobody reads on', async () => {
   const argv = ['--port', '0', '--data', dataDir, '--preset', 'pico', '--stages', '1', '--public-url', 'https://example.org/'];
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'main.ts'), ...argv]);
   const ended = new Promise((resolve) => child.once('exit', resolve));
@@ -27,6 +27,6 @@ it('names the address that others know it by, and where it listens', async () =>
     );
   } finally {
     child.kill('SIGTERM');
-    await ended;
+    expect(await ended).toBe(0);
   }
 });

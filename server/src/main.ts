@@ -1,6 +1,9 @@
 import { SwarmError } from '@starling/protocol';
 import { parseServerArgs, SERVER_HELP, startServer } from './index.ts';
 
+// Whoever reads what is said may go away: training goes on.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+
 try {
   const options = parseServerArgs(process.argv.slice(2));
   if (options === 'help') {

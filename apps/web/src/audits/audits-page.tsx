@@ -7,7 +7,7 @@ import { AttributionPanel, useAttribution } from './attribution.tsx';
 import { AuditFeed, useAudits } from './feed.tsx';
 import { ValidatorsPanel } from './validators.tsx';
 
-const EMPTY = 'No audit is done yet. A newcomer is drawn in a fifth of its steps.';
+const EMPTY = 'No audit is done yet. Of every newcomer the first step is.';
 
 /** What was computed again, how far it was from what miners said, and what else tells about them. */
 export default function AuditsPage() {

@@ -2,7 +2,7 @@ import { useState } from 'react';
 import { NEWEST, type Place } from '../history/paging.ts';
 import { AuditFeed, useAudits } from './feed.tsx';
 
-const EMPTY = 'None of its work was computed again yet. A newcomer is drawn in a fifth of its steps.';
+const EMPTY = 'None of its work was computed again yet. Of every newcomer the first step is.';
 
 /** What validators found when they computed this miner's work again. */
 export default function MinerAudits({ id }: { id: string }) {
