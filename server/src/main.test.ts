@@ -4,6 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { startNodeMiner } from '@starling/miner/node';
+import type { RunSnapshot } from '@starling/protocol';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
 let dataDir: string;
@@ -12,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(dataDir, { recursive: true, force: true }));
 
-it('names the address that others know it by, and where it listens; and ends in order though nobody reads on', async () => {
+it('names the address that others know it by, and where it listens, and goes on when nobody reads any more what it says', async () => {
   const argv = ['--port', '0', '--data', dataDir, '--preset', 'pico', '--stages', '1', '--public-url', 'https://example.org/'];
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'main.ts'), ...argv]);
   const ended = new Promise((resolve) => child.once('exit', resolve));
@@ -25,8 +27,17 @@ it('names the address that others know it by, and where it listens; and ends in 
     expect(lines.at(-1)).toMatch(
       /^Open https:\/\/example\.org to mine, https:\/\/example\.org\/dashboard to watch\. It listens at http:\/\/127\.0\.0\.1:\d+ here\.$/,
     );
-  } finally {
+    // Each miner that joins is told of.
+    child.stdout.destroy();
+    const url = /http:\S+(?= here\.)/.exec(lines.at(-1)!)![0];
+    const miner = startNodeMiner({ url, name: 'n', backend: 'wasm' });
+    const step = async () => ((await (await fetch(`${url}/v1/run`)).json()) as RunSnapshot).step;
+    await expect.poll(step, { timeout: 60_000 }).toBeGreaterThan(0);
+    await miner.kill();
     child.kill('SIGTERM');
     expect(await ended).toBe(0);
+  } finally {
+    child.kill('SIGTERM');
+    await ended;
   }
 });
