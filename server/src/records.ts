@@ -51,7 +51,7 @@ export function eventOf(
 /** Rows of what an input did, but for the points: those need more than the effect. */
 export function rowsOf({ input, effects, at, seq }: Handled<Input, Effect>, point?: StepPoint): Row[] {
   const rows: Row[] = [];
-  if (input.type === 'audited' && effects.every(({ type }) => type !== 'refuse')) rows.push(auditRow(input, at));
+  if (input.type === 'audited' && effects.every(({ type }) => type !== 'refuse')) rows.push(auditRow(input, at, effects));
   for (const effect of effects) {
     if (effect.type === 'settled') {
       const { minerId, leaseId, outcome, work } = effect;
@@ -76,12 +76,12 @@ export function rowsOf({ input, effects, at, seq }: Handled<Input, Effect>, poin
   return rows;
 }
 
-const auditRow = ({ minerId, stage, version, verdict, validator }: Extract<Input, { type: 'audited' }>, at: number): Row => ({
-  kind: 'audit',
-  owner: minerId,
-  at,
-  body: JSON.stringify({ minerId, stage, version, verdict, validator: validator ?? null } satisfies Omit<AuditEntry, 'id' | 'time'>),
-});
+function auditRow(input: Extract<Input, { type: 'audited' }>, at: number, effects: readonly Effect[]): Row {
+  const { minerId, stage, version, verdict, validator = null } = input;
+  const uncounted = verdict.outcome === 'passed' && validator === null && effects.every(({ type }) => type !== 'passed');
+  const entry: Omit<AuditEntry, 'id' | 'time'> = { minerId, stage, version, verdict, validator, ...(uncounted && { uncounted }) };
+  return { kind: 'audit', owner: minerId, at, body: JSON.stringify(entry) };
+}
 
 /** Audits, the newest first: of all miners, or of one. `before`: only entries older than the one with this id. */
 export async function auditsOf(store: Store, limit: number, before?: number, minerId?: string): Promise<AuditEntry[]> {

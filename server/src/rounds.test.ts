@@ -47,6 +47,8 @@ const LOG = [
   found('passed', 'a1'),
   tick(included('a1', 3)),
   found('convicted', 'b'),
+  // An older audit of it ends.
+  { ...found('passed', 'b'), effects: [] },
   tick(unverified('a1', { forward: 1, backward: 2 }, { rate: 0.3, times: 2.5 }), unverified('a2', { evaluate: 1 }, null)),
 ];
 

@@ -168,9 +168,9 @@ export async function openRound(store: Pick<Store, 'rows'>, flopsOf: RoundParts[
   for await (const { owner, body } of since('gradient')) addGradient(open, owner, JSON.parse(body) as Gradient, flopsOf);
   for await (const { owner, body } of since('unverified')) add(open.unverified, owner, (JSON.parse(body) as Unverified).flops);
   for await (const { owner, body } of since('audit')) {
-    const { validator, verdict } = JSON.parse(body) as AuditEntry;
+    const { validator, verdict, uncounted } = JSON.parse(body) as AuditEntry;
     const { outcome } = verdict;
-    if (outcome === 'passed' && validator === null) open.passed.add(owner);
+    if (outcome === 'passed' && validator === null && !uncounted) open.passed.add(owner);
     if (outcome === 'failed') open.convicted.add(owner);
   }
   return open;

@@ -26,10 +26,10 @@ const verdict = (
   minerId: string,
   outcome: 'passed' | 'failed' | 'void',
   validator?: string,
-  { drawn, unverified }: { drawn?: Drawn; unverified?: LeaseCounts } = {},
+  { drawn, unverified, version = 0 }: { drawn?: Drawn; unverified?: LeaseCounts; version?: number } = {},
 ) =>
   swarm.send({
-    ...{ type: 'audited', minerId, stage: 0, version: 0, ...(validator && { validator }), ...(drawn && { drawn }) },
+    ...{ type: 'audited', minerId, stage: 0, version, ...(validator && { validator }), ...(drawn && { drawn }) },
     verdict: { outcome, finding: 'found.', checks: [], compared: 1, computeMs: 1, ...(unverified && { unverified }) },
   });
 
@@ -83,6 +83,21 @@ it('steps are clean from the first passed audit on, for the device, and not any 
   expect(swarm.coordinator.reputation('a')).toMatchObject({ passedAudits: 0, cleanSteps: 0, failedAudits: 1 });
 });
 
+it('a pass of what was done before a conviction comes too late, of whichever miner of the device; one of a later step counts', () => {
+  const swarm = audited();
+  const passes = (minerId: string, version: number) =>
+    of(verdict(swarm, minerId, 'passed', undefined, { version }), 'passed').map((effect) => effect.version);
+  swarm.reach(1);
+  verdict(swarm, 'a', 'failed');
+  expect(swarm.coordinator.reputation('a').falseVersion).toBe(1);
+  // Both were drawn before.
+  expect([...passes('b', 0), ...passes('b', 1), ...passes('a', 1)]).toEqual([]);
+  expect(swarm.coordinator.reputation('b')).toMatchObject({ passedAudits: 0, cleanSteps: 0 });
+  expect(passes('c', 0), 'it is another device').toEqual([0]);
+  expect(passes('b', 2)).toEqual([2]);
+  expect(swarm.coordinator.reputation('a').passedAudits).toBe(1);
+});
+
 it('an audit that shows nothing makes no step clean: the device is looked at as often as a newcomer; not so on another’s word', () => {
   const swarm = audited();
   verdict(swarm, 'a', 'passed');
@@ -123,7 +138,7 @@ it('what could not be verified costs its pay as often as it is not looked at; wh
 it('a snapshot that knows of no devices is read', () => {
   const { reputations: _, ...before } = toSnapshot(audited().coordinator.state);
   expect(fromSnapshot(structuredClone(before)).reputations.size).toBe(0);
-  const { cleanVersion: _v, ...known } = { ...NO_REPUTATION, cleanSteps: 7 };
+  const { cleanVersion: _v, falseVersion: _f, ...known } = { ...NO_REPUTATION, cleanSteps: 7 };
   const read = fromSnapshot(structuredClone({ ...before, reputations: [['a', known]] }));
   expect(read.reputations.get('a')).toEqual({ ...NO_REPUTATION, cleanSteps: 7 });
 });

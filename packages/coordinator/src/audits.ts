@@ -10,8 +10,9 @@ export function audited(state: State, { minerId, stage: index, version, verdict,
   const stage = state.stages[index];
   if (!state.credits.has(minerId) || !stage) return;
   const reputation = state.reputationOf(minerId);
+  // What was done before a conviction is no proof after it, however late its audit ends.
   // On another's word nobody is punished, and nobody is trusted more or less either.
-  if (verdict.outcome === 'passed' && validator === undefined) {
+  if (verdict.outcome === 'passed' && validator === undefined && version > reputation.falseVersion) {
     reputation.passedAudits += 1;
     state.emit({ type: 'passed', minerId, stage: index, version });
   }
@@ -23,9 +24,8 @@ export function audited(state: State, { minerId, stage: index, version, verdict,
     return;
   }
   const length = Math.min(LIMITS.auditBanMaximum, LIMITS.auditBan * 2 ** reputation.failedAudits);
+  state.distrust(minerId);
   Object.assign(reputation, {
-    passedAudits: 0,
-    cleanSteps: 0,
     failedAudits: reputation.failedAudits + 1,
     bannedUntil: Math.max(reputation.bannedUntil, state.now + length),
   } satisfies Partial<Reputation>);

@@ -92,6 +92,8 @@ export interface Reputation {
   cleanVersion: number;
   /** Audits that found its work false. */
   failedAudits: number;
+  /** The newest step that was open when it was last found false: a pass of this or an earlier one comes too late; −1 before the first. */
+  falseVersion: number;
   /** For all its miners, those that come later, too. */
   bannedUntil: number;
 }
@@ -101,6 +103,7 @@ export const NO_REPUTATION: Readonly<Reputation> = {
   cleanSteps: 0,
   cleanVersion: -1,
   failedAudits: 0,
+  falseVersion: -1,
   bannedUntil: 0,
 };
 

@@ -5,7 +5,6 @@
 import { SwarmError } from '@starling/protocol';
 import { AgreementMatrix, Butterfly, type ButterflyEffect, type ButterflyInput, type Shard, ShardedGradient } from '@starling/reduce';
 import { LIMITS } from './constants.ts';
-import type { Reputation } from './miner.ts';
 import { NOTHING, type StageRecord } from './stage.ts';
 import type { State } from './state.ts';
 import { reduceWithin } from './times.ts';
@@ -204,7 +203,7 @@ function punish(state: State, stage: StageRecord, { memberId, shard }: Extract<B
   state.lapse(memberId, 'REDUCTION_FALSE', message);
   // There is no honest way to a false result, arithmetic is the same everywhere: what is held of its pay is lost.
   state.emit({ type: 'convicted', minerId: memberId, stage: stage.index, version: stage.merge.version });
-  Object.assign(state.reputationOf(memberId), { passedAudits: 0, cleanSteps: 0 } satisfies Partial<Reputation>);
+  state.distrust(memberId);
   excludeFromMerge(state, stage, stage.merge.version, memberId, message);
   const miner = state.miners.get(memberId);
   if (!miner) return;

@@ -154,6 +154,12 @@ export class State {
     return reputation;
   }
 
+  /** Its device was found false: nothing that it has done until now says anything for it. */
+  distrust(minerId: string): void {
+    const falseVersion = Math.max(...this.stages.map(({ version }) => version));
+    Object.assign(this.reputationOf(minerId), { passedAudits: 0, cleanSteps: 0, falseVersion } satisfies Partial<Reputation>);
+  }
+
   /** How much it has proved, up to what matters: whose word counts, and whose fault it was. */
   trustIn(minerId: string): number {
     return Math.min(LIMITS.trustedSteps, this.reputations.get(this.ownerOf(minerId))?.cleanSteps ?? 0);

@@ -77,4 +77,6 @@ export interface AuditEntry {
   verdict: AuditVerdict;
   /** Hotkey of the validator that found it; null: the server's own. */
   validator: string | null;
+  /** It passed and that says nothing for its device: what it is of was done before a conviction. */
+  uncounted?: true;
 }
