@@ -1,7 +1,7 @@
 /** What happens because time has passed, and because nothing else did. */
 import { LIMITS } from './constants.ts';
 import type { Crew } from './crew.ts';
-import { hedge, passOn } from './granting.ts';
+import { hasWork, hedge, passOn } from './granting.ts';
 import type { MinerRecord } from './miner.ts';
 import { isDispensable, leaveOut } from './overlap.ts';
 import { tickReductions } from './reducing.ts';
@@ -34,7 +34,7 @@ export function tick(state: State, { idleMs = 0 }: Of<'tick'>): void {
     }
   }
   for (const crew of state.crews) {
-    if (crew.staff === 0 || crew.isHeld) crew.stage.attendedAt = now;
+    if (crew.staff === 0 || !hasWork(state, crew)) crew.stage.attendedAt = now;
     collectOverdue(state, crew);
     const step = state.stepOf(crew.stage);
     // What waited for others waits no more.

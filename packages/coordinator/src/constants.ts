@@ -3,7 +3,7 @@
  * than before, by a change here, to any limit below, or to the butterfly of `@starling/reduce`: logs are read by handling their
  * inputs again, and an old one must not be by new rules.
  */
-export const RULES = 5;
+export const RULES = 6;
 
 /**
  * Every time and limit of the protocol, with its reason. Times are milliseconds.

@@ -92,9 +92,9 @@ export class Crew {
     return this.size - this.counts.owed - this.counts.absent;
   }
 
-  /** Somebody here has fetched it, and does not apply a merge. */
-  get isHeld(): boolean {
-    for (const { phase } of this.members.values()) if (phase === 'ready') return true;
+  /** Somebody here has a lease, and a tick has not found it late. */
+  get isComputing(): boolean {
+    for (const { leases } of this.members.values()) if (leases.size > 0) return true;
     return false;
   }
 

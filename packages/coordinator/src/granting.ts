@@ -91,6 +91,16 @@ export function isHeldBack(state: State, step: Step, stage: StageRecord, flow: F
   return begins && step.underWay >= pipelineLimit(state);
 }
 
+/** Something is granted here, or could be if somebody here took it. */
+export function hasWork(state: State, { stage, members, isComputing }: Crew): boolean {
+  const step = state.stepOf(stage);
+  if (stage.phase !== 'training' || !step) return false;
+  const { forward, backward } = step.ready[stage.index]!;
+  const next = forward[0];
+  if (isComputing || backward.length > 0 || (next && !isHeldBack(state, step, stage, next, 'forward'))) return true;
+  return [...step.pinned.keys()].some((minerId) => members.has(minerId));
+}
+
 function hasRoom(crew: Crew, miner: MinerRecord): boolean {
   const place = crew.placeOf(miner);
   return place === 'idle' || place === 'half' || place === 'full';

@@ -85,6 +85,7 @@ export function contribution(state: State, input: Of<'contribution'>): void {
   stage.merge.collecting.delete(minerId);
   miner.missed = 0;
   addTime(stage.times.collect, state.now - claim.since);
+  stage.attendedAt = state.now;
   if (!state.config.overlap) bookContribution(state, stage, minerId, claim);
   stage.merge.contributions.push({ minerId, round, hashes, squares, microbatches });
   state.touched.add(stage.index);

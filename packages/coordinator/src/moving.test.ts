@@ -1,7 +1,8 @@
 /** Planned moves between stages. */
 import { describe, expect, it } from 'vitest';
 import { LIMITS } from './constants.ts';
-import { of, Swarm } from './for-tests.ts';
+import { codes, of, Swarm } from './for-tests.ts';
+import type { Effect } from './types.ts';
 
 describe('a planned move', () => {
   /** Stage 0 has a and c, stage 1 has b, who is ten times slower. */
@@ -73,6 +74,121 @@ describe('a planned move', () => {
     swarm.leave(mover === 'a' ? 'c' : 'a');
     swarm.reach(5);
     expect(swarm.miner(mover)).toMatchObject({ stage: 0, moving: null });
+    expect(swarm.counters.moved).toBe(0);
+  });
+});
+
+describe('a stage where work waits and nobody does any', () => {
+  /** Two hold the other stage. Whoever held `stage` is gone, and `n0`, who came for them, fetches it. */
+  function besieged(stage: number) {
+    const swarm = Swarm.ready(['a', 'b', 'c', 'd'], { microbatchesPerStep: 4 });
+    const honest = swarm.crews[1 - stage]!;
+    let names = 0;
+    const come = () => {
+      const id = `n${names++}`;
+      swarm.join(id);
+      expect(swarm.miner(id)).toMatchObject({ stage, phase: 'loading' });
+      return id;
+    };
+    const [first, second] = swarm.crews[stage] as [string, string];
+    swarm.leave(first);
+    const name = come();
+    swarm.leave(second);
+    return { swarm, honest, come, name };
+  }
+  const isSent = (effects: readonly Effect[]) => codes(effects).includes('MINER_MOVED');
+
+  it('that is only ever fetched, under one name after the other, is sent one that works', () => {
+    const { swarm, honest, come, name } = besieged(1);
+    swarm.compute(undefined, 1_000);
+    swarm.tick();
+    let loader = name;
+    for (let minute = 1; minute < 5; minute++) {
+      expect(isSent(swarm.tick(60_000)), `${minute} minutes`).toBe(false);
+      const next = come();
+      expect(isSent(swarm.leave(loader))).toBe(false);
+      loader = next;
+    }
+    expect(isSent(swarm.tick(60_000))).toBe(true);
+    const sent = swarm.crews[1]!.find((id) => honest.includes(id))!;
+    // It has five minutes, too; and who is left there is the last.
+    swarm.tick(60_000);
+    expect(swarm.counters.moved).toBe(1);
+    swarm.load(sent);
+    swarm.compute((id) => id === sent);
+    expect(swarm.stages[1]!.phase).toBe('merging');
+  });
+
+  it('is sent one beside who rests on and on', () => {
+    const { swarm, come, name } = besieged(0);
+    let loader = come();
+    swarm.busy(name, null, LIMITS.longestRest);
+    swarm.load(name);
+    for (let half = 1; half < 10; half++) {
+      swarm.busy(name, null, LIMITS.longestRest);
+      expect(isSent(swarm.tick(30_000)), `${half / 2} minutes`).toBe(false);
+      if (half % 4 > 0) continue;
+      const next = come();
+      swarm.leave(loader);
+      loader = next;
+    }
+    expect(swarm.miner(name)).toMatchObject({ phase: 'ready', absent: true });
+    swarm.busy(name, null, LIMITS.longestRest);
+    expect(isSent(swarm.tick(30_000))).toBe(true);
+  });
+
+  it('is sent one beside those who fetch it, rest at once, and go', () => {
+    const { swarm, come, name } = besieged(0);
+    let loader = name;
+    for (let minute = 1; minute < 5; minute++) {
+      const next = come();
+      swarm.busy(loader, null, LIMITS.longestRest);
+      swarm.load(loader);
+      swarm.tick(30_000);
+      expect(swarm.miner(loader)).toMatchObject({ phase: 'ready', resting: true });
+      swarm.leave(loader);
+      expect(isSent(swarm.tick(30_000)), `${minute} minutes`).toBe(false);
+      loader = next;
+    }
+    expect(isSent(swarm.tick(60_000))).toBe(true);
+  });
+
+  it('is sent one after ten minutes at most beside those who take leases and answer none', () => {
+    const { swarm, honest, come, name } = besieged(0);
+    let taker = name;
+    swarm.load(taker);
+    for (let minute = 1; minute < 10; minute++) {
+      expect(isSent(swarm.tick(60_000)), `${minute} minutes`).toBe(false);
+      const next = come();
+      swarm.load(next);
+      expect(swarm.leasesOf(next).length).toBeGreaterThan(0);
+      swarm.leave(taker);
+      taker = next;
+    }
+    expect(isSent(swarm.tick(60_000))).toBe(true);
+    expect(swarm.crews[0]!.some((id) => honest.includes(id))).toBe(true);
+  });
+
+  it('is not one whose miner takes almost five minutes for whatever it does, nor one that waits for it', () => {
+    const { swarm, name } = besieged(0);
+    swarm.load(name);
+    for (let microbatch = 0; microbatch < 4; microbatch++) {
+      const lease = swarm.leasesOf(name).find((held) => held.microbatch === microbatch)!;
+      swarm.pass(280_000, 5_000);
+      swarm.receipt(name, lease.id);
+      expect(swarm.coordinator.credit(name)).toMatchObject({ receipts: microbatch + 1, surplus: 0 });
+    }
+    expect(swarm.counters.moved).toBe(0);
+  });
+
+  it('is not one whose miner has fetched it for long and computes now', () => {
+    const { swarm, name } = besieged(0);
+    swarm.pass(LIMITS.phaseDeadline - 5_000);
+    swarm.load(name);
+    swarm.pass(LIMITS.firstDeadline - 1_000);
+    swarm.receipt(name, swarm.leasesOf(name)[0]!.id);
+    expect(swarm.coordinator.credit(name)!.receipts).toBe(1);
+    swarm.pass(LIMITS.phaseDeadline - 1_000);
     expect(swarm.counters.moved).toBe(0);
   });
 });

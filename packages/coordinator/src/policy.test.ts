@@ -3,7 +3,7 @@ import { LIMITS } from './constants.ts';
 import { Crew } from './crew.ts';
 import { Dice, facts } from './for-tests.ts';
 import { type MinerRecord, newMiner } from './miner.ts';
-import { fillEmpty, placeNewcomer, rebalance, throughput, typicalPace } from './policy.ts';
+import { fillEmpty, placeNewcomer, rebalance, relieve, throughput, typicalPace } from './policy.ts';
 import { newStage, type StageRecord } from './stage.ts';
 import { addTime } from './times.ts';
 
@@ -133,6 +133,32 @@ describe('an empty stage', () => {
   it('is not one whose miners are away or loading: they may come back', () => {
     expect(fillEmpty(crewsOf([null, null], [aMiner(null, { connected: false })]), idle)).toBeNull();
     expect(fillEmpty(crewsOf([null, null], [aMiner(null, { phase: 'loading' })]), idle)).toBeNull();
+  });
+});
+
+describe('a stage where nobody works', () => {
+  const now = LIMITS.phaseDeadline;
+  const since = (crews: readonly Crew[], ...attendedAt: number[]) =>
+    attendedAt.forEach((at, index) => {
+      crews[index]!.stage.attendedAt = at;
+    });
+
+  it('gets one from where somebody does, however many it has', () => {
+    const crews = crewsOf([null, null, null], [null, null]);
+    since(crews, 0, now);
+    expect(crews[1]!.members.has(relieve(crews, () => 0, now)!.miner.id)).toBe(true);
+    since(crews, 1, now);
+    expect(relieve(crews, () => 0, now)).toBeNull();
+    since(crews, 0, 0);
+    expect(relieve(crews, () => 0, now)).toBeNull();
+  });
+
+  it('waits twice as long while somebody there has a lease', () => {
+    const crews = crewsOf([aMiner(null, { leases: new Set(['t-1']) })], [null, null]);
+    const later = LIMITS.phaseDeadline + LIMITS.maximumDeadline;
+    since(crews, 0, later);
+    expect(relieve(crews, () => 0, later - 1)).toBeNull();
+    expect(stageOf(relieve(crews, () => 0, later))).toBe(0);
   });
 });
 

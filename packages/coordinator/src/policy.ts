@@ -57,14 +57,23 @@ export function fillEmpty(crews: readonly Crew[], burden: Burden): Move | null {
   return { miner: leastBurdened(awake.length > 0 ? awake : richest, burden), to };
 }
 
-/** Those that are here have been fetching it for so long that it may be all they ever do, under one name after the other. */
-const isForsaken = ({ stage }: Crew, now: number) => stage.phase !== 'complete' && now - stage.attendedAt >= LIMITS.phaseDeadline;
+/**
+ * What those that are here have done for so long may be all they ever do, under one name after the other: fetch it, rest, or take leases and
+ * answer none. Who has a lease may be slow, and gets the time that the slowest has; but only once, or the next name would get it again.
+ */
+function isForsaken(crew: Crew, now: number): boolean {
+  const { phase, attendedAt } = crew.stage;
+  const since = now - attendedAt;
+  if (phase === 'complete' || since < LIMITS.phaseDeadline) return false;
+  return since >= LIMITS.phaseDeadline + LIMITS.maximumDeadline || !crew.isComputing;
+}
 
-/** Sends a stage that is only ever fetched one that has shown that it can hold a stage, of those that lose least by it. Null when none can be spared. */
+/** Sends a stage where nobody works one that holds another where somebody does, of those that lose least by it. Null when none can be spared. */
 export function relieve(crews: readonly Crew[], burden: Burden, now: number): Move | null {
   const to = crews.find((crew) => isForsaken(crew, now));
   if (!to) return null;
-  const holders = crews.map((crew) => present(crew).filter(({ phase, resting }) => phase === 'ready' && !resting));
+  const isHolder = ({ phase, resting }: MinerRecord) => phase === 'ready' && !resting;
+  const holders = crews.map((crew) => (isForsaken(crew, now) ? [] : present(crew).filter(isHolder)));
   const richest = largestOf(holders);
   if (richest.length < 2) return null;
   return { miner: leastBurdened(richest, burden), to };

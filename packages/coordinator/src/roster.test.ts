@@ -345,34 +345,6 @@ describe('a miner that gets nowhere', () => {
     expect(codes(swarm.tick(phaseDeadline - 1))).not.toContain('MINER_STALLED');
   });
 
-  it('holds up no stage, under however many names: one that can hold it is sent', () => {
-    const swarm = Swarm.ready(['a', 'b', 'c', 'd'], { microbatchesPerStep: 1 });
-    const [upper, lower] = swarm.crews as [string[], string[]];
-    let names = 0;
-    const replace = (id: string) => {
-      swarm.join(`n${names++}`);
-      swarm.leave(id);
-    };
-    // Whoever held stage 1 goes, and those who come for them only ever fetch it.
-    for (const id of lower) replace(id);
-    for (const id of upper) expect(swarm.miner(id)).toMatchObject({ stage: 0, phase: 'ready' });
-    const only = () => swarm.crews[1]!.every((id) => swarm.miner(id).phase === 'loading');
-    expect(only()).toBe(true);
-    for (let minute = 1; minute < 5; minute++) {
-      swarm.tick(60_000);
-      for (const id of [...swarm.crews[1]!]) replace(id);
-      expect(only()).toBe(true);
-    }
-    expect(swarm.counters.moved).toBe(0);
-    expect(codes(swarm.tick(60_000))).toContain('MINER_MOVED');
-    const sent = swarm.crews[1]!.find((id) => upper.includes(id))!;
-    // It has five minutes, too; and who is left there is the last.
-    swarm.tick(60_000);
-    expect(swarm.counters.moved).toBe(1);
-    swarm.load(sent);
-    expect(swarm.miner(sent).phase).toBe('ready');
-  });
-
   it('gives up its place after five minutes of applying a merge', () => {
     const { swarm } = behind(1);
     expect(swarm.miner('b').phase).toBe('applying');

@@ -301,7 +301,7 @@ export function fillEmptyStages(state: State): void {
   for (let choice = fillEmpty(state.crews, burden); choice; choice = fillEmpty(state.crews, burden))
     move(state, choice.miner, choice.to, `stage ${choice.to.stage.index} had nobody left`);
   for (let choice = relieve(state.crews, burden, state.now); choice; choice = relieve(state.crews, burden, state.now))
-    move(state, choice.miner, choice.to, `stage ${choice.to.stage.index} was only ever fetched`);
+    move(state, choice.miner, choice.to, `nobody worked on stage ${choice.to.stage.index}`);
 }
 
 /** Plans a move for when the miner's stage has merged: then it holds nothing, and nothing is lost by its going. */

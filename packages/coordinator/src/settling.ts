@@ -46,6 +46,7 @@ export function receipt(state: State, { minerId, leaseId, lossSum }: Of<'receipt
   credit.receipts += 1;
   if (kind === 'backward') credit.backwards += 1;
   addTime(stage.times[kind], state.now - grantedAt);
+  stage.attendedAt = state.now;
   // Even one that came late and counts: who delivers is slow, and not gone.
   miner.late = 0;
   Object.assign(miner, { restingSince: null, absent: false } satisfies Partial<MinerRecord>);

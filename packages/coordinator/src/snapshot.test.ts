@@ -115,7 +115,7 @@ describe('a log of inputs', () => {
 });
 
 /** Of one log under the rules of now. Another hash: raise `RULES`, unless only these tests' own inputs have changed. */
-const RULED = { rules: 5, hash: 'c28bdec7ba4e8d5d5580c9e3766004aebb715ee04c038b448c6ee439f66ea9db' };
+const RULED = { rules: 6, hash: '5a47df9c77c6ae1cdf40bab3a5787425e1863d933c640be0f2a5fd83078030e5' };
 
 describe('the rules', () => {
   it('have another number as soon as the same inputs give another state or other effects', () => {

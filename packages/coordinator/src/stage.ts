@@ -63,7 +63,7 @@ export interface StageRecord {
   parameterHash: string;
   phase: Exclude<StagePhase, 'waiting'>;
   phaseSince: number;
-  /** When somebody held it last, or was sent to, or nobody was here at all: since then all that are here only fetch it. */
+  /** When something done here counted last, somebody was sent here, nothing was left to do here, or nobody was here: since then work waits. */
   attendedAt: number;
   /** Of the present step's gradients. */
   merge: MergeWork;
