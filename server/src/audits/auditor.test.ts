@@ -104,6 +104,7 @@ it('does not let newcomers crowd out who has something to lose, and pays nobody 
   const unaudited = () => made.filter(({ type }) => type === 'unaudited');
   const drawn = await step(0, newcomers);
   expect(drawn.length, 'more than can wait').toBeGreaterThan(64);
+  expect(told, 'once for all of a step').toEqual(['AUDITS_BEHIND']);
   expect(await step(1, proven)).toEqual(proven);
   await expect.poll(() => asked.filter(({ urgent }) => urgent).length).toBe(64);
   const left = unaudited();

@@ -143,6 +143,7 @@ export class Auditor {
     const rates = chances.map(({ rate }) => rate);
     const picks = await this.parts.panel.draw({ stage, version, epoch: epochOf(version), commits, rates });
     const claims = this.claim(chances, picks);
+    const left: string[] = [];
     for (const pick of picks) {
       const { minerId } = pick;
       const kind = this.kindOf(pick);
@@ -150,8 +151,7 @@ export class Auditor {
       const draw: Draw = { scene, pick, kind, claim };
       const receipts = byMiner.get(minerId)!;
       if (this.waiting[kind] >= MOST_WAITING) {
-        const behind = `Validators are ${this.waiting[kind]} audits behind: miner ${minerId} is not audited in step ${version}.`;
-        this.parts.tell('AUDITS_BEHIND', behind);
+        left.push(minerId);
         await this.leaveOut(draw, receipts, 'it was drawn to be audited, and validators are behind.');
         if (claim) this.claims.close(claim);
         continue;
@@ -168,6 +168,7 @@ export class Auditor {
       ];
       void Promise.all(audits).then(() => claim && this.claims.close(claim));
     }
+    if (left.length > 0) this.parts.tell('AUDITS_BEHIND', behindWith(left, stage, version));
   }
 
   /** By miner: what the audits may take that the server's own draws; of devices whose work counts. */
@@ -253,6 +254,13 @@ export class Auditor {
     );
     return { stage, parameters, parameterHash, leases, gradient };
   }
+}
+
+/** Once for all: of a crowd that comes at the same time most are left out. */
+function behindWith(left: readonly string[], stage: number, version: number): string {
+  const [one] = left;
+  const who = left.length === 1 ? `miner ${one} is` : `${left.length} miners, ${one} among them, are`;
+  return `As many audits as can wait do so: ${who} not audited in step ${version} of stage ${stage}.`;
 }
 
 const isIn =
