@@ -106,6 +106,11 @@ test('a wallet that refuses is told with what it said, and is no error of the pa
       await panel(page).getByRole('button', { name: 'polkadot{.js}' }).click();
       await expect(panel(page)).toContainText(addresses[0]!);
       expect(errors).toEqual([]);
+      // Nor is it the wallet's doing when the page cannot load what it signs with.
+      await context.route(/\/assets\/link-/, (route) => route.abort());
+      await panel(page).getByRole('button', { name: 'Sign once' }).click();
+      await expect(panel(page)).toContainText('The server is away, or was renewed since this tab was opened.');
+      await expect(panel(page)).toContainText('HTTP_FAILED');
       await context.close();
     }
   } finally {

@@ -28,7 +28,7 @@ async function run(steps: number, seed: number, cheats: readonly (typeof CHEATS)
   const dataDir = await mkdtemp(join(tmpdir(), 'starling-attack-'));
   const server = await startServer({
     ...{ port: 0, dataDir, stages: STAGES, preset: 'nano', sequences: 1, microbatchesPerStep: 18, steps, seed },
-    ...{ validateEvery: Math.max(1, Math.floor(steps / 40)), roundSteps: 5, heldSteps: 15, blockMs: 200, tempo: 10, log: () => {} },
+    ...{ validateEvery: Math.max(1, Math.floor(steps / 40)), blockMs: 200, tempo: 10, log: () => {} },
   });
   const started = performance.now();
   const named = (i: number) => (i < cheats.length ? `cheat ${i}` : `honest ${i}`);

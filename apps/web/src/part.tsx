@@ -2,26 +2,11 @@
 import { SwarmError, type WireError } from '@starling/protocol';
 import { Component, type ComponentType, lazy, type ReactNode, Suspense, useState } from 'react';
 import { getJson } from './api.ts';
+import { loaded, Missing } from './missing.ts';
 import { ErrorText, Notice } from './parts.tsx';
 
 /** A component that only those who look at it load; shown inside a `Part`. */
-export const onDemand = <P,>(load: () => Promise<{ default: ComponentType<P> }>) =>
-  lazy(() =>
-    load().catch((cause: unknown) => {
-      throw new Missing({ cause });
-    }),
-  );
-
-class Missing extends SwarmError {
-  constructor(options: { cause: unknown }) {
-    super('HTTP_FAILED', 'The server is away, or was renewed since this tab was opened.', options);
-  }
-  override get hint() {
-    return AGAIN;
-  }
-}
-
-const AGAIN = 'Press Try again: if the server answers, the page is loaded anew, and a miner in this tab goes on by itself.';
+export const onDemand = <P,>(load: () => Promise<{ default: ComponentType<P> }>) => lazy(() => loaded(load));
 
 interface Props {
   /** What is missing if it fails: the subject of a sentence. */
@@ -74,5 +59,5 @@ function Failed({ name, error }: { name: string; error: unknown }) {
 
 const faultOf = (error: unknown): WireError => ({
   ...SwarmError.from(error).toWire(),
-  hint: `This is a fault in the page. ${AGAIN} If the fault comes back, tell who runs this server.`,
+  hint: 'This is a fault in the page. When it is loaded anew, a miner in this tab goes on by itself. If the fault comes back, tell who runs this server.',
 });

@@ -30,6 +30,8 @@ const PASSED = { outcome: 'passed' as const, finding: '', checks: [], compared: 
 
 const isNewcomer = (minerId: string) => minerId.startsWith('new-');
 
+const data = new Float32Array([1]);
+
 /** `proven` have `held` to lose, each: nothing yet, and it is audited for certain. All but newcomers have a pass behind them. */
 function auditorOf(validate: House['validate'], proven: readonly string[], held = 0) {
   const told: string[] = [];
@@ -47,15 +49,14 @@ function auditorOf(validate: House['validate'], proven: readonly string[], held 
     submit: async (input) => made.push(input as (typeof made)[number]),
   });
   /** In which each of these does one forward. Returns whom the server's own draws, newcomers with the chance `unseen`. */
-  async function step(version: number, minerIds: readonly string[], unseen = 1): Promise<string[]> {
-    const data = new Float32Array([1]);
+  async function step(version: number, minerIds: readonly string[], unseen = 1, parameters = data): Promise<string[]> {
     const frame = await encodeFrame(data, [1]);
     const input = { payload: frame, frame, hash: await sha256Hex(data) };
     const said = { inputHash: input.hash, outputHash: null, lossSum: null };
     for (const minerId of minerIds) {
       const receipt = { leaseId: minerId, minerId, kind: 'forward' as const, microbatch: 0, round: 0, said };
       const tensors = { input, tokens: null, upstream: null, output: null };
-      auditor.saw(0, version, { ...receipt, ...tensors }, { cells: [] } as never, () => ({ parameters: data, parameterHash: '' }));
+      auditor.saw(0, version, { ...receipt, ...tensors }, { cells: [] } as never, () => ({ parameters, parameterHash: '' }));
     }
     await auditor.draw(0, version, []);
     const commits = await Promise.all(
@@ -139,6 +140,22 @@ it('looks at a newcomer’s first step for certain, and so at the next only when
   for (const { resolve } of asked) resolve({ ...PASSED, outcome: 'void' });
   await step(2, newcomers);
   await expect.poll(() => asked.length).toBe(80 + meanwhile);
+});
+
+it('has fewer audits of a large stage wait: what they hold must fit', async () => {
+  let waiting = 0;
+  const { step } = auditorOf(() => {
+    waiting += 1;
+    return new Promise(() => {});
+  }, []);
+  // Of 64 MiB eight fit; and never fewer than four.
+  const newcomers = Array.from({ length: 20 }, (_, i) => `new-${i}`);
+  const large = { byteLength: 2 ** 26 } as Float32Array<ArrayBuffer>;
+  await step(0, newcomers, 1, large);
+  await expect.poll(() => waiting).toBe(8);
+  await step(1, newcomers, 1, large);
+  await step(1, ['new-x'], 1);
+  await expect.poll(() => waiting, { message: 'of the second step only that of the small stage' }).toBe(9);
 });
 
 it('takes nothing for what another picked, whether it cannot be verified or is dropped', async () => {

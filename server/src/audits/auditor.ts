@@ -38,6 +38,9 @@ export interface AuditorParts {
  * crowd out those by which pay is lost.
  */
 const MOST_WAITING = 64;
+/** Nor may their gradients: of each kind as many wait as fit in so many bytes, and a few. */
+const WAITING_BYTES = 2 ** 29;
+const LEAST_WAITING = 4;
 type Kind = 'proven' | 'newcomers' | 'others';
 
 /** One miner that was drawn in a step. */
@@ -143,6 +146,8 @@ export class Auditor {
     const rates = chances.map(({ rate }) => rate);
     const picks = await this.parts.panel.draw({ stage, version, epoch: epochOf(version), commits, rates });
     const claims = this.claim(chances, picks);
+    const fitting = Math.floor(WAITING_BYTES / scene.parameters.byteLength);
+    const mostWaiting = Math.min(MOST_WAITING, Math.max(LEAST_WAITING, fitting));
     const left: string[] = [];
     for (const pick of picks) {
       const { minerId } = pick;
@@ -150,7 +155,7 @@ export class Auditor {
       const claim = claims.get(minerId) ?? null;
       const draw: Draw = { scene, pick, kind, claim };
       const receipts = byMiner.get(minerId)!;
-      if (this.waiting[kind] >= MOST_WAITING) {
+      if (this.waiting[kind] >= mostWaiting) {
         left.push(minerId);
         await this.leaveOut(draw, receipts, 'it was drawn to be audited, and validators are behind.');
         if (claim) this.claims.close(claim);

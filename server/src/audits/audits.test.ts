@@ -23,7 +23,7 @@ it('finds a miner that cheats, and nobody else', async () => {
   // In all that it says but a loss: in no step is there nothing to find.
   const cheat = startNodeMiner({ url: server.url, name: 'cheat', backend: 'wasm', tampering: 'scaled' });
   const events = () => json<RunEvent[]>('/v1/run/events');
-  // A newcomer is audited in a fifth of its steps.
+  // A newcomer is audited at once, and after that in a fifth of its steps.
   await expect.poll(async () => (await events()).some(({ code }) => code === 'AUDIT_FAILED'), { timeout: 50_000 }).toBe(true);
   const { minerId } = cheat.state!;
   const found = (await events()).filter(({ code }) => code === 'AUDIT_FAILED');

@@ -10,8 +10,14 @@ interface Job {
   reject(error: unknown): void;
 }
 
+/** However much of it is urgent, of so many audits one is not: else, where validators are too slow, no newcomer would ever pass. */
+const IN_TURN = 4;
+/** A replay that takes so long does not end: a driver hangs. */
+const LIMIT_MS = 600_000;
+
 export class LocalValidator {
   private readonly backend: ReplayBackend;
+  private turn = 0;
   private readonly urgent: Job[] = [];
   private readonly others: Job[] = [];
   private thread: ReplayThread | null = null;
@@ -22,7 +28,10 @@ export class LocalValidator {
     this.backend = backend;
   }
 
-  /** `urgent`: before all that waits and is not. Throws what `ReplayThread.audit` throws; the audits that wait behind this one go on. */
+  /**
+   * `urgent`: before what waits and is not, three times in four. Throws what `ReplayThread.audit` throws, and `BACKEND_FAILED` after ten minutes;
+   * the audits that wait behind this one go on.
+   */
   validate(run: AuditedRun, evidence: Evidence, urgent = false): Promise<AuditVerdict> {
     const { promise, resolve, reject } = Promise.withResolvers<AuditVerdict>();
     (urgent ? this.urgent : this.others).push({ run, evidence, resolve, reject });
@@ -43,7 +52,8 @@ export class LocalValidator {
   }
 
   private next(): Job | undefined {
-    return this.urgent.shift() ?? this.others.shift();
+    const isOthers = this.turn++ % IN_TURN === IN_TURN - 1;
+    return isOthers ? (this.others.shift() ?? this.urgent.shift()) : (this.urgent.shift() ?? this.others.shift());
   }
 
   /** A thread in which an audit failed gets no more. */
@@ -51,7 +61,7 @@ export class LocalValidator {
     try {
       if (this.isClosed) throw new SwarmError('BACKEND_FAILED', 'The server is stopping: no more audits are made.');
       this.thread ??= new ReplayThread(this.backend);
-      resolve(await this.thread.audit(run, evidence, limitsFor(THRESHOLDS, run)));
+      resolve(await withinLimit(this.thread.audit(run, evidence, limitsFor(THRESHOLDS, run))));
     } catch (error) {
       reject(error);
       const { thread } = this;
@@ -59,4 +69,13 @@ export class LocalValidator {
       await thread?.close();
     }
   }
+}
+
+function withinLimit<T>(audit: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const fault = () => reject(new SwarmError('BACKEND_FAILED', `An audit was not done after ${LIMIT_MS / 60_000} minutes.`));
+    timer = setTimeout(fault, LIMIT_MS);
+  });
+  return Promise.race([audit, late]).finally(() => clearTimeout(timer));
 }

@@ -4,6 +4,7 @@ import type { AccountView, DeviceSigner, WireError } from '@starling/protocol';
 import { SwarmError } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
 import { deviceKey } from '../device-key.ts';
+import { loaded } from '../missing.ts';
 import type { OpenWallet } from './extension.ts';
 
 export interface WalletState {
@@ -66,7 +67,7 @@ export function open(name: string): Promise<void> {
   stopFollowing();
   set({ name, wallet: null });
   return doing('opening', 'idle', async () => {
-    const { openWallet } = await import('./extension.ts');
+    const { openWallet } = await loaded(() => import('./extension.ts'));
     const wallet = await openWallet(name);
     stopFollowing = wallet.onAccounts((accounts) => {
       if (state.wallet === wallet || state.wallet?.name === wallet.name) set({ wallet: { ...wallet, accounts } });
@@ -86,14 +87,14 @@ export function sign(hotkey: string): Promise<void> {
   const { wallet } = state;
   if (!wallet) return Promise.resolve();
   return doing('signing', 'choosing', async () => {
-    const { link } = await import('./link.ts');
+    const { link } = await loaded(() => import('./link.ts'));
     return { phase: 'idle', account: await link(wallet, hotkey, await deviceSigner()) };
   });
 }
 
 export function disconnect(account: AccountView): Promise<void> {
   return doing('leaving', 'idle', async () => {
-    const { unlink } = await import('./link.ts');
+    const { unlink } = await loaded(() => import('./link.ts'));
     const left = await unlink(account, await deviceSigner());
     stopFollowing();
     return { phase: 'idle', name: null, wallet: null, account: left };
@@ -103,7 +104,7 @@ export function disconnect(account: AccountView): Promise<void> {
 /** What the chain paid to the device's own key goes to the hotkey. */
 export function move(): Promise<void> {
   return doing('moving', 'idle', async () => {
-    const { claim } = await import('./claim.ts');
+    const { claim } = await loaded(() => import('./claim.ts'));
     return { phase: 'idle', account: await claim(await ownKey()) };
   });
 }
