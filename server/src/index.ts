@@ -122,7 +122,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
   const store = await openStore(where);
   const models = await Models.open(join(dataDir, 'models'), join(dataDir, 'temporary-models'), config.stages.length, fs);
   const { checkpointEvery } = options;
-  const validator = new LocalValidator(options.auditBackend);
+  const validator = new LocalValidator(options.auditBackend, options.auditThreads);
   const panel = new Panel(
     {
       backend: options.auditBackend,

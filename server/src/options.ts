@@ -56,6 +56,8 @@ export interface ServerOptions {
   audits: boolean;
   /** How the server's own validator computes it: as `ReplayBackend`. */
   auditBackend: ReplayBackend;
+  /** Threads on which audits are computed. */
+  auditThreads: number;
   /** Share of merged shards that are computed once more although their reducers agree. */
   spotCheck: number;
   /** A validation loss is taken every so many steps. */
@@ -113,6 +115,7 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   overlap: false,
   audits: true,
   auditBackend: 'wasm',
+  auditThreads: 1,
   validateEvery: 10,
   checkpointEvery: 10,
   roundSteps: 5,
@@ -153,8 +156,9 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --inner-microbatches N   microbatches of such a step (${DEFAULT_OPTIONS.innerMicrobatches})
   --outer NAME             what follows them: sparseloco's plain step, or diloco's with momentum (${DEFAULT_OPTIONS.outer})
   --overlap                merge a step's gradients while the next one is computed: no waiting, gradients one step late
-  --audit-backend NAME     how that is done: wasm, cpu, or webgpu through Dawn (${DEFAULT_OPTIONS.auditBackend})
   --no-audits              do not compute again, now and then, what miners did
+  --audit-backend NAME     how that is done: wasm, cpu, or webgpu through Dawn (${DEFAULT_OPTIONS.auditBackend})
+  --audit-threads N        on how many threads: each keeps up with about 23 miners as fast as it (${DEFAULT_OPTIONS.auditThreads})
   --spot-check X           share of merged shards computed once more here, 0 to 1 (${DEFAULT_OPTIONS.spotCheck})
   --clip NAME              whose norm clips a gradient: stage, or global as one process would (${DEFAULT_OPTIONS.clip})
   --validate-every N       steps between validation losses (${DEFAULT_OPTIONS.validateEvery})
@@ -203,6 +207,7 @@ const NUMBERS = {
   netuid: { key: 'netuid', min: 1, max: 65_535 },
   'block-ms': { key: 'blockMs', min: 20, max: 3_600_000 },
   tempo: { key: 'tempo', min: 1, max: 50_400 },
+  'audit-threads': { key: 'auditThreads', min: 1, max: 64 },
   'validator-stake': { key: 'validatorStake', min: 0 },
 } as const satisfies Record<string, { key: keyof ServerOptions; min: number; max?: number }>;
 

@@ -51,6 +51,18 @@ it('makes one audit in four that is not urgent, however many are', async () => {
   expect(order).toEqual([...urgent.slice(0, 3), 'one', ...urgent.slice(3), 'another']);
 });
 
+it('makes as many at once as it has threads', async () => {
+  const validator = new LocalValidator('wasm', 2);
+  const started = vi.spyOn(ReplayThread.prototype, 'audit');
+  onTestFinished(() => started.mockRestore());
+  const audits = [1, 2, 3, 4, 5].map(() => validator.validate(run, evidence));
+  const threads = () => new Set(started.mock.contexts);
+  expect([started.mock.calls.length, threads().size], 'at once').toEqual([2, 2]);
+  for (const verdict of await Promise.all(audits)) expect(verdict).toMatchObject({ outcome: 'passed' });
+  expect([started.mock.calls.length, threads().size], 'and no other').toEqual([5, 2]);
+  await validator.close();
+});
+
 it('gives up a replay that does not end, and makes the next one', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   onTestFinished(() => void vi.useRealTimers());

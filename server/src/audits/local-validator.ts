@@ -1,4 +1,4 @@
-/** Who computes audits: a thread of this process, one after the other. */
+/** Who computes audits: threads of this process, each one after the other. */
 import { type AuditedRun, type Evidence, limitsFor, THRESHOLDS } from '@starling/audit';
 import { type ReplayBackend, ReplayThread } from '@starling/audit/node';
 import { type AuditVerdict, SwarmError } from '@starling/protocol';
@@ -20,12 +20,14 @@ export class LocalValidator {
   private turn = 0;
   private readonly urgent: Job[] = [];
   private readonly others: Job[] = [];
-  private thread: ReplayThread | null = null;
-  private isWorking = false;
+  /** Those that have nothing to do; null: not started. */
+  private readonly idle: (ReplayThread | null)[];
+  private readonly busy = new Set<ReplayThread>();
   private isClosed = false;
 
-  constructor(backend: ReplayBackend) {
+  constructor(backend: ReplayBackend, threads = 1) {
     this.backend = backend;
+    this.idle = Array.from({ length: threads }, () => null);
   }
 
   /**
@@ -35,20 +37,30 @@ export class LocalValidator {
   validate(run: AuditedRun, evidence: Evidence, urgent = false): Promise<AuditVerdict> {
     const { promise, resolve, reject } = Promise.withResolvers<AuditVerdict>();
     (urgent ? this.urgent : this.others).push({ run, evidence, resolve, reject });
-    void this.work();
+    this.work();
     return promise;
   }
 
   async close(): Promise<void> {
     this.isClosed = true;
-    await this.thread?.close();
+    await Promise.all([...this.busy, ...this.idle].map((thread) => thread?.close()));
   }
 
-  private async work(): Promise<void> {
-    if (this.isWorking) return;
-    this.isWorking = true;
-    for (let job = this.next(); job; job = this.next()) await this.audit(job);
-    this.isWorking = false;
+  private work(): void {
+    while (this.idle.length > 0) {
+      const job = this.next();
+      if (!job) return;
+      // One that runs already first: starting one takes a while.
+      const at = Math.max(
+        0,
+        this.idle.findIndex((thread) => thread !== null),
+      );
+      const [thread = null] = this.idle.splice(at, 1);
+      void this.audit(job, thread).then((kept) => {
+        this.idle.push(kept);
+        this.work();
+      });
+    }
   }
 
   private next(): Job | undefined {
@@ -56,17 +68,21 @@ export class LocalValidator {
     return isOthers ? (this.others.shift() ?? this.urgent.shift()) : (this.urgent.shift() ?? this.others.shift());
   }
 
-  /** A thread in which an audit failed gets no more. */
-  private async audit({ run, evidence, resolve, reject }: Job): Promise<void> {
+  /** Returns the thread; null when the audit failed: then it gets no more. */
+  private async audit({ run, evidence, resolve, reject }: Job, idle: ReplayThread | null): Promise<ReplayThread | null> {
+    let thread = idle;
     try {
       if (this.isClosed) throw new SwarmError('BACKEND_FAILED', 'The server is stopping: no more audits are made.');
-      this.thread ??= new ReplayThread(this.backend);
-      resolve(await withinLimit(this.thread.audit(run, evidence, limitsFor(THRESHOLDS, run))));
+      thread ??= new ReplayThread(this.backend);
+      this.busy.add(thread);
+      resolve(await withinLimit(thread.audit(run, evidence, limitsFor(THRESHOLDS, run))));
+      return thread;
     } catch (error) {
       reject(error);
-      const { thread } = this;
-      this.thread = null;
       await thread?.close();
+      return null;
+    } finally {
+      if (thread) this.busy.delete(thread);
     }
   }
 }
