@@ -34,8 +34,8 @@ for (const screen of SCREENS) {
     await to(page, 'Chain');
     const missing = main(page).getByRole('status');
     await expect(missing).toContainText('This page could not be loaded.');
-    await expect(missing).toContainText('The server is away, or was renewed since this tab was opened.');
-    await expect(missing).toContainText('HTTP_FAILED');
+    await expect(missing).toContainText('the server is away, or was renewed since this tab was opened.');
+    await expect(missing).toContainText('CODE_MISSING');
     await fits(page);
     await works(page);
 
@@ -53,13 +53,34 @@ for (const screen of SCREENS) {
     await expect(stop(page)).toBeVisible();
 
     await to(page, 'Chain');
-    await expect(missing).toContainText('HTTP_FAILED');
+    await expect(missing).toContainText('CODE_MISSING');
     await context.unroute(/\/assets\/chain-page-/);
     await missing.getByRole('button', { name: 'Try again' }).click();
     await expect(page.getByRole('heading', { name: 'From receipts to emission' })).toBeVisible();
     await works(page);
     await to(page, 'Mine');
     await stop(page).click();
+    await context.close();
+  });
+
+  test(`a miner whose code cannot be loaded says that and nothing of drivers, and goes on once the page is loaded anew, on ${screen.name}`, async ({
+    browser,
+  }) => {
+    const context = await browser.newContext(screen.options);
+    const page = await context.newPage();
+    const mining = page.getByRole('region', { name: 'Mining' });
+    for (const code of [/\/assets\/mine\.worker-/, /\/assets\/backends-/]) {
+      await context.route(code, (route) => route.fulfill({ status: 404, body: '{}' }));
+      await page.goto(`${server.url}/?backend=wasm&autostart=1&${CALM}`);
+      await expect(mining).toContainText('CODE_MISSING');
+      await expect(mining).toContainText('When the server answers, load the page anew');
+      await fits(page);
+      await context.unroute(code);
+      await page.reload();
+      await works(page);
+      await stop(page).click();
+      await expect(mining.getByRole('button', { name: 'Start' })).toBeVisible();
+    }
     await context.close();
   });
 

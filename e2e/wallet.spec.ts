@@ -109,8 +109,8 @@ test('a wallet that refuses is told with what it said, and is no error of the pa
       // Nor is it the wallet's doing when the page cannot load what it signs with.
       await context.route(/\/assets\/link-/, (route) => route.abort());
       await panel(page).getByRole('button', { name: 'Sign once' }).click();
-      await expect(panel(page)).toContainText('The server is away, or was renewed since this tab was opened.');
-      await expect(panel(page)).toContainText('HTTP_FAILED');
+      await expect(panel(page)).toContainText('the server is away, or was renewed since this tab was opened.');
+      await expect(panel(page)).toContainText('CODE_MISSING');
       await context.close();
     }
   } finally {

@@ -18,7 +18,7 @@ void resumeAfterReload().then((resumed) => {
   if (!resumed && wantsAutostart(query, navigator.webdriver)) void start();
 });
 const wallet = wantedWallet(query, navigator.webdriver);
-if (wallet) void import('./wallet/wallet-state.ts').then(({ linkFirst }) => linkFirst(wallet));
+if (wallet) void import('./wallet/wallet-state.ts').then(({ linkFirst }) => linkFirst(wallet)).catch(reportError);
 const lean = isLean(query);
 if (!lean) {
   watch();

@@ -1,8 +1,7 @@
 /** Parts of the page of which each may fail alone: the others stay, and the miner goes on. */
-import { SwarmError, type WireError } from '@starling/protocol';
+import { ERROR_HINTS, loaded, SwarmError, type WireError } from '@starling/protocol';
 import { Component, type ComponentType, lazy, type ReactNode, Suspense, useState } from 'react';
 import { getJson } from './api.ts';
-import { loaded, Missing } from './missing.ts';
 import { ErrorText, Notice } from './parts.tsx';
 
 /** A component that only those who look at it load; shown inside a `Part`. */
@@ -34,13 +33,13 @@ export class Part extends Component<Props, State> {
 }
 
 function Failed({ name, error }: { name: string; error: unknown }) {
-  const missing = error instanceof Missing;
+  const missing = error instanceof SwarmError && error.code === 'CODE_MISSING';
   const [told, tell] = useState<WireError>(() => (missing ? error.toWire() : faultOf(error)));
   /** Only when the server is there: a page that is loaded anew in vain is gone, and its miner with it. */
   const again = () =>
     getJson('/v1/run').then(
       () => location.reload(),
-      (reason: unknown) => tell(SwarmError.from(reason).toWire()),
+      (reason: unknown) => tell({ ...SwarmError.from(reason).toWire(), hint: ERROR_HINTS.CODE_MISSING }),
     );
   return (
     <Notice

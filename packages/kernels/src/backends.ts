@@ -1,5 +1,5 @@
 /** The backends of tfjs. */
-import { SwarmError } from '@starling/protocol';
+import { loaded, SwarmError } from '@starling/protocol';
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelOptions } from './create.ts';
 import type { Kernels } from './kernels.ts';
@@ -16,7 +16,7 @@ async function use(name: string): Promise<void> {
 }
 
 export async function createCpu(): Promise<Kernels> {
-  await import('@tensorflow/tfjs-backend-cpu');
+  await loaded(() => import('@tensorflow/tfjs-backend-cpu'));
   await use('cpu');
   return new TfjsKernels('cpu', 'CPU (JavaScript)', NEVER, () => {});
 }
@@ -25,7 +25,7 @@ export async function createCpu(): Promise<Kernels> {
 let startedWasm: Promise<number> | null = null;
 
 export async function createWasm({ wasmPaths, operations = 'own', threads = 1 }: KernelOptions): Promise<Kernels> {
-  const wasm = await import('@tensorflow/tfjs-backend-wasm');
+  const wasm = await loaded(() => import('@tensorflow/tfjs-backend-wasm'));
   // tfjs is not asked whether it is started: it would start it then, on its own terms.
   if (startedWasm === null) {
     if (wasmPaths) wasm.setWasmPaths(wasmPaths);
@@ -51,7 +51,7 @@ export async function createTfjsWebGpu(
   lost: Promise<SwarmError>,
   closing: () => void,
 ): Promise<Kernels> {
-  const { WebGPUBackend } = await import('@tensorflow/tfjs-backend-webgpu');
+  const { WebGPUBackend } = await loaded(() => import('@tensorflow/tfjs-backend-webgpu'));
   if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu');
   const backend = new WebGPUBackend(device, info);
   tf.registerBackend('webgpu', () => backend, 3);

@@ -1,5 +1,5 @@
 /** Starts a backend. Backends are loaded on demand, so that a page fetches only the one it uses. */
-import { SwarmError } from '@starling/protocol';
+import { loaded, SwarmError } from '@starling/protocol';
 import type { TuningOptions } from './gpu/tuner.ts';
 import type { Kernels } from './kernels.ts';
 
@@ -17,12 +17,12 @@ export interface KernelOptions {
   tuning?: TuningOptions;
 }
 
-/** Throws `WEBGPU_UNAVAILABLE` when there is no adapter, `BACKEND_FAILED` when the backend does not start. */
+/** Throws `WEBGPU_UNAVAILABLE` when there is no adapter, `CODE_MISSING` when it cannot be loaded, `BACKEND_FAILED` when it does not start. */
 export async function createKernels(options: KernelOptions): Promise<Kernels> {
   const { backend, operations = 'own', gpu, tuning } = options;
   try {
     if (backend === 'webgpu') return await createWebGpu(gpu ?? globalThis.navigator?.gpu, operations, tuning ?? null);
-    const { createCpu, createWasm } = await import('./backends.ts');
+    const { createCpu, createWasm } = await loaded(() => import('./backends.ts'));
     return backend === 'wasm' ? await createWasm(options) : await createCpu();
   } catch (error) {
     throw SwarmError.from(error, 'BACKEND_FAILED');
@@ -55,10 +55,10 @@ async function createWebGpu(gpu: GPU | undefined, operations: 'own' | 'tfjs', tu
   const { lost, closing } = watch(device);
   const name = describe(adapter.info);
   if (operations === 'tfjs') {
-    const { createTfjsWebGpu } = await import('./backends.ts');
+    const { createTfjsWebGpu } = await loaded(() => import('./backends.ts'));
     return createTfjsWebGpu(device, adapter.info, name, lost, closing);
   }
-  const { WebGpuKernels } = await import('./gpu/kernels.ts');
+  const { WebGpuKernels } = await loaded(() => import('./gpu/kernels.ts'));
   const release = () => {
     closing();
     device.destroy();

@@ -91,6 +91,7 @@ export const ERROR_HINTS = {
   MEMORY_SHORT:
     'Raise the memory cap under Settings, or mine on a device with more memory; another run, or one cut into more stages, needs less.',
   BACKEND_FAILED: 'What computes here, the GPU or the CPU, did not start or has failed. Update the browser or the graphics driver.',
+  CODE_MISSING: 'When the server answers, load the page anew: a miner in this tab goes on by itself.',
   INSECURE_CONTEXT: 'Open the page over https:// or on localhost: browsers give WebGPU and SHA-256 to secure pages only.',
   FRAMED: 'Open this page in a tab of its own: in a frame nobody sees what it does to the device.',
   CONNECTION_LOST: 'The server cannot be reached. The miner tries again by itself and resumes where it was.',

@@ -5,6 +5,7 @@ export * from './errors.ts';
 export * from './frame.ts';
 export * from './hash.ts';
 export * from './kept.ts';
+export * from './loaded.ts';
 export * from './messages.ts';
 export * from './rate.ts';
 export * from './reasons.ts';

@@ -1,6 +1,6 @@
 /** The page's side of mining: one worker at a time, its newest state, and what automation reads. */
 import { initialState, type MinerState } from '@starling/miner/state';
-import { ERROR_HINTS, type ErrorCode, explain, type Waiting } from '@starling/protocol';
+import { codeMissing, explain, SwarmError, type Waiting } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
 import { recall, remember } from '../remember.ts';
 import type { FromWorker, ToWorker } from '../worker-messages.ts';
@@ -78,7 +78,8 @@ export async function start(): Promise<void> {
   mine.onmessage = ({ data }: MessageEvent<FromWorker>) => {
     if (worker === mine) publish(data.state); // not what was under way when it was ended
   };
-  mine.onerror = (event) => fail('BACKEND_FAILED', event.message || 'The mining worker could not be loaded.');
+  // Of code that could not be loaded nothing more is said.
+  mine.onerror = ({ message }) => fail(message ? new SwarmError('BACKEND_FAILED', message) : codeMissing());
   const cap = memoryCap === null ? null : memoryCap * 2 ** 20;
   const { tab } = await claim();
   if (worker !== mine || ending) return;
@@ -203,9 +204,7 @@ const rest = (pauseMs: number) => worker?.postMessage({ type: 'rest', pauseMs } 
 document.addEventListener('freeze', () => rest(FROZEN_MS));
 document.addEventListener('resume', () => rest(0));
 
-function fail(code: ErrorCode, message: string): void {
-  publish(stopped({ code, message, hint: ERROR_HINTS[code] }));
-}
+const fail = (error: SwarmError) => publish(stopped(error.toWire()));
 
 function publish(next: MinerState): void {
   if (next.minerId !== null && next.minerId !== state?.minerId) void rememberOwn(next.minerId);

@@ -1,5 +1,5 @@
 /** One worker that writes, and what it has written. */
-import { ERROR_HINTS, type WireError } from '@starling/protocol';
+import { codeMissing, type WireError } from '@starling/protocol';
 import { useCallback, useEffect, useRef, useState } from 'react';
 import type { FromWriter, ToWriter } from './messages.ts';
 
@@ -45,11 +45,9 @@ export function useWriter(): Writer {
         setWritten((before) => after(before, data));
       };
       worker.current.onerror = () => {
-        const error: WireError = {
-          code: 'HTTP_FAILED',
-          message: 'The playground’s worker could not be loaded.',
-          hint: ERROR_HINTS.HTTP_FAILED,
-        };
+        // The next one is tried anew.
+        worker.current = null;
+        const error = codeMissing().toWire();
         setWritten((before) => after(before, { type: 'failed', error }));
       };
     }

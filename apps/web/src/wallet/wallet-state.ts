@@ -1,10 +1,9 @@
 /** Where linking a wallet stands, for the panel and for automation. One for the whole page: it outlasts a change of pages. */
 import type { DeviceKey } from '@starling/chain/device';
 import type { AccountView, DeviceSigner, WireError } from '@starling/protocol';
-import { SwarmError } from '@starling/protocol';
+import { loaded, SwarmError } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
 import { deviceKey } from '../device-key.ts';
-import { loaded } from '../missing.ts';
 import type { OpenWallet } from './extension.ts';
 
 export interface WalletState {
@@ -41,7 +40,13 @@ export const useWallet = (): WalletState => useSyncExternalStore(subscribe, () =
 let key: Promise<DeviceKey> | null = null;
 /** This browser's. Throws `DEVICE_KEY_UNSUPPORTED`. */
 function ownKey(): Promise<DeviceKey> {
-  key ??= deviceKey();
+  if (key === null) {
+    key = deviceKey();
+    // Storage that was busy may not be the next time.
+    key.catch(() => {
+      key = null;
+    });
+  }
   return key;
 }
 /** What it signs with. Throws `DEVICE_KEY_UNSUPPORTED`. */
