@@ -14,13 +14,13 @@ beforeAll(async () => {
 afterAll(() => rm(dataDir, { recursive: true, force: true }));
 
 /** Losses of a run of three stages, and whether all replicas of a stage held the same bits at its end. */
-async function train(boundary: string): Promise<number[]> {
-  const options = { port: 0, stages: 3, steps: STEPS, sequences: 1, microbatchesPerStep: 4, validateEvery: 1000, boundary, log: () => {} };
+async function train(boundary: string, steps = STEPS): Promise<number[]> {
+  const options = { port: 0, stages: 3, steps, sequences: 1, microbatchesPerStep: 4, validateEvery: 1000, boundary, log: () => {} };
   const server = await startServer({ ...options, dataDir: join(dataDir, boundary) });
   const miners = Array.from({ length: 3 }, (_, i) => startNodeMiner({ url: server.url, name: `n${i}`, backend: 'wasm' }));
   await server.completed;
   const { stages, counters } = server.snapshot();
-  expect(stages.map(({ version }) => version)).toEqual([STEPS, STEPS, STEPS]);
+  expect(stages.map(({ version }) => version)).toEqual([steps, steps, steps]);
   expect(counters).toMatchObject({ rejected: 0, resynchronised: 0 });
   const losses = server.points().map(({ loss }) => loss);
   await Promise.all(miners.map((miner) => miner.stop()));
@@ -32,7 +32,8 @@ it.each(['subspace-16+int8', 'bottleneck-16+f16'])(
   'a run with %s learns, and its replicas stay equal',
   { timeout: 120_000 },
   async (boundary) => {
-    const losses = await train(boundary);
+    // What is squeezed learns more slowly at first.
+    const losses = await train(boundary, 2 * STEPS);
     expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.2);
   },
 );

@@ -128,7 +128,7 @@ describe.each<Partial<ServerOptions>>([
   { gradient: 'topk2bit', spotCheck: 1 },
 ])('a run with %j', (options) => {
   // With inner steps, one teaches as much as several.
-  const steps = options.innerSteps ? 4 : 8;
+  const steps = options.innerSteps ? 4 : 14;
   it('learns, its replicas stay equal, and every pair agrees', { timeout: 180_000 }, async () => {
     const server = await open({ steps, sequences: 2, microbatchesPerStep: 6, ...options });
     const miners = ['a', 'b', 'c'].map((name) => startNodeMiner({ url: server.url, name, backend: 'wasm' }));

@@ -1,5 +1,5 @@
 /** One worker that writes, and what it has written. */
-import { codeMissing, type WireError } from '@starling/protocol';
+import { codeMissing, SwarmError, type WireError } from '@starling/protocol';
 import { useCallback, useEffect, useRef, useState } from 'react';
 import type { FromWriter, ToWriter } from './messages.ts';
 
@@ -44,10 +44,11 @@ export function useWriter(): Writer {
         if (data.type === 'packed') save(data.archive, fileName.current);
         setWritten((before) => after(before, data));
       };
-      worker.current.onerror = () => {
-        // The next one is tried anew.
+      // Of code that could not be loaded nothing more is said. The next one is tried anew.
+      worker.current.onerror = ({ message }) => {
+        worker.current?.terminate();
         worker.current = null;
-        const error = codeMissing().toWire();
+        const error = (message ? new SwarmError('BACKEND_FAILED', message) : codeMissing()).toWire();
         setWritten((before) => after(before, { type: 'failed', error }));
       };
     }
