@@ -34,23 +34,33 @@ export function expBits(x: bigint): bigint {
   return limited < 0n ? (ONE_BITS << 32n) / result : result;
 }
 
+/** By which a term is multiplied, with the operand, for the next one. */
+const FACTORS = Array.from({ length: TERMS }, (_, i) => 1 / (ONE * i));
+/** A term is below 2^41, and three roundings leave it less than 2^-10 from what it is: its whole part is right where it is farther than this from a whole number. */
+const UNSURE = 2 ** -9;
+
 /** The same in doubles, which hold all of its terms exactly up to ±8: many times faster, and a full subnet takes 65,536 of them. */
 export function exp(x: Fixed): Fixed {
   const operand = Math.abs(x);
   if (operand > EXACT_LIMIT || x === 0 || x === ONE) return Number(expBits(BigInt(x)));
-  // As `mul` does for large factors, of which one stays the same.
-  const high = Math.floor(operand / HALF_WORD);
-  const low = operand - high * HALF_WORD;
   let term = operand;
   let result = operand + ONE;
   for (let i = 2; i < TERMS && term > 0; i++) {
-    const termHigh = Math.floor(term / HALF_WORD);
-    const termLow = term - termHigh * HALF_WORD;
-    const middle = termHigh * low + termLow * high + Math.floor((termLow * low) / HALF_WORD);
-    term = Math.floor((termHigh * high + Math.floor(middle / HALF_WORD)) / i);
+    const next = term * operand * FACTORS[i]!;
+    const whole = Math.floor(next);
+    const part = next - whole;
+    term = part > UNSURE && part < 1 - UNSURE ? whole : exactly(term, operand, i);
     result += term;
   }
   return x < 0 ? div(ONE, result) : result;
+}
+
+/** ⌊⌊term·operand / 2^32⌋ / i⌋, as `mul` does for large factors. */
+function exactly(term: number, operand: number, i: number): number {
+  const [high, termHigh] = [Math.floor(operand / HALF_WORD), Math.floor(term / HALF_WORD)];
+  const [low, termLow] = [operand - high * HALF_WORD, term - termHigh * HALF_WORD];
+  const middle = termHigh * low + termLow * high + Math.floor((termLow * low) / HALF_WORD);
+  return Math.floor((termHigh * high + Math.floor(middle / HALF_WORD)) / i);
 }
 
 /** 1 / (1 + e^−x) */
