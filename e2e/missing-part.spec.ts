@@ -7,10 +7,10 @@ import { type ServerProcess, startServerProcess } from '@starling/server/process
 import { CALM } from './pace.ts';
 import { fits, SCREENS } from './screens.ts';
 
+const OPTIONS = `--data ${mkdtempSync(join(tmpdir(), 'starling-missing-part-'))} --preset pico --stages 1 --steps 0`.split(' ');
 let server: ServerProcess;
 test.beforeAll(async () => {
-  const data = mkdtempSync(join(tmpdir(), 'starling-missing-part-'));
-  server = await startServerProcess(`--port 0 --data ${data} --preset pico --stages 1 --steps 0`.split(' '));
+  server = await startServerProcess([...OPTIONS, '--port', '0']);
 });
 test.afterAll(() => server.kill());
 
@@ -21,7 +21,8 @@ const works = async (page: Page) => {
 };
 const main = (page: Page) => page.getByRole('main');
 const to = (page: Page, name: string) => page.getByRole('navigation').getByRole('link', { name, exact: true }).click();
-const stop = (page: Page) => page.getByRole('region', { name: 'Mining' }).getByRole('button', { name: 'Stop' });
+const mining = (page: Page) => page.getByRole('region', { name: 'Mining' });
+const stop = (page: Page) => mining(page).getByRole('button', { name: 'Stop' });
 
 for (const screen of SCREENS) {
   test(`a page that cannot be loaded says so, and comes when it is tried again, on ${screen.name}`, async ({ browser }) => {
@@ -63,25 +64,49 @@ for (const screen of SCREENS) {
     await context.close();
   });
 
-  test(`a miner whose code cannot be loaded says that and nothing of drivers, and goes on once the page is loaded anew, on ${screen.name}`, async ({
+  test(`a miner whose code cannot be loaded says that and nothing of drivers, and goes on by itself once it can, on ${screen.name}`, async ({
     browser,
   }) => {
-    const context = await browser.newContext(screen.options);
-    const page = await context.newPage();
-    const mining = page.getByRole('region', { name: 'Mining' });
     for (const code of [/\/assets\/mine\.worker-/, /\/assets\/backends-/]) {
+      const context = await browser.newContext(screen.options);
+      const page = await context.newPage();
       await context.route(code, (route) => route.fulfill({ status: 404, body: '{}' }));
       await page.goto(`${server.url}/?backend=wasm&autostart=1&${CALM}`);
-      await expect(mining).toContainText('CODE_MISSING');
-      await expect(mining).toContainText('When the server answers, load the page anew');
+      await expect(mining(page)).toContainText('Not loaded');
+      await expect(mining(page)).toContainText('CODE_MISSING');
+      await expect(mining(page)).toContainText('the page is loaded anew by itself once the server answers');
+      await expect(mining(page).getByText(/ left$| over now$/)).toBeVisible();
       await fits(page);
       await context.unroute(code);
-      await page.reload();
       await works(page);
       await stop(page).click();
-      await expect(mining.getByRole('button', { name: 'Start' })).toBeVisible();
+      await expect(mining(page).getByRole('button', { name: 'Start' })).toBeVisible();
+      await context.close();
     }
-    await context.close();
+  });
+
+  test(`a tab that is started while its server is away mines once that is back, or waits no more after Stop, on ${screen.name}`, async ({
+    browser,
+  }) => {
+    const contexts = await Promise.all([0, 1].map(() => browser.newContext(screen.options)));
+    const pages = await Promise.all(contexts.map((context) => context.newPage()));
+    for (const page of pages) await page.goto(`${server.url}/?backend=wasm&${CALM}`);
+    const { port } = server;
+    await server.kill();
+    for (const page of pages) {
+      await mining(page).getByRole('button', { name: 'Start' }).click();
+      await expect(mining(page)).toContainText('Not loaded');
+      await expect(mining(page).getByText(/ left$| over now$/)).toBeVisible();
+      await fits(page);
+    }
+    const [patient, stopped] = pages as [Page, Page];
+    await stop(stopped).click();
+    await expect(mining(stopped).getByRole('button', { name: 'Start' })).toBeVisible();
+    server = await startServerProcess([...OPTIONS, '--port', `${port}`]);
+    await works(patient);
+    await expect(mining(stopped).getByRole('button', { name: 'Start' })).toBeVisible();
+    await stop(patient).click();
+    for (const context of contexts) await context.close();
   });
 
   test(`a part of a page that cannot be loaded takes nothing else along, on ${screen.name}`, async ({ browser }) => {

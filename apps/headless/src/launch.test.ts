@@ -4,7 +4,7 @@ import { MAX_NAME } from '@starling/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { launchMiners, type Miners, type TabEvent } from './launch.ts';
 import { parseMineArgs } from './options.ts';
-import { HUNG, PAGE, type PageServer, servePages, stoppedBy } from './page-server.ts';
+import { HUNG, ONCE_HEARD, PAGE, type PageServer, servePages, stoppedBy } from './page-server.ts';
 import { pauseBefore } from './pauses.ts';
 
 /** Events as they come, and a promise for the n-th of a kind. */
@@ -109,6 +109,15 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
     expect(events.all.map((event) => event.kind)).toEqual(['opened', 'crashed', 'opened']);
   });
 
+  test('a page that loads itself anew goes on counting', async () => {
+    pages.first.push({ body: ONCE_HEARD });
+    miners = await launchMiners({ ...OPTIONS, url, answerMs: 250, onEvent: events.push });
+    await expect
+      .poll(async () => (await miners!.pages())[0])
+      .toMatchObject({ microbatches: 20 + 17, refused: 1 + 1, restarts: 0, failures: 0 });
+    expect(events.all.map((event) => event.kind)).toEqual(['opened']);
+  });
+
   test('what is no Starling server is called so at once, and asked again', async () => {
     pages.hasRun = false;
     pages.first.push({ body: 'It works!' });
@@ -175,6 +184,7 @@ describe('command line', () => {
     ['--count=0'],
     ['--count=two'],
     ['--url=elsewhere'],
+    ['--url=https://example.org/dashboard'],
     ['--backend=cpu'],
     ['extra'],
     ['--gpu'],

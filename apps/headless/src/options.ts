@@ -67,6 +67,9 @@ export function parseMineArgs(argv: string[]): MineOptions | 'help' {
   if (values.help) return 'help';
   if (!/^https?:$/.test(URL.parse(values.url)?.protocol ?? '')) throw invalid(`--url needs an http or https address, not "${values.url}".`);
   if (!/^[1-9]\d{0,2}$/.test(values.count)) throw invalid(`--count needs a whole number from 1 to 999, not "${values.count}".`);
+  const { pathname, search, hash } = new URL(values.url);
+  if (pathname + search + hash !== '/')
+    throw invalid(`--url needs the address of a server alone, not "${values.url}": leave out all after its name and port.`);
   const backend = BACKENDS.find((known) => known === values.backend);
   if (!backend) throw invalid(`--backend needs one of ${BACKENDS.join(', ')}, not "${values.backend}".`);
   const tabsPerBrowser = values['tabs-per-browser'];

@@ -20,6 +20,12 @@ export const stoppedBy = (code: ErrorCode) => `${PAGE}<script>
   window.starling.state = { error: ${JSON.stringify(new SwarmError(code, 'It went wrong.').toWire())} };
 </script>`;
 
+/** Loads itself anew once somebody has heard how far it came. */
+export const ONCE_HEARD = `${PAGE}<script>
+  document.documentElement.dataset.minerMicrobatches = '20';
+  Object.defineProperty(window, 'starling', { get: () => void setTimeout(() => location.reload()) });
+</script>`;
+
 export interface PageServer {
   server: Server;
   url: string;

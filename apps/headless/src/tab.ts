@@ -183,6 +183,8 @@ export class Tab {
     if (this.#page !== page) return null;
     this.#answers = answer !== null;
     if (!answer) return null;
+    // The page has loaded itself anew, and counts from 0.
+    if (Number(answer.said.minerMicrobatches ?? 0) < Number(this.#said.minerMicrobatches ?? 0)) this.#earlier = this.#counted();
     this.#said = answer.said;
     if (answer.said.minerActivity) this.#saidAt = performance.now();
     return answer.said.minerActivity === 'stopped' ? answer.error : null;

@@ -8,13 +8,13 @@ import { type Backend, explain, SwarmError } from '@starling/protocol';
 import type { Status } from './status.ts';
 
 export interface ComputePorts {
-  /** Throws SwarmError WEBGPU_UNAVAILABLE or BACKEND_FAILED. */
+  /** Throws SwarmError WEBGPU_UNAVAILABLE, BACKEND_FAILED or CODE_MISSING. */
   create(backend: 'webgpu' | 'wasm'): Promise<Kernels>;
   /** There is no device until `back`; what was there is gone. */
   gone(error: SwarmError): void;
   back(): void;
-  /** The device has too little memory for what it was given. */
-  tooSmall(error: SwarmError): void;
+  /** Built anew, it would be the same: mining ends. */
+  fails(error: SwarmError): void;
   /** Then nothing is built anew. */
   isStopped(): boolean;
 }
@@ -58,7 +58,7 @@ export class Compute {
     void kernels.lost.then((error) => {
       if (this.current !== kernels || this.ports.isStopped()) return;
       // Built anew, it would be given the same.
-      if (error.code === 'MEMORY_SHORT') this.ports.tooSmall(error);
+      if (error.code === 'MEMORY_SHORT') this.ports.fails(error);
       else void this.rebuild(error);
     });
   }
@@ -74,8 +74,8 @@ export class Compute {
     } catch (error) {
       kernels?.close();
       const fault = SwarmError.from(error, 'BACKEND_FAILED');
-      // One that was there may come back: `rebuild` says for how long that is hoped for.
-      if (this.wanted === 'webgpu' || this.rebuilds > 0) throw fault;
+      // One that was there may come back: `rebuild` says for how long that is hoped for. What is missing says nothing of the GPU.
+      if (this.wanted === 'webgpu' || this.rebuilds > 0 || fault.code === 'CODE_MISSING') throw fault;
       this.fallback = fault;
       return this.ports.create('wasm');
     }
@@ -100,7 +100,10 @@ export class Compute {
       this.status.update({ activity: 'connecting', reason: 'The device is there again; asking for a place.', waiting: null, error: null });
       this.ports.back();
     } catch (failure) {
-      void this.rebuild(SwarmError.from(failure, 'BACKEND_FAILED'));
+      const fault = SwarmError.from(failure, 'BACKEND_FAILED');
+      // Only a program that is loaded anew finds what is missing.
+      if (fault.code === 'CODE_MISSING') this.ports.fails(fault);
+      else void this.rebuild(fault);
     }
   }
 

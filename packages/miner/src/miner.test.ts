@@ -1,7 +1,7 @@
 /** A miner whose device is lost, or that is to rest, by a virtual clock: what it does when, what is said meanwhile, and who is told. */
 import type { Kernels } from '@starling/kernels';
 import { cutStages, presetOf } from '@starling/model';
-import { type Assign, explain, type Lease, type RunConfig, SwarmError, type Waiting, type Welcome } from '@starling/protocol';
+import { type Assign, codeMissing, explain, type Lease, type RunConfig, SwarmError, type Waiting, type Welcome } from '@starling/protocol';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Connection, ConnectionEvents } from './connection.ts';
 import { Miner, type MinerOptions } from './miner.ts';
@@ -85,11 +85,12 @@ const LOST = new SwarmError('DEVICE_LOST', 'The GPU device was lost.');
 const AWAY = new SwarmError('WEBGPU_UNAVAILABLE', 'There is no adapter.');
 const MERGING: Waiting = { ...explain({ code: 'MERGING', message: 'The stage merges.' }), since: 0, until: null };
 
-/** A miner on a GPU. `lose` takes it away; while `away`, none is to be had. */
+/** A miner on a GPU. `lose` takes it away; while `away`, none is to be had, and while `missing`, no code for any device. */
 async function startOn(backend: MinerOptions['backend']) {
-  const gpu = { away: false, lose: (_: SwarmError): void => {}, tries: [] as number[] };
+  const gpu = { away: false, missing: false, lose: (_: SwarmError): void => {}, tries: [] as number[] };
   const createKernels = async (kind: 'webgpu' | 'wasm') => {
     if (kind === 'webgpu') gpu.tries.push(Date.now());
+    if (gpu.missing) throw codeMissing();
     if (kind === 'webgpu' && gpu.away) throw AWAY;
     const lost = new Promise<SwarmError>((resolve) => {
       if (kind === 'webgpu') gpu.lose = resolve;
@@ -194,6 +195,17 @@ test('where WebGPU was asked for, it is waited for, for a minute at most between
   expect(gpu.tries.slice(1).map((at, i, all) => (at - (all[i - 1] ?? 0)) / 1_000)).toEqual([0, 2, 4, 8, 16, 32, 60, 60, 60]);
   expect(said.filter((word) => word.startsWith('hello'))).toHaveLength(1);
   await miner.stop('');
+});
+
+test('what is missing of its code is neither tried again nor taken for a missing GPU: mining ends, and that is said', async () => {
+  const { miner, gpu } = await startOn('auto');
+  gpu.missing = true;
+  gpu.lose(LOST);
+  await pass(2_000);
+  expect(miner.state).toMatchObject({ activity: 'stopped', error: { code: 'CODE_MISSING' }, fallback: null });
+  expect(gpu.tries).toHaveLength(2);
+  await pass(300_000);
+  expect(gpu.tries).toHaveLength(2);
 });
 
 test('in auto a GPU that stays away, or is lost again and again, is done without after a few tries, and that is said', async () => {

@@ -42,7 +42,7 @@ export interface MinerOptions {
 }
 
 export interface MinerPorts {
-  /** Builds the compute backend; throws SwarmError WEBGPU_UNAVAILABLE or BACKEND_FAILED. */
+  /** Builds the compute backend; throws SwarmError WEBGPU_UNAVAILABLE, BACKEND_FAILED or CODE_MISSING. */
   createKernels(backend: 'webgpu' | 'wasm'): Promise<Kernels>;
   /** Remembers the session over reloads. */
   storage: { get(key: string): Promise<string | null>; set(key: string, value: string): Promise<void> };
@@ -111,7 +111,7 @@ export class Miner {
         this.join();
         if (this.outage) this.sayOffline(this.outage);
       },
-      tooSmall: (error) => this.refusedEntry(error),
+      fails: (error) => this.refusedEntry(error),
       isStopped: () => this.stopped,
     });
     this.blobs = new BlobClient(options.url, (error) => {

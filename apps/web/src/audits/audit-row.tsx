@@ -32,7 +32,7 @@ function closest(checks: readonly AuditCheck[]): AuditCheck | undefined {
 
 /** One audit; opened, all that was compared, with both limits. `ofOne`: all rows are of the same miner, which need not be named. */
 export function AuditRow({ audit, name, ofOne }: { audit: AuditEntry; name: string; ofOne: boolean }) {
-  const { minerId, time, stage, version, verdict, validator } = audit;
+  const { minerId, time, stage, version, verdict, validator, uncounted } = audit;
   const [open, setOpen] = useState(false);
   const details = useId();
   const when = moment(onThisClock(time), Date.now());
@@ -63,6 +63,7 @@ export function AuditRow({ audit, name, ofOne }: { audit: AuditEntry; name: stri
         <td>
           <span className={`outcome ${verdict.outcome}`}>{verdict.outcome}</span>
           {unverified > 0 && <small> but for {unverified}</small>}
+          {uncounted && <small> not counted</small>}
         </td>
         {!ofOne && <td>{when}</td>}
         <td className="number">{stage}</td>
@@ -103,10 +104,11 @@ function Result({ check: { passed }, of: { outcome } }: { check: AuditCheck; of:
   return <span className={`outcome ${passed ? 'passed' : 'failed'}`}>{passed ? 'passed' : 'failed'}</span>;
 }
 
-function Details({ audit: { verdict } }: { audit: AuditEntry }) {
+function Details({ audit: { verdict, uncounted } }: { audit: AuditEntry }) {
   return (
     <div>
       <p>{verdict.finding}</p>
+      {uncounted && <p>It says nothing for the device: the work is from before it was found false.</p>}
       {verdict.checks.length > 0 && (
         <table>
           <caption>Of each kind the one nearest its limit, and all that is beyond it</caption>

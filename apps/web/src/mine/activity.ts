@@ -68,6 +68,7 @@ const WAIT = { title: 'Waiting', tone: 'wait' } as const;
 const DELAYS: { [K in WireError['code']]?: string } = {
   BUSY: 'No place yet',
   CONNECTION_LOST: 'No connection',
+  CODE_MISSING: 'Not loaded',
 };
 
 const KEEP_OPEN = 'Nothing to do: keep this tab open; it may stay in the background.';
@@ -135,8 +136,10 @@ export function headline(
   if (ending === 'stop') return plain('busy', 'Stopping', 'Giving unfinished work back to the swarm.');
   const { activity, reason, since, error, waiting } = state;
   const sentence = reason ?? SENTENCES[activity];
-  if (ending === 'finish' && TONES[activity] === 'work')
-    return { ...plain('busy', 'Finishing', sentence), remedy: REASON_REMEDIES.FINISHING, code: 'FINISHING' };
+  if (ending === 'finish' && (TONES[activity] === 'work' || activity === 'connecting')) {
+    const told = plain('busy', 'Finishing', sentence, activity === 'connecting' ? since : null);
+    return { ...told, remedy: REASON_REMEDIES.FINISHING, code: 'FINISHING', until: waiting?.until ?? null };
+  }
   if (error && isInHeadline(state)) {
     const title = activity === 'stopped' ? 'Stopped' : (DELAYS[error.code] ?? 'Connecting');
     const told = plain(activity === 'stopped' ? 'bad' : 'wait', title, reason ?? error.message, since);

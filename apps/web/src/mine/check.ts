@@ -1,5 +1,5 @@
 /** The capability check: measured at Start, remembered for a day, and said in plain sentences. */
-import type { WireError } from '@starling/protocol';
+import { codeMissing, SwarmError, type WireError } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
 import type { CheckAnswer, Checked, CheckOrder } from '../check.worker.ts';
 import { bytes, compact } from '../format.ts';
@@ -78,12 +78,13 @@ type CheckWorker = Pick<Worker, 'onmessage' | 'onerror' | 'postMessage' | 'termi
 export function ask(worker: CheckWorker, order: CheckOrder, signal: AbortSignal): Promise<CheckAnswer | null> {
   let timer: ReturnType<typeof setTimeout>;
   return new Promise<CheckAnswer | null>((resolve) => {
-    const fail = (message: string) =>
-      resolve({ error: { code: 'BACKEND_FAILED', message, hint: 'Mining is tried all the same; the next Start checks again.' } });
-    timer = setTimeout(() => fail(`The check found nothing in ${DEADLINE_MS / 1_000} s.`), DEADLINE_MS);
+    const fail = (error: SwarmError) =>
+      resolve({ error: { ...error.toWire(), hint: 'Mining is tried all the same; the next Start checks again.' } });
+    const nothing = new SwarmError('BACKEND_FAILED', `The check found nothing in ${DEADLINE_MS / 1_000} s.`);
+    timer = setTimeout(() => fail(nothing), DEADLINE_MS);
     signal.addEventListener('abort', () => resolve(null));
     worker.onmessage = ({ data }: MessageEvent<CheckAnswer>) => resolve(data);
-    worker.onerror = ({ message }) => fail(message || 'The check could not be started.');
+    worker.onerror = ({ message }) => fail(message ? new SwarmError('BACKEND_FAILED', message) : codeMissing());
     worker.postMessage(order);
   }).finally(() => {
     clearTimeout(timer);

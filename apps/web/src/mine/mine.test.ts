@@ -16,6 +16,7 @@ import { headline, inShort, isInHeadline, lampOf, SHORT_WAIT_MS, situation, time
 import { ask, findingsOf, stillTrue } from './check.ts';
 import { adapterName, webgpuFix } from './device.ts';
 import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
+import { type RenewalPorts, renew } from './renewal.ts';
 import { chosenElsewhere, isLean, saveSettings, settingsFrom, threadsFrom, wantedWallet, wantsAutostart } from './settings.ts';
 import { claimTab, minersOf, rememberMiner } from './tab.ts';
 
@@ -82,6 +83,14 @@ test('every situation has a headline', () => {
   expect(headline(null, null, 0, framed)).toMatchObject({ title: 'Cannot mine here', sentence: framed.message, code: 'FRAMED' });
   expect(headline(state({ activity: 'forward' }), 'stop', 0).title).toBe('Stopping');
   expect(headline(state({ activity: 'forward' }), 'finish', 0)).toMatchObject({ title: 'Finishing', code: 'FINISHING' });
+  const offline = state({
+    activity: 'connecting',
+    reason: 'No connection.',
+    error: failure('CONNECTION_LOST'),
+    waiting: reason('OFFLINE', 0, 900),
+  });
+  expect(headline(offline, null, 0)).toMatchObject({ title: 'No connection', code: 'CONNECTION_LOST', until: 900 });
+  expect(headline(offline, 'finish', 0)).toMatchObject({ title: 'Finishing', sentence: 'No connection.', code: 'FINISHING', until: 900 });
   expect(headline(state({ activity: 'warming-up' }), null, 0).title).toBe('Warming up');
   expect(headline(state({ activity: 'stopped' }), null, 0)).toMatchObject({ title: 'Stopped', tone: 'idle' });
   expect(headline(state({ activity: 'stopped', error: failure('BACKEND_FAILED') }), null, 0).tone).toBe('bad');
@@ -321,6 +330,49 @@ test('on iOS a page loaded anew within a minute of its start does not go on by i
   expect(isReloadLoop(memory, 1_001, false)).toBe(false);
 });
 
+test('a tab whose code is missing is loaded anew once a server answers, but not again within a minute, and not after Stop', async () => {
+  vi.useFakeTimers({ now: 1_000_000 });
+  const kept = new Map<string, string>();
+  let answers = false;
+  const loads: number[] = [];
+  const ports: RenewalPorts = {
+    ask: () => (answers ? Promise.resolve() : Promise.reject(new Error('No answer.'))),
+    reload: () => loads.push(Date.now()),
+    storage: () => ({ getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => void kept.set(key, value) }),
+  };
+  const tries: number[] = [];
+  renew(ports, (next) => tries.push(next));
+  await vi.advanceTimersByTimeAsync(12_000);
+  expect(tries).toEqual([1_005_000, 1_010_000, 1_015_000]);
+  answers = true;
+  await vi.advanceTimersByTimeAsync(120_000);
+  expect(loads).toEqual([1_015_000]);
+  expect(vi.getTimerCount()).toBe(0);
+
+  // The page that was loaded then, with the same storage, finds it missing again.
+  vi.setSystemTime(1_016_000);
+  renew(ports, (next) => tries.push(next));
+  expect(tries.at(-1)).toBe(1_075_000);
+  await vi.advanceTimersByTimeAsync(59_000);
+  expect(loads).toEqual([1_015_000, 1_075_000]);
+
+  vi.setSystemTime(2_000_000);
+  const end = renew(ports, () => {});
+  end();
+  const question = Promise.withResolvers<void>();
+  const asking = renew({ ...ports, ask: () => question.promise }, () => {});
+  await vi.advanceTimersByTimeAsync(5_000);
+  asking();
+  question.resolve();
+  await vi.advanceTimersByTimeAsync(120_000);
+  expect(loads).toHaveLength(2);
+
+  vi.setSystemTime(900_000); // the clock was set back
+  renew(ports, (next) => tries.push(next))();
+  expect(tries.at(-1)).toBe(905_000);
+  vi.useRealTimers();
+});
+
 const CHECKED: Checked = {
   ...{ backend: 'webgpu', adapter: 'a GPU', f16: true, flops: 5e11, memory: 2 ** 29, uplink: 3e7, fallback: null },
   limits: { buffer: 2 ** 28, binding: 2 ** 27 },
@@ -339,15 +391,18 @@ test('a check ends with what was found, with why nothing was, or when it is stop
   stopped.stop.abort();
   const silent = check();
   const broken = check();
-  broken.worker.onerror!({ message: 'No such script.' } as ErrorEvent);
+  broken.worker.onerror!({ message: 'No such variable.' } as ErrorEvent);
+  const missing = check();
+  missing.worker.onerror!({} as ErrorEvent);
   await vi.advanceTimersByTimeAsync(20_000);
-  expect(await Promise.all([found, stopped, silent, broken].map(({ answer }) => answer))).toMatchObject([
+  expect(await Promise.all([found, stopped, silent, broken, missing].map(({ answer }) => answer))).toMatchObject([
     { checked: CHECKED },
     null,
     { error: { message: 'The check found nothing in 20 s.' } },
-    { error: { message: 'No such script.' } },
+    { error: { code: 'BACKEND_FAILED', message: 'No such variable.' } },
+    { error: { code: 'CODE_MISSING' } },
   ]);
-  for (const { worker } of [found, stopped, silent, broken]) expect(worker.terminate).toHaveBeenCalled();
+  for (const { worker } of [found, stopped, silent, broken, missing]) expect(worker.terminate).toHaveBeenCalled();
   expect(vi.getTimerCount()).toBe(0);
   vi.useRealTimers();
 });

@@ -1,13 +1,15 @@
 /** The page's side of mining: one worker at a time, its newest state, and what automation reads. */
 import { initialState, type MinerState } from '@starling/miner/state';
-import { codeMissing, explain, SwarmError, type Waiting } from '@starling/protocol';
+import { codeMissing, explain, SwarmError, type Waiting, type WireError } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
+import { getJson } from '../api.ts';
 import { recall, remember } from '../remember.ts';
 import type { FromWorker, ToWorker } from '../worker-messages.ts';
 import { watchConditions, watchWholeDeviceAgain } from './conditions.ts';
 import { isIos } from './device.ts';
 import { type Conditions, obstacle } from './policy.ts';
 import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
+import { renew } from './renewal.ts';
 import { ownThreads } from './settings.ts';
 import { type Claim, claimTab, freshClaim, minersOf, rememberMiner } from './tab.ts';
 import { playTone } from './tone.ts';
@@ -25,6 +27,8 @@ const GOODBYE_MS = 4000;
 const listeners = new Set<() => void>();
 let state: MinerState | null = null;
 let worker: Worker | null = null;
+/** While its code cannot be had, what ends the waiting for it; null: it can. */
+let endRenewal: (() => void) | null = null;
 /** How it is being ended. */
 let ending: 'stop' | 'finish' | null = null;
 let goodbye: ReturnType<typeof setTimeout> | undefined;
@@ -72,6 +76,8 @@ export async function start(): Promise<void> {
   const mine = new Worker(new URL('../mine.worker.ts', import.meta.url), { type: 'module' });
   worker = mine;
   ending = null;
+  endRenewal?.();
+  endRenewal = null;
   rememberMining({ startedAt: Date.now(), pausedSince });
   playTone(tone);
   publish(connecting(name));
@@ -89,6 +95,7 @@ export async function start(): Promise<void> {
 }
 
 export function stop(reason: string): void {
+  if (endRenewal) leave();
   if (!worker || ending === 'stop') return;
   ending = 'stop';
   rememberMining(null);
@@ -99,6 +106,7 @@ export function stop(reason: string): void {
 
 /** Completes what is under way, then stops; `stop` cuts it short. */
 export function finish(reason: string): void {
+  if (endRenewal) leave();
   if (!worker || ending) return;
   ending = 'finish';
   rememberMining(null);
@@ -107,6 +115,12 @@ export function finish(reason: string): void {
 }
 
 const tell = (message: ToWorker) => worker?.postMessage(message);
+
+/** There is nothing to complete, nor to give back. */
+function leave(): void {
+  rememberMining(null);
+  publish(stopped(null));
+}
 
 // ── pauses ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -152,7 +166,7 @@ if (currentSettings().onlyWhenIdle) void watchWholeDeviceAgain();
 onSettings(({ intensity, tone }) => {
   applyRules();
   tell({ type: 'intensity', share: intensity });
-  playTone(tone && worker !== null);
+  playTone(tone && (worker ?? endRenewal) !== null);
 });
 addEventListener('online', () => tell({ type: 'online' }));
 
@@ -206,6 +220,18 @@ document.addEventListener('resume', () => rest(0));
 
 const fail = (error: SwarmError) => publish(stopped(error.toWire()));
 
+/** Its worker cannot be loaded, or what that needs: the page is loaded anew once the server answers, and goes on mining. */
+function awaitCode(error: WireError): void {
+  const { message } = error;
+  const since = Date.now();
+  const told = { ...error, hint: 'Nothing to do: the page is loaded anew by itself once the server answers, and mining goes on.' };
+  const before = { ...(state ?? connecting('')), tokensPerSecond: 0, activity: 'connecting', reason: message, since } as const;
+  const ports = { ask: () => getJson('/v1/run'), reload: () => location.reload(), storage: () => sessionStorage };
+  endRenewal = renew(ports, (until) => {
+    publish({ ...before, error: told, waiting: { ...explain({ code: 'OFFLINE', message }), since, until } });
+  });
+}
+
 function publish(next: MinerState): void {
   if (next.minerId !== null && next.minerId !== state?.minerId) void rememberOwn(next.minerId);
   state = next;
@@ -214,6 +240,13 @@ function publish(next: MinerState): void {
     worker?.terminate();
     worker = null;
     ending = null;
+    endRenewal?.();
+    endRenewal = null;
+    // Where a tab cannot remember that it mines, nothing would go on.
+    if (next.error?.code === 'CODE_MISSING' && recallMining()) {
+      awaitCode(next.error);
+      return;
+    }
     pausedSince = null;
     playTone(false);
   }
