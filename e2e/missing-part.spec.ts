@@ -109,6 +109,26 @@ for (const screen of SCREENS) {
     for (const context of contexts) await context.close();
   });
 
+  test(`a page whose program does not arrive says so, and comes by itself, and its miner with it, on ${screen.name}`, async ({
+    browser,
+  }) => {
+    const context = await browser.newContext(screen.options);
+    const page = await context.newPage();
+    await page.goto(`${server.url}/?backend=wasm&autostart=1&${CALM}`);
+    await works(page);
+    await context.route(/\/assets\/index-.*\.js/, (route) => route.abort());
+    await page.reload();
+    await expect(page.getByRole('status')).toContainText(/^Starling could not be loaded: its server is away\..*in \d s\.$/);
+    await fits(page);
+    await context.route('**/v1/run', (route) => route.abort());
+    await page.waitForEvent('requestfailed', (request) => request.url().endsWith('/v1/run'));
+    await context.unroute('**/v1/run');
+    await context.unroute(/\/assets\/index-.*\.js/);
+    await works(page);
+    await stop(page).click();
+    await context.close();
+  });
+
   test(`a part of a page that cannot be loaded takes nothing else along, on ${screen.name}`, async ({ browser }) => {
     const context = await browser.newContext(screen.options);
     const page = await context.newPage();

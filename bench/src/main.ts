@@ -12,6 +12,7 @@ import { pages } from './pages.ts';
 import { reduce } from './reduce.ts';
 import { print, type Report } from './report.ts';
 import { swarm } from './swarm.ts';
+import { warmup } from './warmup.ts';
 
 const HELP = `Usage: npm run bench -- NAME [options]
 
@@ -40,6 +41,8 @@ const HELP = `Usage: npm run bench -- NAME [options]
                   --corpus PATH   text to learn from (needed)
                   --iterations N  of 12 × 64 tokens (2000)
                   --only A,B      variants, by the names it prints (all)
+  warmup        how much where a run ends depends on its first steps, by peak rate and warm-up
+                  --steps N       of each run (150)
 
   --json FILE   write the report there, too
 `;
@@ -75,6 +78,7 @@ const BENCHMARKS: Record<string, () => Promise<Report>> = {
   pages: () => pages(values.only),
   reduce,
   swarm,
+  warmup: () => warmup(number('steps', 150)),
   convergence: () => {
     if (values.corpus === undefined) throw new Error('convergence needs --corpus PATH: the text to learn from.');
     const only = values.only?.split(',') ?? null;

@@ -114,7 +114,7 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
     miners = await launchMiners({ ...OPTIONS, url, answerMs: 250, onEvent: events.push });
     await expect
       .poll(async () => (await miners!.pages())[0])
-      .toMatchObject({ microbatches: 20 + 17, refused: 1 + 1, restarts: 0, failures: 0 });
+      .toMatchObject({ microbatches: 3 + 17, refused: 5 + 1, restarts: 0, failures: 0 });
     expect(events.all.map((event) => event.kind)).toEqual(['opened']);
   });
 

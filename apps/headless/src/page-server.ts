@@ -22,7 +22,7 @@ export const stoppedBy = (code: ErrorCode) => `${PAGE}<script>
 
 /** Loads itself anew once somebody has heard how far it came. */
 export const ONCE_HEARD = `${PAGE}<script>
-  document.documentElement.dataset.minerMicrobatches = '20';
+  Object.assign(document.documentElement.dataset, { minerMicrobatches: '3', minerRefused: '5' });
   Object.defineProperty(window, 'starling', { get: () => void setTimeout(() => location.reload()) });
 </script>`;
 

@@ -4,12 +4,13 @@ import type { MinerPage } from './launch.ts';
 import { jsonLine, metrics, serveMetrics, summary, textLine } from './report.ts';
 
 const page: MinerPage = {
-  ...{ tab: 0, name: 'a "b"\\', activity: 'forward', backend: 'wasm', id: 'x', stage: null },
+  ...{ tab: 0, name: 'a "b"\\', activity: 'forward', reason: '', backend: 'wasm', id: 'x', stage: null },
   ...{ microbatches: 7, refused: 1, tokensPerSecond: 99.6, restarts: 0, failures: 0 },
 };
 
 test('a line for people, and one for collectors', () => {
   expect(textLine(page)).toBe('a "b"\\  forward  wasm  no stage  100 tokens/s  7 receipts, 1 refused');
+  expect(textLine({ ...page, activity: 'waiting', reason: 'COMPLETE' })).toContain('  waiting (COMPLETE)  wasm  ');
   expect(textLine({ ...page, restarts: 1, failures: 2 })).toMatch(/ {2}2 failures, 1 restart$/);
   expect(JSON.parse(jsonLine(0, page))).toEqual({ time: '1970-01-01T00:00:00.000Z', ...page });
 });

@@ -5,9 +5,14 @@ import type { MinerPage } from './launch.ts';
 
 const counted = (count: number, one: string) => `${count} ${one}${count === 1 ? '' : 's'}`;
 
-export const textLine = ({ stage, ...page }: MinerPage): string =>
+export const textLine = ({ stage, reason, ...page }: MinerPage): string =>
   [
-    ...[page.name, page.activity, page.backend || '–', stage === null ? 'no stage' : `stage ${stage}`],
+    ...[
+      page.name,
+      reason ? `${page.activity} (${reason})` : page.activity,
+      page.backend || '–',
+      stage === null ? 'no stage' : `stage ${stage}`,
+    ],
     ...[`${Math.round(page.tokensPerSecond)} tokens/s`, `${counted(page.microbatches, 'receipt')}, ${page.refused} refused`],
     ...(page.failures ? [`${counted(page.failures, 'failure')}, ${counted(page.restarts, 'restart')}`] : []),
   ].join('  ');

@@ -22,6 +22,8 @@ export interface MinerPage {
   name: string;
   /** `protocol`'s `Activity`, or `opening` before the page said anything, `unresponsive` when it does not answer, `stopped` for good, `killed` after `kill`. */
   activity: string;
+  /** Code of what it waits for, or what went wrong; empty while it works. */
+  reason: string;
   backend: string;
   id: string;
   stage: number | null;
@@ -65,6 +67,8 @@ export class Tab {
   #said: DOMStringMap = {};
   /** What the pages before this one had counted. */
   #earlier = { microbatches: 0, refused: 0 };
+  /** When the page that said so was loaded, Unix ms. */
+  #loadedAt = 0;
   #saidAt = 0;
   #answers = true;
   #killed = false;
@@ -154,6 +158,7 @@ export class Tab {
       tab: this.#index,
       name: this.#name,
       activity: this.#killed ? 'killed' : this.#lasting ? 'stopped' : activity,
+      reason: said.minerReason ?? '',
       backend: said.minerBackend ?? '',
       id: said.minerId ?? '',
       stage: said.minerStage ? Number(said.minerStage) : null,
@@ -177,14 +182,18 @@ export class Tab {
   async #ask(page: Page): Promise<WireError | null> {
     const question = page.evaluate(() => ({
       said: { ...document.documentElement.dataset },
+      loadedAt: performance.timeOrigin,
       error: (window as Starling).starling?.state?.error ?? null,
     }));
     const answer = await within(this.#options.answerMs ?? ANSWER_MS, question).catch(() => null);
     if (this.#page !== page) return null;
     this.#answers = answer !== null;
     if (!answer) return null;
-    // The page has loaded itself anew, and counts from 0.
-    if (Number(answer.said.minerMicrobatches ?? 0) < Number(this.#said.minerMicrobatches ?? 0)) this.#earlier = this.#counted();
+    if (answer.loadedAt !== this.#loadedAt) {
+      // By itself, or just by this tab: it counts from 0.
+      this.#earlier = this.#counted();
+      this.#loadedAt = answer.loadedAt;
+    }
     this.#said = answer.said;
     if (answer.said.minerActivity) this.#saidAt = performance.now();
     return answer.said.minerActivity === 'stopped' ? answer.error : null;

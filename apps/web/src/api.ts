@@ -53,7 +53,7 @@ export function usePolled<T>(load: (signal: AbortSignal) => Promise<T>, everyMs:
       } catch (error) {
         if (abort.signal.aborted) return;
         setState(({ value }) => ({ value, error: SwarmError.from(error).toWire(), of: load }));
-        next = everyMs ?? REFRESH_MS;
+        next = Math.min(everyMs ?? REFRESH_MS, REFRESH_MS);
       }
       asking = false;
       if (next !== null) timer = setTimeout(ask, next);

@@ -5,7 +5,7 @@ import { type Assign, codeMissing, explain, type Lease, type RunConfig, SwarmErr
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Connection, ConnectionEvents } from './connection.ts';
 import { Miner, type MinerOptions } from './miner.ts';
-import type { Status } from './status.ts';
+import { Status } from './status.ts';
 import type { Term, TermParts } from './term.ts';
 
 const { shape, sequences } = presetOf('nano');
@@ -17,6 +17,8 @@ let said: string[];
 let server: ConnectionEvents;
 /** There is a server to say hello to. */
 let reachable: boolean;
+/** Something is to be handed in. */
+let owes: boolean;
 /** The miner's own. */
 let blobs: TermParts['blobs'];
 vi.mock('./connection.ts', () => ({
@@ -51,7 +53,9 @@ const LEASE_MS = 2_000;
 vi.mock('./term.ts', () => ({
   Term: class implements Pick<Term, 'ended' | 'owes' | 'hold' | 'take' | 'work' | 'end' | 'giveBack'> {
     ended = false;
-    owes = false;
+    get owes() {
+      return owes;
+    }
     readonly status: Status;
     constructor(_round: number, parts: TermParts) {
       this.status = parts.status;
@@ -77,6 +81,7 @@ vi.mock('./term.ts', () => ({
 beforeEach(() => {
   said = [];
   reachable = true;
+  owes = false;
   vi.useFakeTimers({ now: 0 });
 });
 afterEach(() => vi.useRealTimers());
@@ -261,5 +266,33 @@ test('between leases it rests for its intensity, and says so, until when, and wh
   await pass(0);
   expect(miner.state.waiting).toMatchObject({ code: 'IDLE' });
   await miner.stop('');
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('whoever is to finish and cannot hand in what it holds says so after two minutes', async () => {
+  const { miner } = await startOn('wasm');
+  await pass(0);
+  server.command('assign', { stage: 0, round: 1 } as Assign);
+  owes = true;
+  reachable = false;
+  server.lost('transport close', 90_000);
+  const finished = miner.finish('Finish was pressed.');
+  expect(miner.state.paused).toMatchObject({ code: 'FINISHING', since: 0, until: 120_000 });
+  await pass(119_000);
+  expect(miner.state.activity).not.toBe('stopped');
+  await pass(1_000);
+  await finished;
+  expect(miner.state).toMatchObject({ activity: 'stopped', tokensPerSecond: 0 });
+  expect(miner.state.reason).toBe('Finish was pressed. Not all could be handed in within 120 s: others compute the rest again.');
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('a rate to which nothing is added falls to 0, whatever else happens', async () => {
+  const status = new Status('', { tell: () => {}, memory: () => null });
+  const rates: number[] = [];
+  status.onState(({ tokensPerSecond }) => rates.push(tokensPerSecond));
+  status.settled(true, 3_000);
+  await pass(60_000);
+  expect(rates).toEqual([3_000, 600, 300, 200, 150, 120, 0]);
   expect(vi.getTimerCount()).toBe(0);
 });

@@ -180,7 +180,7 @@ export class Miner {
    */
   pause(reason: Waiting): void {
     this.paused = reason;
-    this.status.paused = reason;
+    this.status.update({ paused: reason });
     this.keepResting();
     if (this.isIdle) this.idle();
   }
@@ -188,7 +188,7 @@ export class Miner {
   resume(): void {
     if (!this.paused) return;
     this.paused = null;
-    this.status.paused = null;
+    this.status.update({ paused: null });
     clearTimeout(this.resting);
     this.rest(0);
     if (this.isIdle) this.idle();
@@ -211,11 +211,14 @@ export class Miner {
     this.resume();
     this.lastVersion = this.term?.held?.version ?? -1;
     const message = 'Completing its part of this step; nothing of the next is taken.';
-    this.status.paused = { ...explain({ code: 'FINISHING', message }), since: Date.now(), until: Date.now() + FINISH_MS };
+    this.status.update({ paused: { ...explain({ code: 'FINISHING', message }), since: Date.now(), until: Date.now() + FINISH_MS } });
     if (this.isIdle) this.idle();
     const deadline = performance.now() + FINISH_MS;
-    while (!this.stopped && performance.now() < deadline && (this.queued > 0 || this.term?.owes)) await pause(POLL_MS);
-    await this.stop(reason);
+    const isHolding = () => this.queued > 0 || this.term?.owes;
+    while (!this.stopped && performance.now() < deadline && isHolding()) await pause(POLL_MS);
+    await this.stop(
+      isHolding() ? `${reason} Not all could be handed in within ${FINISH_MS / 1_000} s: others compute the rest again.` : reason,
+    );
   }
 
   /** Gives back what it holds and frees the device. */

@@ -10,6 +10,8 @@ export interface MinerState {
   reason: string | null;
   /** Why no lease comes, what to do, and since when, as the server says; null while it works. */
   waiting: Waiting | null;
+  /** Why it takes no work, by its own will: paused, or finishing; null when it does. What it holds it keeps up to date all the same. */
+  paused: Waiting | null;
   /** Unix ms since when `activity` holds. */
   since: number;
   backend: Backend | null;
@@ -66,6 +68,7 @@ export function initialState(name: string, now: number): MinerState {
     parameters: null,
     session: null,
     waiting: null,
+    paused: null,
     microbatches: 0,
     surplus: 0,
     tokens: 0,

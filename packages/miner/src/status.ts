@@ -5,6 +5,8 @@ import { initialState, type MinerState, type Phase } from './state.ts';
 const REFUSALS_SHOWN = 20;
 /** Progress is told to the server at most this often; it only feeds pages. */
 const TOLD_EVERY_MS = 250;
+/** Where nothing else changes, the rate is told anew so often, until it is 0. */
+const FADING_MS = 5_000;
 const PHASE_OF: Record<Activity, Phase> = {
   connecting: 'wait',
   downloading: 'wire',
@@ -31,8 +33,6 @@ export interface StatusPorts {
 export class Status {
   /** Why no lease comes, as the server said last. */
   waiting: Waiting = IDLE;
-  /** Why it takes no work, by its own will; null when it does. */
-  paused: Waiting | null = null;
   /** The rest after a lease, where it is to compute for a share of the time only; null when there is none. */
   resting: Waiting | null = null;
   private current: MinerState;
@@ -41,6 +41,7 @@ export class Status {
   private readonly listeners = new Set<(state: MinerState) => void>();
   private readonly rate = new Rate();
   private timer: ReturnType<typeof setTimeout> | null = null;
+  private fading: ReturnType<typeof setTimeout> | undefined;
 
   constructor(name: string, ports: StatusPorts) {
     this.ports = ports;
@@ -60,8 +61,13 @@ export class Status {
     const now = Date.now();
     const since = change.activity && change.activity !== this.current.activity ? now : this.current.since;
     const memory = this.ports.memory() ?? this.current.memory;
-    this.current = { ...this.current, since, memory, tokensPerSecond: this.rate.perSecond(now), ...change };
+    this.current = { ...this.current, since, memory, ...change };
+    const { activity } = this.current;
+    const tokensPerSecond = activity === 'stopped' ? 0 : this.rate.perSecond(now);
+    this.current = { ...this.current, tokensPerSecond };
     for (const listener of this.listeners) listener(this.current);
+    clearTimeout(this.fading);
+    if (tokensPerSecond > 0) this.fading = setTimeout(() => this.update({}), FADING_MS);
   }
 
   act(activity: Activity, reason: string | null, waiting: Waiting | null = null): void {
@@ -76,7 +82,7 @@ export class Status {
   }
 
   idle(): void {
-    const waiting = this.paused ?? this.resting ?? this.waiting;
+    const waiting = this.current.paused ?? this.resting ?? this.waiting;
     this.act('waiting', waiting.message, waiting);
   }
 
@@ -107,5 +113,6 @@ export class Status {
 
   close(): void {
     if (this.timer) clearTimeout(this.timer);
+    clearTimeout(this.fading);
   }
 }

@@ -94,7 +94,8 @@ export const ERROR_HINTS = {
   CODE_MISSING: 'When the server answers, load the page anew: a miner in this tab goes on by itself.',
   INSECURE_CONTEXT: 'Open the page over https:// or on localhost: browsers give WebGPU and SHA-256 to secure pages only.',
   FRAMED: 'Open this page in a tab of its own: in a frame nobody sees what it does to the device.',
-  CONNECTION_LOST: 'The server cannot be reached. The miner tries again by itself and resumes where it was.',
+  CONNECTION_LOST:
+    'The server cannot be reached. A miner tries again by itself and resumes where it was; all else is to be tried again when the server answers.',
   HTTP_FAILED: 'A download or upload failed. The miner tries again by itself.',
   // Operator
   CHECKPOINT_FAILED:

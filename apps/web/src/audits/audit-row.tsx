@@ -62,8 +62,18 @@ export function AuditRow({ audit, name, ofOne }: { audit: AuditEntry; name: stri
         </th>
         <td>
           <span className={`outcome ${verdict.outcome}`}>{verdict.outcome}</span>
-          {unverified > 0 && <small> but for {unverified}</small>}
-          {uncounted && <small> not counted</small>}
+          {unverified > 0 && (
+            <>
+              {' '}
+              <small>but for {unverified}</small>
+            </>
+          )}
+          {uncounted && (
+            <>
+              {' '}
+              <small>not counted</small>
+            </>
+          )}
         </td>
         {!ofOne && <td>{when}</td>}
         <td className="number">{stage}</td>
@@ -108,7 +118,7 @@ function Details({ audit: { verdict, uncounted } }: { audit: AuditEntry }) {
   return (
     <div>
       <p>{verdict.finding}</p>
-      {uncounted && <p>It says nothing for the device: the work is from before it was found false.</p>}
+      {uncounted && <p>It says nothing for the device: that was found false after this work, or is known no more.</p>}
       {verdict.checks.length > 0 && (
         <table>
           <caption>Of each kind the one nearest its limit, and all that is beyond it</caption>

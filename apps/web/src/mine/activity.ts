@@ -134,11 +134,12 @@ export function headline(
     return { ...plain('idle', 'Finished', 'The run has reached its last step.'), remedy: REASON_REMEDIES.COMPLETE, code: 'COMPLETE' };
   if (state === null) return plain('idle', 'Ready', 'Press Start, and this tab holds a part of the model.');
   if (ending === 'stop') return plain('busy', 'Stopping', 'Giving unfinished work back to the swarm.');
-  const { activity, reason, since, error, waiting } = state;
+  const { activity, reason, since, error, waiting, paused } = state;
   const sentence = reason ?? SENTENCES[activity];
   if (ending === 'finish' && (TONES[activity] === 'work' || activity === 'connecting')) {
-    const told = plain('busy', 'Finishing', sentence, activity === 'connecting' ? since : null);
-    return { ...told, remedy: REASON_REMEDIES.FINISHING, code: 'FINISHING', until: waiting?.until ?? null };
+    const told: Headline = { ...plain('busy', 'Finishing', sentence), remedy: REASON_REMEDIES.FINISHING, code: 'FINISHING' };
+    // It is not waited for ever.
+    return activity === 'connecting' && paused ? { ...told, since: paused.since, until: paused.until } : told;
   }
   if (error && isInHeadline(state)) {
     const title = activity === 'stopped' ? 'Stopped' : (DELAYS[error.code] ?? 'Connecting');
@@ -147,6 +148,8 @@ export function headline(
     return { ...told, remedy: error.hint, code: error.code, until: waiting?.until ?? null };
   }
   if (activity === 'stopped') return plain('idle', 'Stopped', sentence, since);
+  // What it is doing then is to keep its stage, or to end what it had begun.
+  if (paused && ending === null && TONES[activity] === 'work') return waits(paused, since);
   switch (TONES[activity]) {
     case 'wait': {
       if (waiting && isShortRest(waiting)) return { ...waits(waiting, since), tone: 'work', title: 'Mining', since: null, until: null };

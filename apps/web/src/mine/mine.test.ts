@@ -21,7 +21,7 @@ import { chosenElsewhere, isLean, saveSettings, settingsFrom, threadsFrom, wante
 import { claimTab, minersOf, rememberMiner } from './tab.ts';
 
 const state = (part: Partial<MinerState>) =>
-  ({ activity: 'waiting', reason: null, waiting: null, since: 0, error: null, microbatches: 5, ...part }) as MinerState;
+  ({ activity: 'waiting', reason: null, waiting: null, paused: null, since: 0, error: null, microbatches: 5, ...part }) as MinerState;
 const reason = (code: ReasonCode, since = 0, until: number | null = null): Waiting => ({
   ...explain({ code, message: `About ${code}.` }),
   since,
@@ -90,7 +90,18 @@ test('every situation has a headline', () => {
     waiting: reason('OFFLINE', 0, 900),
   });
   expect(headline(offline, null, 0)).toMatchObject({ title: 'No connection', code: 'CONNECTION_LOST', until: 900 });
-  expect(headline(offline, 'finish', 0)).toMatchObject({ title: 'Finishing', sentence: 'No connection.', code: 'FINISHING', until: 900 });
+  const finishing = { ...offline, paused: reason('FINISHING', 100, 120_100) };
+  const deadline = { since: 100, until: 120_100 };
+  expect(headline(finishing, 'finish', 0)).toMatchObject({
+    title: 'Finishing',
+    sentence: 'No connection.',
+    code: 'FINISHING',
+    ...deadline,
+  });
+  const paused = reason('PAUSED', 500);
+  for (const activity of ['applying', 'reducing', 'uploading', 'forward'] as const)
+    expect(headline(state({ activity, paused }), null, 9_000)).toMatchObject({ title: 'Paused', tone: 'idle', since: 500 });
+  expect(headline(state({ activity: 'downloading', paused }), null, 0).title).toBe('Downloading');
   expect(headline(state({ activity: 'warming-up' }), null, 0).title).toBe('Warming up');
   expect(headline(state({ activity: 'stopped' }), null, 0)).toMatchObject({ title: 'Stopped', tone: 'idle' });
   expect(headline(state({ activity: 'stopped', error: failure('BACKEND_FAILED') }), null, 0).tone).toBe('bad');

@@ -220,13 +220,24 @@ document.addEventListener('resume', () => rest(0));
 
 const fail = (error: SwarmError) => publish(stopped(error.toWire()));
 
+const ANSWER_MS = 5_000;
+
 /** Its worker cannot be loaded, or what that needs: the page is loaded anew once the server answers, and goes on mining. */
 function awaitCode(error: WireError): void {
   const { message } = error;
   const since = Date.now();
   const told = { ...error, hint: 'Nothing to do: the page is loaded anew by itself once the server answers, and mining goes on.' };
   const before = { ...(state ?? connecting('')), tokensPerSecond: 0, activity: 'connecting', reason: message, since } as const;
-  const ports = { ask: () => getJson('/v1/run'), reload: () => location.reload(), storage: () => sessionStorage };
+  const ports = {
+    ask: () => getJson('/v1/run', AbortSignal.timeout(ANSWER_MS)),
+    reload: () => {
+      const memory = recallMining();
+      // Unlike one that iOS loads anew, it may go on at once.
+      if (memory) rememberMining({ ...memory, startedAt: 0 });
+      location.reload();
+    },
+    storage: () => sessionStorage,
+  };
   endRenewal = renew(ports, (until) => {
     publish({ ...before, error: told, waiting: { ...explain({ code: 'OFFLINE', message }), since, until } });
   });
@@ -263,6 +274,7 @@ function expose(next: MinerState): void {
   window.starling.state = { ...next, session: null };
   const { dataset } = document.documentElement;
   dataset.minerActivity = next.activity;
+  dataset.minerReason = next.waiting?.code ?? next.error?.code ?? '';
   dataset.minerBackend = next.backend ?? '';
   dataset.minerId = next.minerId ?? '';
   dataset.minerStage = next.stage === null ? '' : String(next.stage);

@@ -1,7 +1,7 @@
 /** A tab whose own code cannot be had any more is loaded anew by itself, as soon as a server answers. */
 
 export interface RenewalPorts {
-  /** Rejects where no server answers: a page that is loaded anew in vain is gone. */
+  /** Rejects, soon, where no server answers: a page that is loaded anew in vain is gone. */
   ask(): Promise<unknown>;
   reload(): void;
   /** Of this tab. */
@@ -24,12 +24,14 @@ export function renew({ ask, reload, storage }: RenewalPorts, onWait: (next: num
     onWait(next);
   };
   const attempt = () =>
-    ask().then(() => {
-      if (over) return;
-      over = true;
-      storage().setItem(KEY, String(Date.now()));
-      reload();
-    }, wait);
+    ask()
+      .then(() => {
+        if (over) return;
+        storage().setItem(KEY, String(Date.now()));
+        reload();
+        over = true;
+      })
+      .catch(wait);
   wait();
   return () => {
     over = true;

@@ -9,7 +9,7 @@ import { useSettings } from './use-settings.ts';
 
 const CHECKING: Headline = {
   ...{ tone: 'busy', title: 'Checking', remedy: null, code: null, since: null, until: null },
-  sentence: 'Measuring this device and its line to the server: three seconds.',
+  sentence: 'Measuring this device and its line to the server: three seconds, on a slow one more.',
 };
 
 export function useHeadline(): Headline {
