@@ -37,7 +37,7 @@ for (const screen of SCREENS) {
     await expect(now(page).getByRole('combobox')).toHaveText(/newest: untrained/);
     await page.getByLabel('Length').selectOption('100');
     await page.getByRole('button', { name: 'Write' }).click();
-    await expect(now(page).getByText(/^100 bytes, [\d,]+ a second$/)).toBeVisible();
+    await expect(now(page).getByText(/^untrained wrote 100 bytes, [\d,]+ a second$/)).toBeVisible();
     await fits(page);
     await page.context().close();
   });
@@ -54,12 +54,12 @@ for (const screen of SCREENS)
 
     const page = await open(browser, screen);
     const text = page.getByRole('region', { name: 'Now: text' });
-    const { step } = await ask<RunSnapshot>('/v1/run');
+    const { step: before } = await ask<RunSnapshot>('/v1/run');
     await expect(now(page).getByRole('combobox')).toHaveText(/newest: step \d+/);
     await page.getByLabel('Beginning of the text').fill('The ');
     const write = async () => {
       await page.getByRole('button', { name: 'Write' }).click();
-      await expect(page.getByText(/^400 bytes, [\d,]+ a second$/)).toHaveCount(2);
+      await expect(page.getByText(/ wrote 400 bytes, [\d,]+ a second$/)).toHaveCount(2);
       return (await text.textContent()) ?? '';
     };
     const first = await write();
@@ -80,9 +80,25 @@ for (const screen of SCREENS)
     await page.getByLabel('Top-p').fill('0.05');
     expect(await write()).toBe(likeliest);
 
+    // What was chosen stays chosen, and a text its author's, whatever the server keeps, and the run does, meanwhile.
+    const [, chosen] = (await ask<ModelVersion[]>('/v1/models')).toReversed() as [ModelVersion, ModelVersion];
+    const step = `step ${chosen.version.toLocaleString('en')}`;
+    await now(page).getByRole('combobox').selectOption(`${chosen.version}`);
+    await page.route('**/v1/models', async (route) => {
+      const response = await route.fetch();
+      const kept = ((await response.json()) as ModelVersion[]).filter(({ version }) => version !== chosen.version);
+      await route.fulfill({ response, json: kept });
+    });
+    await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+    await expect(now(page).getByRole('combobox').getByRole('option', { selected: true })).toHaveText(`${step}, which is kept no longer`);
+    await write();
+    await expect(now(page).getByText(new RegExp(`^${step} wrote 400 bytes`))).toBeVisible();
+    await now(page).getByRole('combobox').selectOption('newest');
+    await expect(now(page).getByText(new RegExp(`^${step} wrote 400 bytes`))).toBeVisible();
+
     const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: /^Download step/ }).click()]);
     expect(download.suggestedFilename()).toMatch(/^starling-nano-step-\d+\.zip$/);
-    expect(Number(/step-(\d+)/.exec(download.suggestedFilename())![1])).toBeLessThanOrEqual(step);
+    expect(Number(/step-(\d+)/.exec(download.suggestedFilename())![1])).toBeLessThanOrEqual(before);
     const archive = await readFile(await download.path());
     const { parameters } = await ask<RunSnapshot>('/v1/run');
     expect(archive.length).toBeGreaterThan(4 * parameters);

@@ -84,6 +84,11 @@ async function giveWallets(context: BrowserContext): Promise<{ asked: Asked; add
 }
 
 const panel = (page: Page) => page.getByRole('region', { name: 'Account' });
+/** By keyboard, which is not sent back to the page's beginning when the button goes. */
+async function press(page: Page, name: string): Promise<void> {
+  await panel(page).getByRole('button', { name }).press('Enter');
+  await expect.poll(() => page.evaluate(() => document.activeElement?.closest('section')?.getAttribute('aria-labelledby'))).toBe('wallet');
+}
 
 test('a wallet that refuses is told with what it said, and is no error of the page; another one can be opened after it', async ({
   browser,
@@ -150,14 +155,14 @@ for (const screen of SCREENS)
       await expect.poll(own, { message: 'pay of a guest' }).toBeGreaterThan(0n);
 
       // The one that hangs holds nobody up, and is asked only because it was chosen.
-      await panel(page).getByRole('button', { name: 'hanging' }).click();
+      await press(page, 'hanging');
       await expect(panel(page)).toContainText('Waiting for hanging');
-      await panel(page).getByRole('button', { name: 'Cancel' }).click();
+      await press(page, 'Cancel');
       await expect.poll(() => asked.enabled).toEqual(['hanging']);
-      await panel(page).getByRole('button', { name: 'polkadot{.js}' }).click();
+      await press(page, 'polkadot{.js}');
       await expect(panel(page)).toContainText(addresses[0]!);
       expect(asked.enabled).toEqual(['hanging', 'polkadot-js']);
-      await panel(page).getByRole('button', { name: 'Sign once' }).click();
+      await press(page, 'Sign once');
       await expect(panel(page)).toContainText('Mining for the hotkey');
       expect(asked.signed).toHaveLength(1);
       expect(asked.signed[0]).toContain(`hotkey: ${addresses[0]}`);
@@ -201,7 +206,7 @@ for (const screen of SCREENS)
       expect((await account()).work).toBeGreaterThan(before);
 
       await fits(page);
-      await panel(page).getByRole('button', { name: 'Disconnect' }).click();
+      await press(page, 'Disconnect');
       await expect(panel(page)).toContainText('Mining as a guest');
       expect(await account()).toMatchObject({ address: guest!.address, delegation: null });
       expect((await account()).work).toBeGreaterThan(before);

@@ -75,6 +75,9 @@ test('a range has an end that goes along with the data where none is set, and sh
   expect(shownOf([1, 2, 3], { from: null, to: 2 })).toEqual([1, 2]);
   expect(shownOf([1, 2, 3], { from: 3, to: 2 })).toBeNull();
   expect(shownOf([1, 2, 3], { from: 9, to: null })).toBeNull();
+  expect(shownOf([1, 2, 3], { from: 8, to: 9 })).toBeNull();
+  expect(shownOf([1, 2, 3], { from: -2, to: 0 })).toBeNull();
+  expect(shownOf([1, 2, 3], { from: 0, to: 9 })).toEqual([0, 9]);
   expect(shownOf([], { from: 2, to: 3 })).toBeNull();
   const asked = (from: number | null, to: number | null) => isVain([1, 2, 3], { from, to });
   expect([asked(3, 2), asked(9, null), asked(null, 0)], 'of which nothing would be left').toEqual([true, true, true]);

@@ -59,7 +59,7 @@ export const ALL: Range = { from: null, to: null };
 export function shownOf(x: readonly number[], { from, to }: Range): [from: number, to: number] | null {
   if ((from === null && to === null) || x.length === 0) return null;
   const [low, high] = [from ?? x[0]!, to ?? x.at(-1)!];
-  return low < high ? [low, high] : null;
+  return low < high && low < x.at(-1)! && high > x[0]! ? [low, high] : null;
 }
 
 /** A range was asked for of which nothing would be left. */

@@ -64,8 +64,9 @@ export function lasting(ms: number): string {
   return `${Math.floor(seconds / 86_400)} days`;
 }
 
-/** What something took: 42.3 → `42 ms`, 1234 → `1.2 s`, 90 000 → `90 s`, 200 000 → `3 min` */
+/** What something took: 4.23 → `4.2 ms`, 42.3 → `42 ms`, 1234 → `1.2 s`, 90 000 → `90 s`, 200 000 → `3 min` */
 export function took(ms: number): string {
+  if (ms < 9.95) return `${Math.round(10 * ms) / 10} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   if (ms < 9_950) return `${(ms / 1000).toFixed(1)} s`;
   if (ms < 119_500) return `${Math.round(ms / 1000)} s`;

@@ -48,7 +48,7 @@ export function AuditFeed(props: {
     <TablePanel
       id={id}
       title={title}
-      note={page.entries.length === 0 ? 'None yet' : `${plural(page.entries.length, 'audit')}, ${failed} failed`}
+      note={page.entries.length === 0 ? 'None yet' : `Of these ${plural(page.entries.length, 'audit')} ${failed} failed`}
       caption="Audits, the newest first"
       columns={columns({ ofOne })}
       empty={empty}

@@ -3,7 +3,7 @@ import { useState } from 'react';
 import { count } from '../format.ts';
 import { ScrollBox } from '../table.tsx';
 import { brief, coins, share } from './amounts.ts';
-import { wanted as meaningOf } from './wanted.ts';
+import { isWanted, wanted as meaningOf } from './wanted.ts';
 import { useByDevice, Who } from './who.tsx';
 
 /** Rows shown before somebody asks for all 256. */
@@ -33,9 +33,9 @@ export function MetagraphTable({ chain: { neurons, weights, pay } }: { chain: Ch
   const byDevice = useByDevice();
   const accounts = new Map(pay.map((account) => [account.address, account]));
   const text = wanted.trim();
-  const { uid: meant } = meaningOf(text);
-  const found = neurons.filter(({ uid, hotkey, coldkey }) =>
-    meant !== null ? uid === meant : text === '' || hotkey.includes(text) || coldkey.includes(text),
+  const meant = meaningOf(text);
+  const found = neurons.filter(
+    ({ uid, hotkey, coldkey }) => text === '' || [hotkey, coldkey].some((address) => isWanted({ uid, address }, meant)),
   );
   const sortedBy = (neuron: NeuronView): number | string => {
     if (order.key === 'weight') return weightOf.get(neuron.uid) ?? -1;

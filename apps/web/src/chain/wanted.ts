@@ -13,9 +13,11 @@ export function wanted(query: string): Wanted {
   return { uid: digits === undefined ? null : Number(digits), text: word === undefined ? text : null };
 }
 
-/** Whether this account is meant: by its UID, or by either end of its address. */
+/** Whether this account is meant: by its UID, by either end of its address, or by both as pages shorten it (`5DoP…pbS`). */
 export function isWanted({ uid, address }: { uid: number | null; address: string }, { uid: meant, text }: Wanted): boolean {
   if (meant !== null) return uid === meant;
   const known = address.toLowerCase();
-  return text !== null && text !== '' && (known.startsWith(text) || known.endsWith(text));
+  if (text === null || text === '') return false;
+  const [start, end] = text.split('…') as [string, string?];
+  return end === undefined ? known.startsWith(text) || known.endsWith(text) : known.startsWith(start) && known.endsWith(end);
 }

@@ -106,7 +106,8 @@ export function Chart({ title, data, lines, axis, range, onRange, log = false, c
   };
   const away = () => plot.current!.setCursor({ left: -10, top: -10 });
 
-  const index = cursor ?? data[0].length - 1;
+  const isShown = (x: number) => !shown || (x >= shown[0] && x <= shown[1]);
+  const index = cursor ?? data[0].findLastIndex(isShown);
   const values = (line: number) => valueAt(data[line + 1], index);
   return (
     <figure className="chart">
@@ -133,9 +134,17 @@ export function Chart({ title, data, lines, axis, range, onRange, log = false, c
             disabled={data[0].length === 0}
             onClick={() =>
               save(
-                new Blob([csvOf([axis, ...lines.map(({ label, unlisted }) => (unlisted ? `${label} (raw)` : label))], rowsOf(data))], {
-                  type: 'text/csv',
-                }),
+                new Blob(
+                  [
+                    csvOf(
+                      [axis, ...lines.map(({ label, unlisted }) => (unlisted ? `${label} (raw)` : label))],
+                      rowsOf(data).filter(([x]) => isShown(x!)),
+                    ),
+                  ],
+                  {
+                    type: 'text/csv',
+                  },
+                ),
                 `${fileName(title)}.csv`,
               )
             }

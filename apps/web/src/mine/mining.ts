@@ -161,6 +161,7 @@ setInterval(applyRules, RULES_MS);
 watchConditions((now) => {
   conditions = now;
   applyRules();
+  notify();
 });
 if (currentSettings().onlyWhenIdle) void watchWholeDeviceAgain();
 onSettings(({ intensity, tone }) => {
@@ -308,5 +309,7 @@ export const useOwnId = (): string | null => useSyncExternalStore(subscribe, () 
 /** The miners that other tabs of this browser are, or were: the last ones. */
 export const otherMiners = (): string[] => minersOf(SHARED).flatMap(({ id }) => (id === own ? [] : [id]));
 export const useEnding = (): 'stop' | 'finish' | null => useSyncExternalStore(subscribe, () => ending);
+/** On mains power; null where the browser does not tell. */
+export const useCharging = (): boolean | null => useSyncExternalStore(subscribe, () => conditions.charging);
 /** Pause was pressed, and Resume was not. */
 export const usePaused = (): boolean => useSyncExternalStore(subscribe, () => pausedSince !== null);

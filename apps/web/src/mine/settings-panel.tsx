@@ -1,6 +1,7 @@
 import type { ReactNode } from 'react';
 import { bytes } from '../format.ts';
 import { useWholeDevice, watchWholeDevice } from './conditions.ts';
+import { useCharging } from './mining.ts';
 import { clockOf, minutesOf } from './policy.ts';
 import { LEAST_INTENSITY, MEMORY_CAPS } from './settings.ts';
 import { changeSettings, useSettings } from './use-settings.ts';
@@ -10,6 +11,7 @@ export function SettingsPanel() {
   const settings = useSettings();
   const { intensity, memoryCap, onlyOnMains, onlyWhenIdle, hours, awake, tone } = settings;
   const wholeDevice = useWholeDevice();
+  const charging = useCharging();
   const idle = (wanted: boolean) => {
     changeSettings({ onlyWhenIdle: wanted });
     if (wanted) void watchWholeDevice();
@@ -51,7 +53,7 @@ export function SettingsPanel() {
           </select>
         </label>
         <Check checked={onlyOnMains} onChange={(checked) => changeSettings({ onlyOnMains: checked })}>
-          Only on mains power{!('getBattery' in navigator) && <small> (this browser does not tell)</small>}
+          Only on mains power{charging === null && <small> (this browser does not tell)</small>}
         </Check>
         <Check checked={onlyWhenIdle} onChange={idle}>
           Only while nobody uses the device
@@ -68,7 +70,7 @@ export function SettingsPanel() {
             checked={hours !== null}
             onChange={(checked) => changeSettings({ hours: checked ? { from: 22 * 60, until: 7 * 60 } : null })}
           >
-            Only at these hours
+            Only at these hours{hours && hours.from === hours.until && <small> (all day: both are the same)</small>}
           </Check>
           {hours && (
             <span className="hours">

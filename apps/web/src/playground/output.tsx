@@ -13,10 +13,11 @@ export function Output(props: {
   versions: ModelVersion[];
   /** Follows the run. */
   newest: boolean;
-  onChoose: (version: number | null) => void;
+  onChoose: (version: ModelVersion | null) => void;
 }) {
   const { label, writer, version, versions, newest, onChoose } = props;
-  const { state, prompt, text, tokens, ms, share, error } = writer.written;
+  const { state, version: author, prompt, text, tokens, ms, share, error } = writer.written;
+  const isKept = versions.some((known) => known.version === version.version);
   return (
     <section className="panel output" aria-label={label}>
       <div className="output-head">
@@ -24,12 +25,13 @@ export function Output(props: {
         <select
           aria-label={`${label}: version of the model`}
           value={newest ? NEWEST : version.version}
-          onChange={(event) => onChoose(event.target.value === NEWEST ? null : Number(event.target.value))}
+          onChange={(event) => onChoose(versions.find((known) => String(known.version) === event.target.value) ?? null)}
         >
-          {label === 'Now' && <option value={NEWEST}>newest: {nameOf(versions.at(-1)!)}</option>}
+          {label === 'Now' && <option value={NEWEST}>newest: {nameOf(versions.at(-1)!.version)}</option>}
+          {!isKept && <option value={version.version}>{nameOf(version.version)}, which is kept no longer</option>}
           {[...versions].reverse().map((known) => (
             <option key={known.version} value={known.version}>
-              {nameOf(known)}
+              {nameOf(known.version)}
             </option>
           ))}
         </select>
@@ -56,12 +58,18 @@ export function Output(props: {
         ) : state === 'loading' && share > 0 ? (
           <Progress done={Math.round(100 * share)} total={100} label="Fetching the model" />
         ) : (
-          <p className="muted">{state === 'loading' ? 'Reading the beginning…' : tokens > 0 ? speed(tokens, ms) : ''}</p>
+          <p className="muted">
+            {state === 'loading'
+              ? 'Reading the beginning…'
+              : tokens > 0 && author !== null
+                ? `${nameOf(author)} wrote ${speed(tokens, ms)}`
+                : ''}
+          </p>
         )}
       </div>
     </section>
   );
 }
 
-const nameOf = ({ version }: ModelVersion) => (version === 0 ? 'untrained' : `step ${count(version)}`);
+const nameOf = (version: number) => (version === 0 ? 'untrained' : `step ${count(version)}`);
 const speed = (tokens: number, ms: number) => `${count(tokens)} bytes, ${count((1000 * tokens) / Math.max(1, ms))} a second`;

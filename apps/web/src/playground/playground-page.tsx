@@ -52,8 +52,8 @@ export default function PlaygroundPage() {
   );
 }
 
-/** Null stands for the newest there is when Write is pressed. */
-type Chosen = number | null;
+/** Null stands for what there is when Write is pressed: the newest, or the oldest. */
+type Chosen = ModelVersion | null;
 
 function Bench({ run, parameters, versions }: { run: RunConfig; parameters: number; versions: ModelVersion[] }) {
   const [prompt, setPrompt] = useState('The ');
@@ -67,10 +67,10 @@ function Bench({ run, parameters, versions }: { run: RunConfig; parameters: numb
   const other = useWriter();
 
   const newest = versions.at(-1)!;
-  const find = (version: Chosen, fallback: ModelVersion) => versions.find((known) => known.version === version) ?? fallback;
-  const left = find(chosen, newest);
+  // What was chosen stays, though the server may keep it no longer.
+  const left = chosen ?? newest;
   // Far enough back to see a difference: the oldest that was trained, else the untrained one.
-  const right = find(earlier, versions.find(({ version }) => version > 0 && version < newest.version) ?? versions[0]!);
+  const right = earlier ?? versions.find(({ version }) => version > 0 && version < newest.version) ?? versions[0]!;
   const busy = [main, other].some(({ written }) => written.state !== 'idle');
 
   const write = () => {
@@ -129,14 +129,7 @@ function Bench({ run, parameters, versions }: { run: RunConfig; parameters: numb
         </button>
       </form>
       <div className="outputs">
-        <Output
-          label="Now"
-          writer={main}
-          version={left}
-          versions={versions}
-          newest={chosen === null}
-          onChoose={(version) => setChosen(version)}
-        />
+        <Output label="Now" writer={main} version={left} versions={versions} newest={chosen === null} onChoose={setChosen} />
         <Output label="Earlier" writer={other} version={right} versions={versions} newest={false} onChoose={setEarlier} />
       </div>
       <Download run={run} version={left} size={bytes(4 * parameters)} note={`${compact(parameters)} parameters, loss ${loss(left.loss)}`} />

@@ -5,6 +5,8 @@ import type { FromWriter, ToWriter } from './messages.ts';
 
 export interface Written {
   state: 'idle' | 'loading' | 'writing' | 'packing';
+  /** That writes, or wrote; null before. */
+  version: number | null;
   prompt: string;
   text: string;
   tokens: number;
@@ -15,7 +17,7 @@ export interface Written {
   error: WireError | null;
 }
 
-const NOTHING: Written = { state: 'idle', prompt: '', text: '', tokens: 0, ms: 0, share: 0, error: null };
+const NOTHING: Written = { state: 'idle', version: null, prompt: '', text: '', tokens: 0, ms: 0, share: 0, error: null };
 
 export interface Writer {
   written: Written;
@@ -58,7 +60,7 @@ export function useWriter(): Writer {
   return {
     written,
     write: (request) => {
-      setWritten({ ...NOTHING, state: 'loading', prompt: request.prompt });
+      setWritten({ ...NOTHING, state: 'loading', version: request.version, prompt: request.prompt });
       send({ type: 'write', ...request });
     },
     stop: () => {

@@ -58,6 +58,7 @@ export default function ReplayPage() {
     return () => clearTimeout(timer);
   }, [until, range, pending, seq]);
 
+  const isReading = pending && !error;
   if (!range || seq === null)
     return rangeError ? (
       <Notice tone="wait" title="There is nothing to replay yet.">
@@ -67,13 +68,14 @@ export default function ReplayPage() {
       <p className="empty">Asking for the log…</p>
     );
   return (
-    <div className="dashboard replay">
+    <div className="dashboard replay" aria-busy={isReading}>
       <section className="panel replay-bar" aria-labelledby="replay">
         <div className="panel-head">
           <h1 id="replay">Replay</h1>
           <p className="muted" aria-live="off">
             {shown ? `${momentText(shown.at, Date.now())} · entry ${count(shown.seq)} of ${count(range.last.seq)}` : 'Reading the log…'}
             {shown && ` · step ${count(shown.run.step)} · ${compact(shown.run.tokens)} tokens`}
+            {shown && isReading && ` · reading entry ${count(seq)}…`}
           </p>
         </div>
         <div className="replay-controls">

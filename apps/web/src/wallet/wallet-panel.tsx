@@ -1,6 +1,6 @@
 import '../styles/wallet.css';
 import type { AccountView } from '@starling/protocol';
-import { useCallback, useEffect, useState } from 'react';
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import { getJson, REFRESH_MS, usePolled } from '../api.ts';
 import { AccountFigures } from '../chain/account-figures.tsx';
 import { brief, coins } from '../chain/amounts.ts';
@@ -11,15 +11,34 @@ import { ErrorText, Notice } from '../parts.tsx';
 import { Link } from '../router.tsx';
 import { onThisClock } from '../server-clock.ts';
 import { injected, titleOf } from './injected.ts';
-import { cancel, deviceSigner, disconnect, move, open, sign, useWallet } from './wallet-state.ts';
+import { cancel, deviceSigner, disconnect, move, open, sign, useWallet, type WalletState } from './wallet-state.ts';
 
 /** A delegation that ends this soon is better signed again. */
 const SOON_MS = 3 * 86_400_000;
 
 /** For whom this browser mines, what that came to, and how to let it mine for a wallet's account. */
 export default function WalletPanel() {
+  const panel = useRef<HTMLElement>(null);
+  const { phase, account } = useWallet();
+  /** What has the focus now, or had it before it was replaced. */
+  const held = useRef(false);
+  useLayoutEffect(() => {
+    // The button that was pressed is gone: who goes on by keyboard goes on here.
+    if (held.current && document.activeElement === document.body) panel.current?.focus();
+  }, [phase, account]);
   return (
-    <section className="panel wallet" aria-labelledby="wallet">
+    <section
+      ref={panel}
+      tabIndex={-1}
+      className="panel wallet"
+      aria-labelledby="wallet"
+      onFocus={() => {
+        held.current = true;
+      }}
+      onBlur={({ relatedTarget }) => {
+        held.current = relatedTarget === null || panel.current!.contains(relatedTarget);
+      }}
+    >
       <div className="panel-head">
         <h2 id="wallet">Account</h2>
         <p className="muted">
@@ -31,6 +50,8 @@ export default function WalletPanel() {
   );
 }
 
+const FAILED: { [P in WalletState['phase']]?: string } = { moving: 'The pay was not moved.', leaving: 'The wallet was not disconnected.' };
+
 function Contents() {
   const account = useAccount();
   const { phase, error, wallet } = useWallet();
@@ -40,7 +61,7 @@ function Contents() {
     <>
       {account.value ? <Standing account={account.value} /> : <p className="muted">{account.error ? '' : 'Asking for the account…'}</p>}
       {(error ?? account.error) && (
-        <Notice tone="wait" title={error ? (error.in === 'moving' ? 'The pay was not moved.' : 'No wallet was linked.') : trouble}>
+        <Notice tone="wait" title={error ? (FAILED[error.in] ?? 'No wallet was linked.') : trouble}>
           <ErrorText error={(error ?? account.error)!} />
         </Notice>
       )}
@@ -60,7 +81,7 @@ function Standing({ account }: { account: AccountView }) {
   const left = delegation && onThisClock(delegation.expiresAt) - now;
   return (
     <>
-      <p className="wallet-who">
+      <p className="wallet-who" role="status">
         {delegation ? 'Mining for the hotkey ' : 'Mining as a guest, with this browser’s own key '}
         <code title={address}>{brief(address)}</code>
         {left !== null && <span className={left < SOON_MS ? 'soon' : 'muted'}>, for {roughly(left)} more</span>}
