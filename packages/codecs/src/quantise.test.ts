@@ -1,6 +1,6 @@
 import { randomNumbers } from '@starling/kernels/testing';
+import { fromHalf, toHalf } from '@starling/protocol';
 import { describe, expect, it } from 'vitest';
-import { fromHalf, toHalf } from './half.ts';
 import { QUANTISERS, type Quantiser, type Vector } from './quantise.ts';
 
 const { f32, f16, int8, int4 } = QUANTISERS;

@@ -9,8 +9,7 @@
  * | `int8` | w + 4 | ≤ max|row| · (1 + 2⁻²⁰) / 254 + 2⁻¹⁴² |
  * | `int4` | ⌈w/2⌉ + 2⌈w/32⌉ | ≤ max|group| · (1 + 2⁻⁷) / 14 + 2⁻¹³⁰, groups of 32 |
  */
-import { bytesOf, isFiniteTensor, SwarmError } from '@starling/protocol';
-import { fromHalf, HALF_LIMIT, toHalf } from './half.ts';
+import { bytesOf, fromHalf, HALF_LIMIT, isFiniteTensor, SwarmError, toHalf } from '@starling/protocol';
 
 export type Vector = Float32Array<ArrayBuffer>;
 export type Bytes = Uint8Array<ArrayBuffer>;

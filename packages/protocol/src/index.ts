@@ -3,6 +3,7 @@ export * from './chain.ts';
 export * from './device.ts';
 export * from './errors.ts';
 export * from './frame.ts';
+export * from './half.ts';
 export * from './hash.ts';
 export * from './kept.ts';
 export * from './loaded.ts';
