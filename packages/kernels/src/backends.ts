@@ -2,7 +2,7 @@
 import { loaded, SwarmError } from '@starling/protocol';
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelOptions } from './create.ts';
-import type { Kernels } from './kernels.ts';
+import type { Kernels, Precision } from './kernels.ts';
 import { TfjsKernels } from './tfjs.ts';
 import { Heap } from './wasm/heap.ts';
 import { startWithThreads } from './wasm/threads.ts';
@@ -15,16 +15,16 @@ async function use(name: string): Promise<void> {
   await tf.ready();
 }
 
-export async function createCpu(): Promise<Kernels> {
+export async function createCpu(precision: Precision): Promise<Kernels> {
   await loaded(() => import('@tensorflow/tfjs-backend-cpu'));
   await use('cpu');
-  return new TfjsKernels('cpu', 'CPU (JavaScript)', NEVER, () => {});
+  return new TfjsKernels('cpu', 'CPU (JavaScript)', precision, NEVER, () => {});
 }
 
 /** It is started once, and stays. Its threads. */
 let startedWasm: Promise<number> | null = null;
 
-export async function createWasm({ wasmPaths, operations = 'own', threads = 1 }: KernelOptions): Promise<Kernels> {
+export async function createWasm({ wasmPaths, operations = 'own', precision = 'f32', threads = 1 }: KernelOptions): Promise<Kernels> {
   const wasm = await loaded(() => import('@tensorflow/tfjs-backend-wasm'));
   // tfjs is not asked whether it is started: it would start it then, on its own terms.
   if (startedWasm === null) {
@@ -40,7 +40,7 @@ export async function createWasm({ wasmPaths, operations = 'own', threads = 1 }:
   const features = [simd && 'SIMD', count > 1 && `${count} threads`].filter(Boolean);
   const adapter = `CPU (${['WebAssembly', ...features].join(', ')})`;
   const heap = simd && operations === 'own' ? Heap.find() : null;
-  return heap ? new WasmKernels(heap, adapter, NEVER, () => {}) : new TfjsKernels('wasm', adapter, NEVER, () => {});
+  return heap ? new WasmKernels(heap, adapter, precision, NEVER, () => {}) : new TfjsKernels('wasm', adapter, precision, NEVER, () => {});
 }
 
 /** On a device of ours instead of the one tfjs would ask for, so that its loss is noticed. */
@@ -48,6 +48,7 @@ export async function createTfjsWebGpu(
   device: GPUDevice,
   info: GPUAdapterInfo,
   name: string,
+  precision: Precision,
   lost: Promise<SwarmError>,
   closing: () => void,
 ): Promise<Kernels> {
@@ -56,7 +57,7 @@ export async function createTfjsWebGpu(
   const backend = new WebGPUBackend(device, info);
   tf.registerBackend('webgpu', () => backend, 3);
   await use('webgpu');
-  return new TfjsKernels('webgpu', name, lost, () => {
+  return new TfjsKernels('webgpu', name, precision, lost, () => {
     closing();
     tf.removeBackend('webgpu');
     device.destroy();

@@ -1,12 +1,14 @@
 /** Starts a backend. Backends are loaded on demand, so that a page fetches only the one it uses. */
 import { loaded, SwarmError } from '@starling/protocol';
 import type { TuningOptions } from './gpu/tuner.ts';
-import type { Kernels } from './kernels.ts';
+import type { Kernels, Precision } from './kernels.ts';
 
 export interface KernelOptions {
   backend: 'webgpu' | 'wasm' | 'cpu';
   /** Programs of our own (the default; there are none for cpu), or tfjs operations, which are the reference on every backend. */
   operations?: 'own' | 'tfjs';
+  /** Default: `f32`. */
+  precision?: Precision;
   /** Instead of `navigator.gpu`: Dawn in Node. */
   gpu?: GPU;
   /** Where the three .wasm files are: a folder's address, or each file's by name. */
@@ -19,11 +21,11 @@ export interface KernelOptions {
 
 /** Throws `WEBGPU_UNAVAILABLE` when there is no adapter, `CODE_MISSING` when it cannot be loaded, `BACKEND_FAILED` when it does not start. */
 export async function createKernels(options: KernelOptions): Promise<Kernels> {
-  const { backend, operations = 'own', gpu, tuning } = options;
+  const { backend, precision = 'f32' } = options;
   try {
-    if (backend === 'webgpu') return await createWebGpu(gpu ?? globalThis.navigator?.gpu, operations, tuning ?? null);
+    if (backend === 'webgpu') return await createWebGpu(options);
     const { createCpu, createWasm } = await loaded(() => import('./backends.ts'));
-    return backend === 'wasm' ? await createWasm(options) : await createCpu();
+    return backend === 'wasm' ? await createWasm(options) : await createCpu(precision);
   } catch (error) {
     throw SwarmError.from(error, 'BACKEND_FAILED');
   }
@@ -41,29 +43,31 @@ const LIMITS = [
 ] as const satisfies (keyof GPUSupportedLimits)[];
 
 /** Used where they are there. */
-const FEATURES = ['subgroups'] as const satisfies GPUFeatureName[];
+const FEATURES = { f32: ['subgroups'], f16: ['subgroups', 'shader-f16'] } as const satisfies Record<Precision, GPUFeatureName[]>;
 
-async function createWebGpu(gpu: GPU | undefined, operations: 'own' | 'tfjs', tuning: TuningOptions | null): Promise<Kernels> {
+async function createWebGpu(options: KernelOptions): Promise<Kernels> {
+  const { gpu = globalThis.navigator?.gpu as GPU | undefined, operations = 'own', precision = 'f32', tuning = null } = options;
   const adapter = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) {
     const why = gpu ? 'The browser has WebGPU but offers no graphics adapter.' : 'This browser has no WebGPU.';
     throw new SwarmError('WEBGPU_UNAVAILABLE', why);
   }
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name] as number]));
-  const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature));
+  const requiredFeatures = FEATURES[precision].filter((feature) => adapter.features.has(feature));
   const device = await adapter.requestDevice({ label: 'starling', requiredLimits, requiredFeatures });
   const { lost, closing } = watch(device);
   const name = describe(adapter.info);
   if (operations === 'tfjs') {
     const { createTfjsWebGpu } = await loaded(() => import('./backends.ts'));
-    return createTfjsWebGpu(device, adapter.info, name, lost, closing);
+    return createTfjsWebGpu(device, adapter.info, name, precision, lost, closing);
   }
   const { WebGpuKernels } = await loaded(() => import('./gpu/kernels.ts'));
   const release = () => {
     closing();
     device.destroy();
   };
-  return new WebGpuKernels(device, { adapter: name, isSoftware: isSoftware(adapter.info), lost, tuning, release });
+  const halves = precision === 'f32' ? null : device.features.has('shader-f16') ? 'f16' : 'packed';
+  return new WebGpuKernels(device, { adapter: name, isSoftware: isSoftware(adapter.info), lost, tuning, halves, release });
 }
 
 /** Attached before the device's first use, so that nothing is missed. `closing` says that its end is our own doing. */

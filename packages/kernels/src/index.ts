@@ -1,5 +1,5 @@
 export { createKernels, type KernelOptions } from './create.ts';
-export { placeholder, plannedBytes } from './gpu/plan.ts';
+export { placeholder, plannedBytes, variableBytes } from './gpu/plan.ts';
 export type { TuningOptions, TuningStore } from './gpu/tuner.ts';
 export type {
   AttentionShape,
@@ -8,10 +8,12 @@ export type {
   Kernels,
   Operations,
   PackedFormat,
+  Precision,
   Programs,
   StepTime,
   Tensor,
   TokenRows,
+  VariableKind,
   Variables,
 } from './kernels.ts';
 export { sortTokens } from './tables.ts';

@@ -2,7 +2,8 @@
  * The tensor operations a stage needs, each with the backward that belongs to it. One interface, so that a stage is
  * written once and runs on tfjs (webgpu, wasm, cpu) or on kernels of our own.
  *
- * n is the number of rows: sequences × context, sequence after sequence. All tensors are float32 unless said otherwise.
+ * n is the number of rows: sequences × context, sequence after sequence. All tensors are float32 unless said otherwise; what is rounded on
+ * the way is said by `Precision`.
  */
 import type { Backend, SwarmError } from '@starling/protocol';
 
@@ -25,6 +26,15 @@ export interface AttentionShape {
 
 /** On WebAssembly: tfjs starts as many workers, whatever is asked for, and a thread without one would wait for ever. */
 export const MOST_THREADS = 8;
+
+/**
+ * What is computed with: all in float32, or `f16`: every operand of a product, in attention, too, and what SwiGLU is of, is first rounded to the nearest
+ * half. Sums stay float32, and so does all else: the residual stream, norms, softmax, the loss, gradients of parameters.
+ */
+export type Precision = 'f32' | 'f16';
+
+/** Larger magnitudes round to it. */
+export const LARGEST_HALF = 65_504;
 
 /** How rows are written small. */
 export type PackedFormat = 'f16' | 'int8' | 'int4';
@@ -95,6 +105,12 @@ export interface Operations {
   headLossBackward(y: Tensor, head: Tensor, targets: Tensor): { lossSum: Tensor; dy: Tensor; dhead: Tensor };
 }
 
+export interface VariableKind {
+  shape: readonly number[];
+  /** Nothing but an operand of products, so that a device may hold it as it is rounded for them. */
+  isOperand: boolean;
+}
+
 /** Tensors that are written again and again, one after the other in a flat vector. */
 export interface Variables {
   readonly tensors: readonly Tensor[];
@@ -153,6 +169,7 @@ export interface Programs {
 
 export interface Kernels extends Operations {
   readonly backend: Backend;
+  readonly precision: Precision;
   /** The device in words, as a page shows it. */
   readonly adapter: string;
   /** It computes on the processor. */
@@ -175,7 +192,7 @@ export interface Kernels extends Operations {
   /** Frees what belongs to the kernels themselves. */
   close(): void;
 
-  variables(shapes: readonly (readonly number[])[]): Variables;
+  variables(kinds: readonly VariableKind[]): Variables;
   programs(definitions: Readonly<Record<string, Definition>>): Programs;
 }
 

@@ -2,20 +2,28 @@
 import type { Backend } from '@starling/protocol';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { createKernels } from './create.ts';
-import type { Kernels } from './kernels.ts';
+import type { Kernels, Precision } from './kernels.ts';
 import { dawnGpu, nodeWasmPath } from './node.ts';
 
 const gpu = await dawnGpu();
 
-/**
- * Runs `tests` on cpu, wasm and webgpu; webgpu is skipped, and says so, where Node finds no adapter. `reference`: on tfjs
- * operations, too, where there are others.
- */
-export function onEachBackend(tests: (kernels: () => Kernels, backend: Backend) => void, { reference = false } = {}): void {
+interface EachBackend {
+  /** On tfjs operations, too, where there are others. */
+  reference?: boolean;
+  /** With `f16`, on webgpu also as if the adapter had no such type. */
+  precision?: Precision;
+}
+
+/** Runs `tests` on cpu, wasm and webgpu; webgpu is skipped, and says so, where Node finds no adapter. */
+export function onEachBackend(
+  tests: (kernels: () => Kernels, backend: Backend) => void,
+  { reference = false, precision = 'f32' }: EachBackend = {},
+): void {
   const variants = [
     { name: 'cpu', backend: 'cpu' },
     { name: 'wasm', backend: 'wasm' },
     { name: 'webgpu', backend: 'webgpu' },
+    ...(precision === 'f16' && gpu ? [{ name: 'webgpu without shader-f16', backend: 'webgpu', gpu: withoutHalves(gpu) } as const] : []),
     ...(reference
       ? (['webgpu', 'wasm'] as const).map((backend) => ({ name: `${backend} on tfjs operations`, backend, operations: 'tfjs' }) as const)
       : []),
@@ -29,7 +37,7 @@ export function onEachBackend(tests: (kernels: () => Kernels, backend: Backend) 
     describe(name, () => {
       let kernels: Kernels;
       beforeAll(async () => {
-        kernels = await createKernels({ ...variant, gpu: gpu ?? undefined, wasmPaths: nodeWasmPath() });
+        kernels = await createKernels({ gpu: gpu ?? undefined, ...variant, precision, wasmPaths: nodeWasmPath() });
         void kernels.lost.then((error) => {
           throw error;
         });
@@ -38,6 +46,22 @@ export function onEachBackend(tests: (kernels: () => Kernels, backend: Backend) 
       tests(() => kernels, backend);
     });
   }
+}
+
+/** The same adapter, without `shader-f16`. */
+export function withoutHalves(gpu: GPU): GPU {
+  return {
+    requestAdapter: async (options?: GPURequestAdapterOptions) => {
+      const adapter = await gpu.requestAdapter(options);
+      return adapter && new Proxy(adapter, { get: hidden });
+    },
+  } as GPU;
+}
+
+function hidden(adapter: GPUAdapter, name: keyof GPUAdapter) {
+  if (name === 'features') return new Set([...adapter.features].filter((feature) => feature !== 'shader-f16'));
+  const found = adapter[name];
+  return typeof found === 'function' ? found.bind(adapter) : found;
 }
 
 function unavailable(): Kernels {

@@ -9,11 +9,14 @@ import {
   type AttentionShape,
   type Definition,
   type Kernels,
+  LARGEST_HALF,
   NORM_EPSILON,
   type PackedFormat,
+  type Precision,
   type Programs,
   type Tensor,
   type TokenRows,
+  type VariableKind,
   type Variables,
 } from './kernels.ts';
 import { causalMask, quarterTurn, rotaryTables } from './tables.ts';
@@ -39,14 +42,16 @@ interface AttentionTables {
 
 export class TfjsKernels implements Kernels {
   readonly backend: Backend;
+  readonly precision: Precision;
   readonly adapter: string;
   readonly software: boolean;
   readonly lost: Promise<SwarmError>;
   private readonly tables = new Map<string, AttentionTables>();
   private readonly release: () => void;
 
-  constructor(backend: Backend, adapter: string, lost: Promise<SwarmError>, release: () => void) {
+  constructor(backend: Backend, adapter: string, precision: Precision, lost: Promise<SwarmError>, release: () => void) {
     this.backend = backend;
+    this.precision = precision;
     this.adapter = adapter;
     this.software = backend !== 'webgpu';
     this.lost = lost;
@@ -87,8 +92,11 @@ export class TfjsKernels implements Kernels {
     this.release();
   }
 
-  variables(shapes: readonly (readonly number[])[]): Variables {
-    return new EagerVariables(this, shapes);
+  variables(kinds: readonly VariableKind[]): Variables {
+    return new EagerVariables(
+      this,
+      kinds.map(({ shape }) => shape),
+    );
   }
 
   programs(definitions: Readonly<Record<string, Definition>>): Programs {
@@ -97,20 +105,24 @@ export class TfjsKernels implements Kernels {
 
   matmul(a: Tensor, b: Tensor, transposeA = false, transposeB = false, addend?: Tensor): Tensor {
     return this.scope(() => {
-      const product = this.product(t2(a), t2(b), transposeA, transposeB);
+      const product = this.product(this.operand(t2(a)), this.operand(t2(b)), transposeA, transposeB);
       return addend ? this.add(product, addend) : product;
     });
   }
 
   matmuls(a: Tensor, bs: readonly Tensor[], transposeA = false): Tensor[] {
     return this.scope(() => {
-      const turned = transposeA && this.backend !== 'webgpu' ? this.transposed(t2(a)) : null;
-      return bs.map((b) => (turned ? tf.matMul(turned, t2(b)) : this.product(t2(a), t2(b), transposeA)));
+      const left = this.operand(t2(a));
+      const turned = transposeA && this.backend !== 'webgpu' ? this.transposed(left) : null;
+      return bs.map((b) => {
+        const right = this.operand(t2(b));
+        return turned ? tf.matMul(turned, right) : this.product(left, right, transposeA);
+      });
     });
   }
 
   sumOfMatmuls(pairs: readonly (readonly [a: Tensor, b: Tensor])[]): Tensor {
-    return this.scope(() => pairs.map(([a, b]) => this.product(t2(a), t2(b), false, true) as Tensor).reduce((x, y) => this.add(x, y)));
+    return this.scope(() => pairs.map(([a, b]) => this.matmul(a, b, false, true)).reduce((x, y) => this.add(x, y)));
   }
 
   add(a: Tensor, b: Tensor): Tensor {
@@ -132,21 +144,24 @@ export class TfjsKernels implements Kernels {
 
   attention(query: Tensor, key: Tensor, value: Tensor, shape: AttentionShape): ReturnType<Kernels['attention']> {
     const tables = this.tablesOf(shape);
-    const q = rotate(toHeads(t(query), shape, true), tables.queryCos, tables.querySin, tables.turn);
-    const k = rotate(toHeads(t(key), shape, false), tables.keyCos, tables.keySin, tables.turn);
-    const v = toHeads(t(value), shape, false);
+    const q = this.scaled(this.operand(rotate(toHeads(t(query), shape, true), tables.queryCos, tables.querySin, tables.turn)), shape);
+    const k = this.operand(rotate(toHeads(t(key), shape, false), tables.keyCos, tables.keySin, tables.turn));
+    const v = this.operand(toHeads(t(value), shape, false));
     const probabilities = tf.softmax(tf.add(this.product(q, k, false, true), tables.mask)) as tf.Tensor3D;
-    return { output: fromHeads(this.product(probabilities, v), shape, true), saved: [q, k, v, probabilities] };
+    const output = this.product(probabilities, v);
+    // In float32 the backward makes Σ gradient·output of the probabilities; here it is of the output as its readers round it.
+    const saved = [q, k, v, probabilities, ...(this.precision === 'f16' ? [this.operand(output)] : [])];
+    return { output: fromHeads(output, shape, true), saved };
   }
 
   attentionBackward(saved: readonly Tensor[], doutput: Tensor, shape: AttentionShape): ReturnType<Kernels['attentionBackward']> {
-    const [q, k, v, probabilities] = saved as unknown as tf.Tensor3D[] & { length: 4 };
+    const [q, k, v, probabilities, output] = saved as unknown as tf.Tensor3D[] & { length: 5 };
     const tables = this.tablesOf(shape);
-    const d = toHeads(t(doutput), shape, true);
+    const d = this.operand(toHeads(t(doutput), shape, true));
     const dprobabilities = this.product(d, v!, false, true);
-    const along = tf.sum(tf.mul(dprobabilities, probabilities!), -1, true);
+    const along = tf.sum(output ? tf.mul(d, output) : tf.mul(dprobabilities, probabilities!), -1, true);
     const dscores = tf.mul(probabilities!, tf.sub(dprobabilities, along)) as tf.Tensor3D;
-    const dq = rotateBack(this.product(dscores, k!), tables.queryCos, tables.querySin, tables.turn);
+    const dq = rotateBack(this.scaled(this.product(dscores, k!), shape), tables.queryCos, tables.querySin, tables.turn);
     const dk = rotateBack(this.product(dscores, q!, true, false), tables.keyCos, tables.keySin, tables.turn);
     return {
       dquery: fromHeads(dq, shape, true),
@@ -156,15 +171,17 @@ export class TfjsKernels implements Kernels {
   }
 
   swiglu(gate: Tensor, up: Tensor): Tensor {
-    return tf.mul(tf.mul(t(gate), tf.sigmoid(t(gate))), t(up));
+    const [g, u] = [this.operand(t(gate)), this.operand(t(up))];
+    return tf.mul(tf.mul(g, tf.sigmoid(g)), u);
   }
 
   swigluBackward(gate: Tensor, up: Tensor, dy: Tensor): ReturnType<Kernels['swigluBackward']> {
-    const sigma = tf.sigmoid(t(gate));
-    const silu = tf.mul(t(gate), sigma);
+    const [g, u] = [this.operand(t(gate)), this.operand(t(up))];
+    const sigma = tf.sigmoid(g);
+    const silu = tf.mul(g, sigma);
     // silu' = σ + silu·(1 − σ)
     const slope = tf.add(sigma, tf.sub(silu, tf.mul(silu, sigma)));
-    return { dgate: tf.mul(tf.mul(t(dy), t(up)), slope), dup: tf.mul(t(dy), silu) };
+    return { dgate: tf.mul(tf.mul(t(dy), u), slope), dup: tf.mul(t(dy), silu) };
   }
 
   gatedMatmul(x: Tensor, toGate: Tensor, toUp: Tensor): ReturnType<Kernels['gatedMatmul']> {
@@ -218,6 +235,16 @@ export class TfjsKernels implements Kernels {
     });
   }
 
+  /** As products, and SwiGLU, take it. */
+  protected operand<T extends tf.Tensor>(x: T): T {
+    return this.precision === 'f16' ? (tf.tidy(() => nearestHalf(x)) as T) : x;
+  }
+
+  /** Queries, or their gradient, times the scale of the scores, where that does not go with the rotation: what is rounded is not scaled yet. */
+  private scaled<T extends tf.Tensor>(x: T, { headWidth }: AttentionShape): T {
+    return this.precision === 'f16' ? tf.mul(x, 1 / Math.sqrt(headWidth)) : x;
+  }
+
   /** Matrices, or stacks of them. XNNPACK multiplies ten times slower when it has to transpose by itself. */
   private product<T extends tf.Tensor>(a: T, b: T, transposeA = false, transposeB = false): T {
     if (this.backend === 'webgpu') return tf.matMul(a, b, transposeA, transposeB);
@@ -235,7 +262,7 @@ export class TfjsKernels implements Kernels {
     if (known) return known;
     const { context, headWidth, heads, keyValueHeads } = shape;
     const group = heads / keyValueHeads;
-    const query = rotaryTables(shape, group, 1 / Math.sqrt(headWidth)); // the scale of the scores goes with the queries
+    const query = rotaryTables(shape, group, this.precision === 'f16' ? 1 : 1 / Math.sqrt(headWidth)); // the scores' scale goes with the queries
     const keys = rotaryTables(shape, 1, 1);
     const matrix = (data: Float32Array, height: number, width: number) => tf.keep(tf.tensor2d(data, [height, width]));
     const tables: AttentionTables = {
@@ -249,6 +276,20 @@ export class TfjsKernels implements Kernels {
     this.tables.set(key, tables);
     return tables;
   }
+}
+
+/**
+ * The nearest half of each number, as `asHalves` has it. Of float32's 24 bits 11 are left by Veltkamp's splitting, without a doubt about ties, since
+ * that is of products with 2^13 + 1 (Dekker, Numerische Mathematik 18, 1971); under 2^-14 float32's own rounding beside 3/4 cuts at multiples of 2^-24.
+ */
+function nearestHalf(x: tf.Tensor): tf.Tensor {
+  const bounded = tf.clipByValue(x, -LARGEST_HALF, LARGEST_HALF);
+  const spread = tf.mul(bounded, 2 ** 13 + 1);
+  const large = tf.sub(spread, tf.sub(spread, bounded));
+  const small = tf.sub(tf.add(bounded, 0.75), 0.75);
+  const rounded = tf.where(tf.less(tf.abs(bounded), 2 ** -14), small, large);
+  // 0, but NaN where twice the number is none.
+  return tf.add(rounded, tf.mul(tf.mul(x, 2), 0));
 }
 
 /** Mean of each row `[n, 1]`. */

@@ -1,7 +1,7 @@
 /** The kernels on tfjs's wasm backend, which multiplies matrices at full speed, with programs of our own where it has only slow ones. */
 import type { SwarmError } from '@starling/protocol';
 import * as tf from '@tensorflow/tfjs-core';
-import type { AttentionShape, Kernels, Tensor } from './kernels.ts';
+import type { AttentionShape, Kernels, Precision, Tensor } from './kernels.ts';
 import { rotaryAngles } from './tables.ts';
 import { assertFills, TfjsKernels } from './tfjs.ts';
 import { type AttentionProgram, attentionProgram } from './wasm/attention.ts';
@@ -18,10 +18,10 @@ export class WasmKernels extends TfjsKernels {
   private readonly rows: RowPrograms;
   private readonly attentions = new Map<string, Attention>();
 
-  constructor(heap: Heap, adapter: string, lost: Promise<SwarmError>, release: () => void) {
-    super('wasm', adapter, lost, release);
+  constructor(heap: Heap, adapter: string, precision: Precision, lost: Promise<SwarmError>, release: () => void) {
+    super('wasm', adapter, precision, lost, release);
     this.heap = heap;
-    this.rows = rowPrograms(heap.memory);
+    this.rows = rowPrograms(heap.memory, precision);
   }
 
   override close(): void {
@@ -83,6 +83,13 @@ export class WasmKernels extends TfjsKernels {
     return { lossSum: tf.scalar(lossSum), dlogits };
   }
 
+  protected override operand<T extends tf.Tensor>(x: T): T {
+    if (this.precision === 'f32') return x;
+    const y = this.heap.make(x.shape);
+    this.rows.half(...this.addresses(x, y), x.size);
+    return y as T;
+  }
+
   protected override transposed<T extends tf.Tensor>(x: T): T {
     if (x.rank !== 2) return super.transposed(x);
     const [rows, columns] = x.shape as [number, number];
@@ -125,7 +132,7 @@ export class WasmKernels extends TfjsKernels {
     if (known) return known;
     const { context, headWidth } = shape;
     const angles = tf.keep(tf.tensor2d(rotaryAngles(context, headWidth), [context, headWidth]));
-    const made = { program: attentionProgram(shape, this.heap.memory), angles };
+    const made = { program: attentionProgram(shape, this.heap.memory, this.precision), angles };
     this.attentions.set(key, made);
     return made;
   }

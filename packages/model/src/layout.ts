@@ -11,6 +11,8 @@ export interface ParameterEntry {
   size: number;
   /** Weight decay applies to matrices, not to norm gains. */
   decay: boolean;
+  /** Nothing but an operand of products: matrices, but for the table that rows are taken from. */
+  isOperand: boolean;
 }
 
 export interface ParameterLayout {
@@ -49,7 +51,8 @@ export function layoutOf(shape: ModelShape, { index, firstLayer, layers, isFirst
   let offset = 0;
   const entries = parameters.map(([name, dimensions]): ParameterEntry => {
     const size = dimensions.reduce((n, dimension) => n * dimension, 1);
-    const entry = { name, offset, shape: dimensions, size, decay: dimensions.length > 1 };
+    const isMatrix = dimensions.length > 1;
+    const entry = { name, offset, shape: dimensions, size, decay: isMatrix, isOperand: isMatrix && name !== 'embedding' };
     offset += size;
     return entry;
   });

@@ -1,5 +1,5 @@
 /** What a stage needs on the device, before it is loaded. */
-import { placeholder, plannedBytes } from '@starling/kernels';
+import { type Precision, placeholder, plannedBytes, variableBytes } from '@starling/kernels';
 import { type Backend, boundaryWidth, type ModelShape, type StageSpec } from '@starling/protocol';
 import { layoutOf } from './layout.ts';
 import { StageGraph } from './stage-graph.ts';
@@ -17,14 +17,23 @@ export interface StageMemory {
 const FLOAT = 4;
 
 /** On WebGPU to the byte, from the plan that its programs follow; elsewhere counted from what they make. */
-export function stageMemory(shape: ModelShape, spec: StageSpec, sequences: number, backend: Backend): StageMemory {
-  const parameters = FLOAT * layoutOf(shape, spec).size;
-  const gradients = 2 * parameters;
-  const workspace = (backend === 'webgpu' ? planned : counted)(shape, spec, sequences);
+export function stageMemory(
+  shape: ModelShape,
+  spec: StageSpec,
+  sequences: number,
+  backend: Backend,
+  precision: Precision = 'f32',
+): StageMemory {
+  const { entries, size } = layoutOf(shape, spec);
+  // Elsewhere what is rounded to halves lies as float32, too.
+  const held = backend === 'webgpu' ? precision : 'f32';
+  const parameters = entries.reduce((sum, entry) => sum + variableBytes(entry, held), 0);
+  const gradients = 2 * FLOAT * size;
+  const workspace = backend === 'webgpu' ? planned(shape, spec, sequences, precision) : counted(shape, spec, sequences);
   return { parameters, gradients, workspace, total: parameters + gradients + workspace };
 }
 
-function planned(shape: ModelShape, spec: StageSpec, sequences: number): number {
+function planned(shape: ModelShape, spec: StageSpec, sequences: number, precision: Precision): number {
   const { squeeze, width, vocabulary } = shape;
   const parameters = layoutOf(shape, spec).entries.map((entry) => placeholder(entry.shape));
   const rank = squeeze?.rank ?? 0;
@@ -33,7 +42,7 @@ function planned(shape: ModelShape, spec: StageSpec, sequences: number): number 
     frozen: squeeze?.kind === 'subspace' ? { basis: placeholder([width, rank]), embedding: placeholder([vocabulary, width]) } : null,
     places: squeeze?.kind === 'bottleneck' && !spec.isFirst ? placeholder([width, rank]) : null,
   });
-  return plannedBytes(graph.definitions());
+  return plannedBytes(graph.definitions(), precision);
 }
 
 /** All that is made lives until the microbatch is done, but for what products need on the way. */

@@ -27,8 +27,8 @@ describe('AdamW', () => {
   it('does what algorithm 2 of arXiv:1711.05101 says, written out for one number', () => {
     const layout: ParameterLayout = {
       entries: [
-        { name: 'matrix', offset: 0, shape: [1, 1], size: 1, decay: true },
-        { name: 'gain', offset: 1, shape: [1], size: 1, decay: false },
+        { name: 'matrix', offset: 0, shape: [1, 1], size: 1, decay: true, isOperand: true },
+        { name: 'gain', offset: 1, shape: [1], size: 1, decay: false, isOperand: false },
       ],
       size: 2,
     };

@@ -57,7 +57,7 @@ export class Stage {
     };
     const bottleneck = shape.squeeze?.kind === 'bottleneck' && !spec.isFirst ? shape.squeeze.rank : null;
     this.places = bottleneck === null ? null : kernels.upload(identity(shape.width, bottleneck), [shape.width, bottleneck]);
-    this.variables = kernels.variables(this.layout.entries.map((entry) => entry.shape));
+    this.variables = kernels.variables(this.layout.entries);
     const { variables, frozen: fixed, places } = this;
     const graph = new StageGraph(shape, spec, sequences, { parameters: () => variables.tensors, frozen: fixed, places });
     this.programs = kernels.programs(graph.definitions());

@@ -31,6 +31,9 @@ const BLOCKS = [1, 2, 4];
 /** Rows of the other side that a workgroup holds at once, in `shared` variants. */
 const SHARED_ROWS = 16;
 
+type Load = ReturnType<Scope['load']>;
+type Store = ReturnType<Scope['store']>;
+
 interface Sizes {
   T: number;
   H: number;
@@ -58,8 +61,8 @@ export function rotaryStep(rows: readonly { from: Value; to: Value; heads: numbe
     const scope = new Scope();
     const table = scope.read(angles, elementOf(c));
     const jobs = rows.map(({ from, to, heads }): Job => {
-      const y = scope.write(to, elementOf(c));
-      const x = from.storage === to.storage ? y : scope.read(from, elementOf(c));
+      const y = scope.store(to, elementOf(c));
+      const x = scope.load(from, elementOf(c));
       return invocations(
         (sequences * T * heads * Q) / 2,
         `let i = index % ${Q / 2};
@@ -67,10 +70,10 @@ export function rotaryStep(rows: readonly { from: Value; to: Value; heads: numbe
          let t = index / ${Q / 2} / ${heads} % ${T};
          let cosine = ${table}[t * ${Q} + i];
          let sine = ${table}[t * ${Q} + ${Q / 2} + i];
-         let low = ${x}[first];
-         let high = ${x}[first + ${Q / 2}];
-         ${y}[first] = low * cosine - high * sine;
-         ${y}[first + ${Q / 2}] = high * cosine + low * sine;`,
+         let low = ${x('first')};
+         let high = ${x(`first + ${Q / 2}`)};
+         ${y('first', 'low * cosine - high * sine')}
+         ${y(`first + ${Q / 2}`, 'high * cosine + low * sine')}`,
       );
     });
     return scope.shader(jobs);
@@ -80,14 +83,14 @@ export function rotaryStep(rows: readonly { from: Value; to: Value; heads: numbe
 }
 
 /** Writes `total{r}_{i}`, turned back by the angles of position `t{r}`: the transpose of a rotation is its inverse. */
-const turnedBack = ({ Q }: Sizes, target: string, first: string, table: string, r: number) =>
+const turnedBack = ({ Q }: Sizes, target: Store, first: string, table: string, r: number) =>
   each(Q / 2, (i) => {
     const [low, high] = [`total${r}_${i}`, `total${r}_${i + Q / 2}`];
     return `{
       let cosine = ${table}[t${r} * ${Q} + ${i}];
       let sine = ${table}[t${r} * ${Q} + ${Q / 2 + i}];
-      ${target}[${first} + ${i}] = ${low} * cosine + ${high} * sine;
-      ${target}[${first} + ${i + Q / 2}] = ${high} * cosine - ${low} * sine;
+      ${target(`${first} + ${i}`, `${low} * cosine + ${high} * sine`)}
+      ${target(`${first} + ${i + Q / 2}`, `${high} * cosine - ${low} * sine`)}
     }`;
   });
 
@@ -117,7 +120,7 @@ interface Walk {
   from: string;
   to: string;
   /** Of each matrix that is walked over: its elements, and the element where the head of row j starts. */
-  matrices: readonly { name: string; at: (j: string) => string }[];
+  matrices: readonly { load: Load; at: (j: string) => string }[];
   /** Numbers that go with row j. */
   statistics: readonly { name: string; at: (j: string) => string }[];
 }
@@ -138,13 +141,13 @@ function walk(
       statistic: (which) => `n${which}`,
     };
     const share = Q / 4;
-    const read = (k: number, name: string) =>
+    const read = (k: number, load: Load) =>
       kind === 'quad'
-        ? `${each(share, (i) => `let own${k}_${i} = ${name}[first${k} + unit % 4 * ${share} + ${i}];`)}
+        ? `${each(share, (i) => `let own${k}_${i} = ${load(`first${k} + unit % 4 * ${share} + ${i}`)};`)}
            ${each(Q, (i) => `let m${k}_${i} = ${scope.fromQuad(`own${k}_${i % share}`, Math.floor(i / share))};`)}`
-        : each(Q, (i) => `let m${k}_${i} = ${name}[first${k} + ${i}];`);
+        : each(Q, (i) => `let m${k}_${i} = ${load(`first${k} + ${i}`)};`);
     return `for (var j = ${from}; j <= ${to}; j++) {
-      ${matrices.map(({ name, at }, k) => `let first${k} = ${at('j')};\n${read(k, name)}`).join('\n')}
+      ${matrices.map(({ load, at }, k) => `let first${k} = ${at('j')};\n${read(k, load)}`).join('\n')}
       ${statistics.map(({ name, at }, k) => `let n${k} = ${name}[${at('j')}];`).join('\n')}
       ${body(readers)}
     }`;
@@ -159,8 +162,8 @@ function walk(
     workgroupBarrier();
     ${matrices
       .map(
-        ({ name, at }, k) => `for (var i = lane; i < ${SHARED_ROWS * Q}; i += ${WORKGROUP}) {
-          held${k}[i] = ${name}[${at(`min(tile + i / ${Q}, ${T - 1})`)} + i % ${Q}];
+        ({ load, at }, k) => `for (var i = lane; i < ${SHARED_ROWS * Q}; i += ${WORKGROUP}) {
+          held${k}[i] = ${load(`${at(`min(tile + i / ${Q}, ${T - 1})`)} + i % ${Q}`)};
         }`,
       )
       .join('\n')}
@@ -216,11 +219,11 @@ const lastSeen = ({ T }: Sizes, kind: Variant['kind'], count: number) =>
   ({ own: `t${count - 1}`, quad: 'block / 4 * 4 + 3', shared: `min(block + ${WORKGROUP - 1}, ${T - 1})` })[kind];
 
 /** What a query's row goes over: the keys and values of its group. */
-const keysAndValues = ({ T, K, group, Q }: Sizes, key: string, value: string): Walk['matrices'] => {
+const keysAndValues = ({ T, K, group, Q }: Sizes, key: Load, value: Load): Walk['matrices'] => {
   const at = (j: string) => `((sequence * ${T} + ${j}) * ${K} + head / ${group}) * ${Q}`;
   return [
-    { name: key, at },
-    { name: value, at },
+    { load: key, at },
+    { load: value, at },
   ];
 };
 
@@ -230,12 +233,12 @@ export function attentionStep(q: Value, k: Value, v: Value, output: Value, stati
   const { H, c, Q, scale } = sizes;
   return rowsStep(labelOf('attention', shape), sizes, H, 2, (scope, count, kind) => {
     const element = elementOf(c);
-    const [query, key, value] = [scope.read(q, element), scope.read(k, element), scope.read(v, element)];
-    const [result, sum] = [scope.write(output, element), scope.write(statistics, 'f32')];
+    const [query, key, value] = [scope.load(q, element), scope.load(k, element), scope.load(v, element)];
+    const [result, sum] = [scope.store(output, element), scope.write(statistics, 'f32')];
     const walked = { from: '0', to: lastSeen(sizes, kind, count), matrices: keysAndValues(sizes, key, value), statistics: [] };
     return `${each(
       count,
-      (r) => `${each(Q, (i) => `let q${r}_${i} = ${query}[at${r} * ${Q} + ${i}] * ${scale};\nvar total${r}_${i} = ${element}();`)}
+      (r) => `${each(Q, (i) => `let q${r}_${i} = ${query(`at${r} * ${Q} + ${i}`)} * ${scale};\nvar total${r}_${i} = ${element}();`)}
         var most${r} = -1e30;
         var weight${r} = 0.0;`,
     )}
@@ -264,7 +267,7 @@ export function attentionStep(q: Value, k: Value, v: Value, output: Value, stati
         count,
         (r) => `if (here${r}) {
           let inverse = 1.0 / weight${r};
-          ${each(Q, (i) => `${result}[at${r} * ${Q} + ${i}] = total${r}_${i} * inverse;`)}
+          ${each(Q, (i) => result(`at${r} * ${Q} + ${i}`, `total${r}_${i} * inverse`))}
           ${sum}[at${r}] = most${r} + log(weight${r});
         }`,
       )}`;
@@ -285,23 +288,23 @@ export function queryGradientStep(
   const { H, c, Q, scale } = sizes;
   return rowsStep(labelOf('query gradient', shape), sizes, H, 3, (scope, count, kind) => {
     const element = elementOf(c);
-    const [query, key, value] = [scope.read(q, element), scope.read(k, element), scope.read(v, element)];
-    const [gradient, attended, table] = [scope.read(doutput, element), scope.read(output, element), scope.read(angles, element)];
-    const [result, told] = [scope.write(dquery, element), scope.write(statistics, 'f32')];
+    const [query, key, value] = [scope.load(q, element), scope.load(k, element), scope.load(v, element)];
+    const [gradient, attended, table] = [scope.load(doutput, element), scope.load(output, element), scope.read(angles, element)];
+    const [result, told] = [scope.store(dquery, element), scope.write(statistics, 'f32')];
     const walked = { from: '0', to: lastSeen(sizes, kind, count), matrices: keysAndValues(sizes, key, value), statistics: [] };
     return `${each(
       count,
       (r) => `${each(
         Q,
-        (i) => `let q${r}_${i} = ${query}[at${r} * ${Q} + ${i}] * ${scale};
-          let g${r}_${i} = ${gradient}[at${r} * ${Q} + ${i}];
+        (i) => `let q${r}_${i} = ${query(`at${r} * ${Q} + ${i}`)} * ${scale};
+          let g${r}_${i} = ${gradient(`at${r} * ${Q} + ${i}`)};
           var total${r}_${i} = ${element}();`,
       )}
         let log${r} = ${told}[at${r}];
         let delta${r} = ${product(
           sizes,
           (i) => `g${r}_${i}`,
-          (i) => `${attended}[at${r} * ${Q} + ${i}]`,
+          (i) => attended(`at${r} * ${Q} + ${i}`),
         )};
         if (here${r}) { ${told}[${q.shape[0]! * H} + at${r}] = delta${r}; }`,
     )}
@@ -340,13 +343,13 @@ export function keyValueGradientStep(
   const { T, H, K, group, c, Q, scale } = sizes;
   return rowsStep(labelOf('key and value gradients', shape), sizes, K, 4, (scope, count, kind) => {
     const element = elementOf(c);
-    const [query, key, value] = [scope.read(q, element), scope.read(k, element), scope.read(v, element)];
-    const [gradient, sums, table] = [scope.read(doutput, element), scope.read(told, 'f32'), scope.read(angles, element)];
-    const [keys, values] = [scope.write(dkey, element), scope.write(dvalue, element)];
+    const [query, key, value] = [scope.load(q, element), scope.load(k, element), scope.load(v, element)];
+    const [gradient, sums, table] = [scope.load(doutput, element), scope.read(told, 'f32'), scope.read(angles, element)];
+    const [keys, values] = [scope.store(dkey, element), scope.store(dvalue, element)];
     const row = (j: string) => `((sequence * ${T} + ${j}) * ${H} + head * ${group} + h)`;
     const matrices = [
-      { name: query, at: (j: string) => `${row(j)} * ${Q}` },
-      { name: gradient, at: (j: string) => `${row(j)} * ${Q}` },
+      { load: query, at: (j: string) => `${row(j)} * ${Q}` },
+      { load: gradient, at: (j: string) => `${row(j)} * ${Q}` },
     ];
     const statistics = [
       { name: sums, at: row },
@@ -355,8 +358,8 @@ export function keyValueGradientStep(
     return `${each(count, (r) =>
       each(
         Q,
-        (i) => `let k${r}_${i} = ${key}[at${r} * ${Q} + ${i}] * ${scale};
-          let v${r}_${i} = ${value}[at${r} * ${Q} + ${i}];
+        (i) => `let k${r}_${i} = ${key(`at${r} * ${Q} + ${i}`)} * ${scale};
+          let v${r}_${i} = ${value(`at${r} * ${Q} + ${i}`)};
           var total${r}_${i} = ${element}();
           var other${r}_${i} = ${element}();`,
       ),
@@ -391,7 +394,7 @@ export function keyValueGradientStep(
         count,
         (r) => `if (here${r}) {
           ${turnedBack(sizes, keys, `at${r} * ${Q}`, table, r)}
-          ${each(Q, (i) => `${values}[at${r} * ${Q} + ${i}] = other${r}_${i};`)}
+          ${each(Q, (i) => values(`at${r} * ${Q} + ${i}`, `other${r}_${i}`))}
         }`,
       )}`;
   });

@@ -69,7 +69,7 @@ describe.skipIf(!gpu)('on a WebGPU device of our own', () => {
 
   it('refuses inputs of another length, and what is larger than the device binds', async () => {
     await expect(programs.run('relu', { x: new Float32Array(3) })).rejects.toThrow(expect.objectContaining({ code: 'TENSOR_SHAPE' }));
-    expect(() => kernels.variables([[2 ** 31]])).toThrow(expect.objectContaining({ code: 'MEMORY_SHORT' }));
+    expect(() => kernels.variables([{ shape: [2 ** 31], isOperand: false }])).toThrow(expect.objectContaining({ code: 'MEMORY_SHORT' }));
     expect((await programs.run('relu', { x: numbers(8) })).results.y).toEqual(numbers(8).map((value) => Math.max(value, 0)));
   });
 

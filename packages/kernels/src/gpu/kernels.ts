@@ -1,21 +1,35 @@
 /** The kernels on a WebGPU device of our own: programs recorded once, and the same operations one by one. */
 import { SwarmError } from '@starling/protocol';
-import type { AttentionShape, Definition, Kernels, PackedFormat, Programs, Tensor, TokenRows, Variables } from '../kernels.ts';
+import { asHalves, fromHalves } from '../halves.ts';
+import type {
+  AttentionShape,
+  Definition,
+  Kernels,
+  PackedFormat,
+  Precision,
+  Programs,
+  Tensor,
+  TokenRows,
+  VariableKind,
+  Variables,
+} from '../kernels.ts';
 import { rotaryAngles } from '../tables.ts';
 import { type Bound, Device } from './device.ts';
 import { PACKABLE, packSteps } from './pack.ts';
-import { flatOf } from './plan.ts';
+import { flatOf, variableFormat } from './plan.ts';
 import { RecordedPrograms } from './programs.ts';
 import type { Step } from './shader.ts';
 import { Tracer } from './tracer.ts';
 import { Tuner, type TuningOptions } from './tuner.ts';
-import { type Storage, temporary, Value } from './value.ts';
+import { bytesEach, type HalfFormat, type Storage, temporary, Value } from './value.ts';
 
 export interface WebGpuOptions {
   adapter: string;
   isSoftware: boolean;
   lost: Promise<SwarmError>;
   tuning: TuningOptions | null;
+  /** How operands of products lie, which are then rounded to halves; null: nothing is rounded. */
+  halves: HalfFormat | null;
   release(): void;
 }
 
@@ -33,13 +47,17 @@ export class WebGpuKernels implements Kernels {
   /** Storages that operations made, and nobody disposed of, by the scope that they were made in. */
   private readonly scopes: Set<Storage>[] = [new Set()];
 
-  constructor(gpu: GPUDevice, { adapter, isSoftware, lost, tuning, release }: WebGpuOptions) {
+  constructor(gpu: GPUDevice, { adapter, isSoftware, lost, tuning, halves, release }: WebGpuOptions) {
     this.adapter = adapter;
     this.software = isSoftware;
     this.lost = lost;
-    this.device = new Device(gpu, adapter, isSoftware);
+    this.device = new Device(gpu, adapter, isSoftware, halves);
     this.tuner = new Tuner(this.device, tuning);
     this.release = release;
+  }
+
+  get precision(): Precision {
+    return this.device.halves ? 'f16' : 'f32';
   }
 
   // ── tensors ───────────────────────────────────────────────────────────────────────────────────
@@ -54,6 +72,7 @@ export class WebGpuKernels implements Kernels {
   async download(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
     const value = tensor as Value;
     const copy = await this.read(value);
+    if (value.storage.halves) return fromHalves(new Uint16Array(copy));
     return value.dtype === 'float32' ? new Float32Array(copy) : Float32Array.from(new Int32Array(copy));
   }
 
@@ -103,26 +122,32 @@ export class WebGpuKernels implements Kernels {
     this.release();
   }
 
-  variables(shapes: readonly (readonly number[])[]): Variables {
+  variables(kinds: readonly VariableKind[]): Variables {
     const { device } = this;
-    const sizes = shapes.map((shape) => shape.reduce((n, axis) => n * axis, 1));
-    const { chunks, places } = flatOf(sizes, device.largestBuffer);
-    const storages = chunks.map(
-      (bytes, i): Storage => ({ bytes, place: { kind: 'buffer', buffer: device.create(bytes, `parameters ${i}`) } }),
+    const formats = kinds.map((kind) => variableFormat(kind, device.halves));
+    const sizes = kinds.map(({ shape }) => shape.reduce((n, axis) => n * axis, 1));
+    const { chunks, places } = flatOf(
+      sizes.map((size, i) => bytesEach(formats[i]!) * size),
+      device.largestBuffer,
     );
-    const bufferOf = ({ place }: Storage) => (place as { buffer: GPUBuffer }).buffer;
+    const buffers = chunks.map((bytes, i) => device.create(bytes, `parameters ${i}`));
     return {
-      tensors: shapes.map((shape, i) => new Value(shape, 'float32', storages[places[i]!.chunk]!, places[i]!.offset)),
+      tensors: kinds.map(({ shape }, i) => {
+        const [{ chunk, offset }, halves] = [places[i]!, formats[i]!];
+        const buffer = buffers[chunk]!;
+        return new Value(shape, 'float32', { bytes: buffer.size, place: { kind: 'buffer', buffer }, halves }, offset / bytesEach(halves));
+      }),
       write(values) {
-        if (storages.length === 0) return; // disposed of
+        if (buffers.length === 0) return; // disposed of
         let at = 0;
         for (const [i, { chunk, offset }] of places.entries()) {
-          device.gpu.queue.writeBuffer(bufferOf(storages[chunk]!), offset, values as Float32Array<ArrayBuffer>, at, sizes[i]);
+          const own = values.subarray(at, at + sizes[i]!) as Float32Array<ArrayBuffer>;
+          device.gpu.queue.writeBuffer(buffers[chunk]!, offset, formats[i] ? asHalves(own) : own);
           at += sizes[i]!;
         }
       },
       dispose() {
-        for (const storage of storages.splice(0)) device.destroy(bufferOf(storage));
+        for (const buffer of buffers.splice(0)) device.destroy(buffer);
       },
     };
   }
@@ -215,7 +240,7 @@ export class WebGpuKernels implements Kernels {
 
   /** Enqueues what `work` writes down. What it made and does not return is freed. */
   private compute<T>(work: (tracer: Tracer) => T): T {
-    const tracer = new Tracer(this.anglesOf);
+    const tracer = new Tracer(this.anglesOf, this.precision);
     return this.scope(() => {
       const result = work(tracer);
       const encoder = this.device.gpu.createCommandEncoder();
@@ -262,7 +287,7 @@ export class WebGpuKernels implements Kernels {
     const data = rotaryAngles(context, headWidth);
     const buffer = this.device.create(data.byteLength, 'rotary angles');
     this.device.gpu.queue.writeBuffer(buffer, 0, data);
-    const table = new Value([context, headWidth], 'float32', { bytes: data.byteLength, place: { kind: 'buffer', buffer } });
+    const table = new Value([context, headWidth], 'float32', { bytes: data.byteLength, place: { kind: 'buffer', buffer }, halves: null });
     this.angles.set(key, table);
     return table;
   };

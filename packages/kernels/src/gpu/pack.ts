@@ -4,11 +4,10 @@
  */
 import { LARGEST_CROSSING } from '@starling/protocol';
 import type { PackedFormat } from '../kernels.ts';
+import { halfBits, LIMIT_BITS } from './half.ts';
 import { perInvocation, type Scope, type Step } from './shader.ts';
 import { temporary, type Value } from './value.ts';
 
-/** Whose bits, as an integer, are larger than those of any number that can be said: 2^127, as in quantise.ts. */
-const LIMIT_BITS = 0x7f00_0000;
 const NAN_BITS = 0x7fc0_0000;
 /** Numbers of one scale in int4. */
 const GROUP = 32;
@@ -21,7 +20,11 @@ export const PACKABLE: Readonly<Record<PackedFormat, number>> = { f16: 2, int8: 
 export function packSteps(x: Value, format: PackedFormat): { words: Value; steps: Step[] } {
   if (format === 'f16') {
     const words = temporary([x.size / 2], 'int32');
-    return { words, steps: [step(`as f16 ${x.size}`, words, x, null, f16)] };
+    const build = () =>
+      perInvocation(words.size, (scope) =>
+        f16(scope.read(x, 'f32'), scope.write(words, 'i32'), halfBits(scope, 'f32', LARGEST_CROSSING.f16)),
+      );
+    return { words, steps: [{ label: `as f16 ${x.size}`, variants: [{ name: 'own', kind: 'own', build }] }] };
   }
   const [rows, width] = x.shape as [number, number];
   const size = format === 'int4' ? GROUP : width;
@@ -97,17 +100,6 @@ const int4 = (width: number): Code => {
     ${result}[index] = packed;`;
 };
 
-/** `[n · w/2]` words of two halves, rounded to nearest even by their bits: WGSL's own packing may round either way. */
-const f16: Code = (x, _, result) => `
-  var packed = 0u;
-  for (var k = 0u; k < 2u; k++) {
-    let given = ${x}[2 * index + i32(k)];
-    let x = clamp(given, -${LARGEST_CROSSING.f16}.0, ${LARGEST_CROSSING.f16}.0);
-    let size = bitcast<u32>(x) & 0x7fffffffu;
-    var half = (size - 0x38000000u + 0xfffu + ((size >> 13u) & 1u)) >> 13u;
-    // Under 2^-14 halves are multiples of 2^-24: adding 1/2 makes float32's own rounding cut there.
-    if (size < 0x38800000u) { half = bitcast<u32>(abs(x) + 0.5) - 0x3f000000u; }
-    if ((bitcast<u32>(given) & 0x7fffffffu) >= ${LIMIT_BITS}u) { half = 0x7e00u; }
-    packed |= (half | ((bitcast<u32>(x) >> 16u) & 0x8000u)) << (16u * k);
-  }
-  ${result}[index] = bitcast<i32>(packed);`;
+/** `[n · w/2]` words of two halves. */
+const f16 = (x: string, result: string, bits: (x: string) => string) =>
+  `${result}[index] = bitcast<i32>(${bits(`${x}[2 * index]`)} | (${bits(`${x}[2 * index + 1]`)} << 16u));`;

@@ -37,12 +37,12 @@ function clashes({ inputs, results, steps }: Traced, slotOf: ReadonlyMap<Storage
 
 describe('a plan', () => {
   it('leaves out what nobody needs', () => {
-    const { steps } = trace(definition, anglesOf);
+    const { steps } = trace(definition, anglesOf, null);
     expect(steps.filter(({ step }) => step.label.startsWith('matmul'))).toHaveLength(3);
   });
 
   it('gives no buffer to two values at a time, and buffers of the size that is needed', () => {
-    const traced = trace(definition, anglesOf);
+    const traced = trace(definition, anglesOf, null);
     const { slots, slotOf, peak } = plan([traced]);
     expect(clashes(traced, slotOf)).toBe(0);
     for (const [storage, slot] of slotOf) expect(slots[slot]).toBeGreaterThanOrEqual(storage.bytes);
@@ -51,12 +51,12 @@ describe('a plan', () => {
   });
 
   it('shares buffers between programs', () => {
-    const [one, two] = [trace(definition, anglesOf), trace(definition, anglesOf)];
+    const [one, two] = [trace(definition, anglesOf, null), trace(definition, anglesOf, null)];
     expect(plan([one, two]).slots).toEqual(plan([one]).slots);
   });
 
   it('cuts a flat vector where the largest buffer ends, and aligns its parts', () => {
-    const { chunks, places, bytes } = flatOf([10, 100, 60, 1], 700);
+    const { chunks, places, bytes } = flatOf([40, 400, 240, 4], 700);
     expect(places).toEqual([
       { chunk: 0, offset: 0, bytes: 40 },
       { chunk: 1, offset: 0, bytes: 400 },

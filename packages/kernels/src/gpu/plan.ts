@@ -1,8 +1,8 @@
 /** Which buffer every temporary value lies in, decided before anything runs: those that are not needed at the same time share one. */
-import type { AttentionShape, Definition } from '../kernels.ts';
+import type { AttentionShape, Definition, Precision, VariableKind } from '../kernels.ts';
 import type { Shader, Step } from './shader.ts';
 import { Tracer } from './tracer.ts';
-import { type Storage, temporary, Value } from './value.ts';
+import { bytesEach, type HalfFormat, type Storage, temporary, Value } from './value.ts';
 
 /** A definition, written down. */
 export interface Traced {
@@ -19,8 +19,9 @@ export interface TracedStep {
   shader: Shader;
 }
 
-export function trace({ inputs: shapes, body }: Definition, anglesOf: (shape: AttentionShape) => Value): Traced {
-  const tracer = new Tracer(anglesOf);
+/** `halves`: how values lie that are only ever read rounded to halves, which they then are when they are written; null: nothing is rounded. */
+export function trace({ inputs: shapes, body }: Definition, anglesOf: (shape: AttentionShape) => Value, halves: HalfFormat | null): Traced {
+  const tracer = new Tracer(anglesOf, halves ? 'f16' : 'f32');
   const inputs = Object.fromEntries(Object.entries(shapes).map(([name, { shape, dtype }]) => [name, temporary(shape, dtype)]));
   const { results, kept = [] } = body(tracer, inputs) as { results: Record<string, Value>; kept?: readonly Value[] };
   for (const [index, value] of kept.entries()) value.storage.place = { kind: 'kept', index };
@@ -32,7 +33,21 @@ export function trace({ inputs: shapes, body }: Definition, anglesOf: (shape: At
     for (const { value } of shader.bindings) needed.add(value.storage);
     steps.push({ step, shader });
   }
+  if (halves) halve(steps, [...Object.values(inputs), ...Object.values(results)], halves);
   return { inputs, results, kept, steps: steps.reverse() };
+}
+
+/** From here on the temporary storages that may lie as halves do, but for those of `whole`, which come from the host or go there. */
+export function halve(steps: readonly TracedStep[], whole: readonly Value[], halves: HalfFormat): void {
+  const bindings = steps.flatMap(({ shader }) => shader.bindings);
+  const others = new Set(
+    [...whole, ...bindings.filter(({ halvable }) => !halvable).map(({ value }) => value)].map(({ storage }) => storage),
+  );
+  for (const storage of new Set(bindings.map(({ value }) => value.storage))) {
+    if (storage.place.kind !== 'temporary' || others.has(storage)) continue;
+    storage.halves = halves;
+    storage.bytes /= 2;
+  }
 }
 
 /** Bindings, and so values, begin at multiples of this: WebGPU's own limit, which every device allows. */
@@ -80,14 +95,13 @@ export function plan(programs: readonly Traced[]): Plan {
 /** Stands for a tensor that is on the device already, where nothing is computed. */
 export function placeholder(shape: readonly number[]): Value {
   const { size } = temporary(shape);
-  return new Value(shape, 'float32', { bytes: 4 * size, place: { kind: 'elsewhere' } });
+  return new Value(shape, 'float32', { bytes: 4 * size, place: { kind: 'elsewhere' }, halves: null });
 }
 
 /** Bytes that these programs will hold on a WebGPU device besides variables and what is kept. */
-export function plannedBytes(definitions: Readonly<Record<string, Definition>>): number {
-  const traced = Object.values(definitions).map((definition) =>
-    trace(definition, ({ context, headWidth }) => placeholder([context, headWidth])),
-  );
+export function plannedBytes(definitions: Readonly<Record<string, Definition>>, precision: Precision): number {
+  const anglesOf = ({ context, headWidth }: AttentionShape) => placeholder([context, headWidth]);
+  const traced = Object.values(definitions).map((definition) => trace(definition, anglesOf, precision === 'f16' ? 'packed' : null));
   return plan(traced).slots.reduce((sum, bytes) => sum + bytes, 0);
 }
 
@@ -120,6 +134,14 @@ function fitting(bytes: number, free: ReadonlySet<number>, slots: readonly numbe
   return largest[0] ?? slots.length;
 }
 
+/** Halves for what only products read, where their rows come in fours. */
+export const variableFormat = ({ shape, isOperand }: VariableKind, halves: HalfFormat | null): HalfFormat | null =>
+  isOperand && shape.at(-1)! % 4 === 0 ? halves : null;
+
+/** Bytes that this variable takes on a WebGPU device. */
+export const variableBytes = (kind: VariableKind, precision: Precision): number =>
+  bytesEach(variableFormat(kind, precision === 'f16' ? 'packed' : null)) * temporary(kind.shape).size;
+
 /** Where values that are kept, or written together, lie one after the other: in as few buffers as the device's largest allows. */
 export interface Flat {
   /** Bytes of each buffer. */
@@ -128,10 +150,10 @@ export interface Flat {
   bytes: number;
 }
 
+/** `sizes` and `largest` in bytes. */
 export function flatOf(sizes: readonly number[], largest: number): Flat {
   const chunks: number[] = [];
-  const places = sizes.map((size) => {
-    const bytes = 4 * size;
+  const places = sizes.map((bytes) => {
     if (chunks.length === 0 || chunks.at(-1)! + aligned(bytes) > largest) chunks.push(0);
     const chunk = chunks.length - 1;
     const offset = chunks[chunk]!;

@@ -5,6 +5,7 @@
  * tile it is: so the bits do not change between calls, nor (but for how a compiler contracts) between variants. A split sum with atomics
  * would be quicker for few, long rows, and change them.
  */
+import { nearestHalf } from './half.ts';
 import { each, type Job, Scope, type Step, type Variant, WORKGROUP } from './shader.ts';
 import type { Value } from './value.ts';
 
@@ -25,8 +26,8 @@ export interface Product {
 
 export interface Output {
   to: Value;
-  /** What is stored: of the sums, and of what `at` reads at the same place in other matrices `[m,n]`. All are vec4. */
-  code: (sums: string[], at: (value: Value) => string) => string;
+  /** What is stored: of the sums, and of what `at` reads at the same place in other matrices `[m,n]`. All are vec4, which `round` makes halves. */
+  code: (sums: string[], at: (value: Value) => string, round: (x: string) => string) => string;
 }
 
 /** Rows and columns of an invocation's tile; multiples of 4 where the form reads four at once. */
@@ -126,8 +127,8 @@ const widthOf = (value: Value) => value.shape.at(-1)!;
 function reader(scope: Scope, value: Value): (row: string, column: string) => string {
   const width = widthOf(value);
   if (width % 4 === 0) {
-    const name = scope.read(value, 'vec4<f32>');
-    return (row, column) => `${name}[(${row}) * ${width / 4} + ${column}]`;
+    const load = scope.load(value, 'vec4<f32>');
+    return (row, column) => load(`(${row}) * ${width / 4} + ${column}`);
   }
   const name = scope.read(value, 'f32');
   scope.declare(`
@@ -136,14 +137,15 @@ function reader(scope: Scope, value: Value): (row: string, column: string) => st
       let last = (row + 1) * ${width} - 1;
       return vec4<f32>(${COMPONENTS.map((_, i) => `select(0.0, ${name}[min(first + ${i}, last)], first + ${i} <= last)`).join(', ')});
     }`);
-  return (row, column) => `row_${name}(${row}, ${column})`;
+  const round = value.rounded ? nearestHalf(scope, 'vec4<f32>') : (x: string) => x;
+  return (row, column) => round(`row_${name}(${row}, ${column})`);
 }
 
 function writer(scope: Scope, value: Value): (row: string, column: string, stored: string) => string {
   const width = widthOf(value);
   if (width % 4 === 0) {
-    const name = scope.write(value, 'vec4<f32>');
-    return (row, column, stored) => `${name}[(${row}) * ${width / 4} + ${column}] = ${stored};`;
+    const put = scope.store(value, 'vec4<f32>');
+    return (row, column, stored) => put(`(${row}) * ${width / 4} + ${column}`, stored);
   }
   const name = scope.write(value, 'f32');
   scope.declare(`
@@ -197,6 +199,7 @@ function store(scope: Scope, { sums, outputs }: Product, { rows, columns }: Tile
           code(
             sums.map((_, sum) => accumulator(sum, i, j)),
             at,
+            (x) => nearestHalf(scope, 'vec4<f32>')(x),
           ),
         ),
       );

@@ -87,9 +87,9 @@ export class RecordedPrograms implements Programs {
     this.device = device;
     this.tuner = tuner;
     const programs = Object.entries(definitions).map(([name, definition]): [string, Program] => {
-      const traced = trace(definition, anglesOf);
+      const traced = trace(definition, anglesOf, device.halves);
       const flat = flatOf(
-        traced.kept.map(({ size }) => size),
+        traced.kept.map(({ bytes }) => bytes),
         device.largestBuffer,
       );
       return [name, { ...{ name, traced, flat, spare: [] }, compiled: null, preparing: null, packings: new Map() }];
@@ -403,4 +403,4 @@ function cut(recording: readonly Recorded[], most: number): Recorded[][] {
 const whole = (buffer: GPUBuffer): Bound => ({ buffer, offset: 0, size: buffer.size });
 
 const valueIn = (buffer: GPUBuffer): Value =>
-  new Value([buffer.size / 4], 'float32', { bytes: buffer.size, place: { kind: 'buffer', buffer } });
+  new Value([buffer.size / 4], 'float32', { bytes: buffer.size, place: { kind: 'buffer', buffer }, halves: null });

@@ -15,10 +15,10 @@ export function elementwiseStep(
   const c = componentsFor(size);
   return single(`${label} ${size}`, () =>
     perInvocation(size / c, (scope) => {
-      const names = outputs.map((output) => scope.write(output, elementOf(c)));
-      const values = code((value) => `${scope.read(value, elementOf(c))}[index]`, `${elementOf(c)}()`);
+      const stores = outputs.map((output) => scope.store(output, elementOf(c)));
+      const values = code((value) => scope.load(value, elementOf(c))('index'), `${elementOf(c)}()`);
       // All are read before any is stored: an output may be in an input's place.
-      return [...values.map((value, i) => `let y${i} = ${value};`), ...names.map((name, i) => `${name}[index] = y${i};`)].join('\n');
+      return [...values.map((value, i) => `let y${i} = ${value};`), ...stores.map((store, i) => store('index', `y${i}`))].join('\n');
     }),
   );
 }
@@ -84,7 +84,7 @@ export function rmsNormStep(x: Value, gain: Value, y: Value, inverse: Value): St
     const [input, gains, output, told] = [
       scope.read(x, element),
       scope.read(gain, element),
-      scope.write(y, element),
+      scope.store(y, element),
       scope.write(inverse, 'f32'),
     ];
     return `
@@ -93,7 +93,7 @@ export function rmsNormStep(x: Value, gain: Value, y: Value, inverse: Value): St
       for (var i = ${from}; i < ${width / c}; i += ${by}) { squares += ${input}[first + i] * ${input}[first + i]; }
       let total = ${sum(sumOf(c, 'squares'))};
       let r = inverseSqrt(total / ${float(width)} + ${NORM_EPSILON});
-      for (var i = ${from}; i < ${width / c}; i += ${by}) { ${output}[first + i] = ${input}[first + i] * r * ${gains}[i]; }
+      for (var i = ${from}; i < ${width / c}; i += ${by}) { ${output('first + i', `${input}[first + i] * r * ${gains}[i]`)} }
       if (${from} == 0) { ${told}[row] = r; }`;
   });
 }

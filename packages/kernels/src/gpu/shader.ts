@@ -1,12 +1,18 @@
 /** Compute shaders as data: what they bind, and WGSL that is the same text for the same shapes, so that caches hit. */
-import type { Value } from './value.ts';
+import { nearestHalf, packHalves, unpackHalves } from './half.ts';
+import type { HalfFormat, Value } from './value.ts';
 
 export type Element = 'f32' | 'vec2<f32>' | 'vec4<f32>' | 'i32';
 
+/** Four halves, as each format has them. */
+const FOUR_HALVES: Readonly<Record<HalfFormat, string>> = { f16: 'vec4<f16>', packed: 'vec2<u32>' };
+
 export interface Binding {
   value: Value;
-  element: Element;
+  element: string;
   write: boolean;
+  /** Read only rounded to halves, and read and written only four at a time: it may lie as halves. */
+  halvable: boolean;
 }
 
 export interface Shader {
@@ -49,13 +55,32 @@ export class Scope {
   private readonly declared = new Set<string>();
   private usesQuads = false;
 
+  /** An array of what lies in four bytes. */
   read(value: Value, element: Element): string {
-    return this.bind(value, element, false);
+    return this.bind(value, element, false, false);
   }
 
   /** For reading, too. */
   write(value: Value, element: Element): string {
-    return this.bind(value, element, true);
+    return this.bind(value, element, true, false);
+  }
+
+  /** How its element `at` is read, however it lies; rounded where the value says so. */
+  load(value: Value, element: Element): (at: string) => string {
+    const { halves } = value.storage;
+    const name = this.bind(value, element, false, value.rounded && element === 'vec4<f32>');
+    const unpack = halves && unpackHalves(this, halves);
+    if (unpack) return (at) => unpack(`${name}[${at}]`);
+    const round = value.rounded ? nearestHalf(this, element) : (x: string) => x;
+    return (at) => round(`${name}[${at}]`);
+  }
+
+  /** How its element `at` is written, however it lies. */
+  store(value: Value, element: Element): (at: string, stored: string) => string {
+    const { halves } = value.storage;
+    const name = this.bind(value, element, true, element === 'vec4<f32>');
+    const pack = halves ? packHalves(this, halves) : (x: string) => x;
+    return (at, stored) => `${name}[${at}] = ${pack(stored)};`;
   }
 
   /** A function or variable of the module; once is enough. */
@@ -81,6 +106,7 @@ export class Scope {
       return `if (group < ${before}) { job${i}(group - ${before - groups}, i32(index)); return; }`;
     });
     const code = [
+      ...(this.bindings.some(({ element }) => element === FOUR_HALVES.f16) ? ['enable f16;'] : []),
       ...(this.usesQuads ? ['enable subgroups;', 'diagnostic(off, subgroup_uniformity);'] : []),
       ...this.bindings.map(
         ({ element, write }, i) =>
@@ -101,13 +127,17 @@ ${calls.join('\n')}
     };
   }
 
-  private bind(value: Value, element: Element, write: boolean): string {
-    const { storage, offset } = value;
+  private bind(value: Value, wanted: Element, write: boolean, halvable: boolean): string {
+    const { storage, start } = value;
+    if (storage.halves && !halvable) throw new RangeError('Halves are read rounded, and read and written by fours.');
+    const element = storage.halves ? FOUR_HALVES[storage.halves] : wanted;
     let at = this.bindings.findIndex(
-      (known) => known.value.storage === storage && known.value.offset === offset && known.element === element,
+      (known) => known.value.storage === storage && known.value.start === start && known.element === element,
     );
-    if (at < 0) at = this.bindings.push({ value, element, write }) - 1;
-    else if (write) this.bindings[at]!.write = true;
+    if (at < 0) at = this.bindings.push({ value, element, write, halvable }) - 1;
+    const binding = this.bindings[at]!;
+    binding.write ||= write;
+    binding.halvable &&= halvable;
     return `memory${at}`;
   }
 }

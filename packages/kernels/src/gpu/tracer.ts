@@ -1,5 +1,5 @@
 /** Writes operations down as steps instead of computing them. */
-import type { AttentionShape, Operations, Tensor, TokenRows } from '../kernels.ts';
+import type { AttentionShape, Operations, Precision, Tensor, TokenRows } from '../kernels.ts';
 import { attentionStep, keyValueGradientStep, queryGradientStep, rotaryStep } from './attention.ts';
 import { type Form, type Output, productStep, type Term } from './product.ts';
 import {
@@ -30,9 +30,11 @@ export class Tracer implements Operations {
   readonly steps: Step[] = [];
   /** Rotary angles `[T, D]`. */
   private readonly anglesOf: (shape: AttentionShape) => Value;
+  private readonly precision: Precision;
 
-  constructor(anglesOf: (shape: AttentionShape) => Value) {
+  constructor(anglesOf: (shape: AttentionShape) => Value, precision: Precision) {
     this.anglesOf = anglesOf;
+    this.precision = precision;
   }
 
   matmul(a: Tensor, b: Tensor, transposeA = false, transposeB = false, addend?: Tensor): Value {
@@ -48,7 +50,7 @@ export class Tracer implements Operations {
     const form = transposeA ? 'TN' : 'NN';
     const products = bs.map((b, i) => ({
       form,
-      sums: [[{ a: a as Value, b: b as Value }]],
+      sums: [[{ a: this.operand(a), b: this.operand(b) }]],
       outputs: [{ to: outputs[i]!, code: plain }],
     })) satisfies Parameters<typeof productStep>[1];
     this.steps.push(productStep('matmul', products));
@@ -85,8 +87,8 @@ export class Tracer implements Operations {
   }
 
   attention(query: Tensor, key: Tensor, value: Tensor, shape: AttentionShape): { output: Value; saved: Value[] } {
-    /** In its own place, where nobody else can have it. */
-    const turned = (x: Value) => (x.storage.place.kind === 'temporary' ? x : temporary(x.shape));
+    /** In its own place, where nobody else can have it; but what is turned is float32, and the result only an operand. */
+    const turned = (x: Value) => (this.precision === 'f32' && x.storage.place.kind === 'temporary' ? x : temporary(x.shape));
     const [q, k] = [turned(query as Value), turned(key as Value)];
     const rows = [
       { from: query as Value, to: q, heads: shape.heads },
@@ -95,23 +97,22 @@ export class Tracer implements Operations {
     this.steps.push(rotaryStep(rows, this.anglesOf(shape), shape));
     const output = temporary(query.shape);
     const statistics = temporary([2 * query.shape[0]!, shape.heads]);
-    this.steps.push(attentionStep(q, k, value as Value, output, statistics, shape));
+    this.steps.push(attentionStep(this.operand(q), this.operand(k), this.operand(value), output, statistics, shape));
     return { output, saved: [q, k, value as Value, output, statistics] };
   }
 
   attentionBackward(saved: readonly Tensor[], doutput: Tensor, shape: AttentionShape): { dquery: Value; dkey: Value; dvalue: Value } {
-    const [q, k, v, output, statistics] = saved as readonly Value[] & { length: 5 };
-    const angles = this.anglesOf(shape);
-    const [dquery, dkey, dvalue] = [temporary(q!.shape), temporary(k!.shape), temporary(v!.shape)];
-    const given = { q: q!, k: k!, v: v!, output: output!, statistics: statistics!, angles };
-    this.steps.push(queryGradientStep(given, doutput as Value, dquery, shape));
-    this.steps.push(keyValueGradientStep(given, doutput as Value, dkey, dvalue, shape));
+    const [q, k, v, output] = saved.map((tensor) => this.operand(tensor)) as [Value, Value, Value, Value];
+    const [dquery, dkey, dvalue] = [temporary(q.shape), temporary(k.shape), temporary(v.shape)];
+    const given = { q, k, v, output, statistics: saved[4] as Value, angles: this.anglesOf(shape) };
+    this.steps.push(queryGradientStep(given, this.operand(doutput), dquery, shape));
+    this.steps.push(keyValueGradientStep(given, this.operand(doutput), dkey, dvalue, shape));
     return { dquery, dkey, dvalue };
   }
 
   swiglu(gate: Tensor, up: Tensor): Value {
     const y = temporary(gate.shape);
-    this.steps.push(elementwiseStep('swiglu', [y], (read) => [`${silu(read(gate as Value))} * ${read(up as Value)}`]));
+    this.steps.push(elementwiseStep('swiglu', [y], (read) => [`${silu(read(this.operand(gate)))} * ${read(this.operand(up))}`]));
     return y;
   }
 
@@ -119,7 +120,7 @@ export class Tracer implements Operations {
     const [dgate, dup] = [temporary(gate.shape), temporary(gate.shape)];
     this.steps.push(
       elementwiseStep('swiglu gradient', [dgate, dup], (read) => {
-        const [g, u, d] = [read(gate as Value), read(up as Value), read(dy as Value)];
+        const [g, u, d] = [read(this.operand(gate)), read(this.operand(up)), read(dy as Value)];
         return [gateGradient(d, g, u), upGradient(d, g)];
       }),
     );
@@ -132,14 +133,14 @@ export class Tracer implements Operations {
     this.product('NN', gated(x, toGate, toUp), [
       { to: gate, code: ([g]) => g! },
       { to: up, code: ([, u]) => u! },
-      { to: activated, code: ([g, u]) => `${silu(g!)} * ${u}` },
+      { to: activated, code: this.gatedUnit },
     ]);
     return { gate, up, activated };
   }
 
   gatedMatmulOnly(x: Tensor, toGate: Tensor, toUp: Tensor): Value {
     const to = temporary([x.shape[0]!, toGate.shape[1]!]);
-    this.product('NN', gated(x, toGate, toUp), [{ to, code: ([g, u]) => `${silu(g!)} * ${u}` }]);
+    this.product('NN', gated(x, toGate, toUp), [{ to, code: this.gatedUnit }]);
     return to;
   }
 
@@ -149,8 +150,8 @@ export class Tracer implements Operations {
       'NT',
       [[{ a: dy, b: down }]],
       [
-        { to: dgate, code: ([s], at) => gateGradient(s!, at(gate as Value), at(up as Value)) },
-        { to: dup, code: ([s], at) => upGradient(s!, at(gate as Value)) },
+        { to: dgate, code: ([s], at) => gateGradient(s!, at(this.operand(gate)), at(this.operand(up))) },
+        { to: dup, code: ([s], at) => upGradient(s!, at(this.operand(gate))) },
       ],
       'swiglu gradient',
     );
@@ -218,8 +219,18 @@ export class Tracer implements Operations {
 
   private product(form: Form, sums: { a: Tensor; b: Tensor }[][], outputs: Output[], name = ''): void {
     const operation = `matmul${outputs.length > 1 || name ? ` ${name || outputs.length}` : ''}`;
-    this.steps.push(productStep(operation, [{ form, sums: sums as Term[][], outputs }]));
+    const operands = sums.map((terms) => terms.map(({ a, b }): Term => ({ a: this.operand(a), b: this.operand(b) })));
+    this.steps.push(productStep(operation, [{ form, sums: operands, outputs }]));
   }
+
+  /** As products, and SwiGLU, take it. */
+  private operand(tensor: Tensor): Value {
+    return this.precision === 'f16' ? (tensor as Value).asHalves() : (tensor as Value);
+  }
+
+  /** SwiGLU of the sums gate and up. */
+  private readonly gatedUnit: Output['code'] = ([g, u], _, round) =>
+    this.precision === 'f16' ? `${silu(round(g!))} * ${round(u!)}` : `${silu(g!)} * ${u}`;
 
   /** `[n,w]` → `[1,w]`, by as many passes as it takes. */
   private sumRows(x: Value): Value {

@@ -2,6 +2,7 @@
  * Chooses among the ways to compute a step: what was measured on this adapter, at first start or before, else what suits its kind. Measured
  * are the largest steps first, within a budget; a variant whose numbers are not those of the first cannot win.
  */
+import { asHalves, fromHalves } from '../halves.ts';
 import type { Device } from './device.ts';
 import type { Step, Variant } from './shader.ts';
 import type { Storage, Value } from './value.ts';
@@ -83,7 +84,7 @@ export class Tuner {
   }
 
   private get key(): string {
-    return `${this.device.name}, ${VERSION}`;
+    return [this.device.name, VERSION, ...(this.device.halves ? [this.device.halves] : [])].join(', ');
   }
 
   private async load(store: TuningStore): Promise<void> {
@@ -124,9 +125,11 @@ export class Tuner {
     );
     const fill = () => {
       for (const { buffer, value } of buffers.values())
-        if (value.dtype === 'float32')
-          for (let at = 0; at < value.bytes; at += NOISE.byteLength)
-            gpu.queue.writeBuffer(buffer, at, NOISE, 0, Math.min(NOISE.length, (value.bytes - at) / 4));
+        if (value.dtype === 'float32') {
+          const numbers = value.storage.halves ? HALF_NOISE : NOISE;
+          for (let at = 0; at < value.bytes; at += numbers.byteLength)
+            gpu.queue.writeBuffer(buffer, at, numbers, 0, Math.min(numbers.length, (value.bytes - at) / numbers.BYTES_PER_ELEMENT));
+        }
     };
     try {
       let best = { name: '', ms: Number.POSITIVE_INFINITY };
@@ -156,7 +159,7 @@ export class Tuner {
         await this.save();
         fill(); // what is computed in place starts from the same numbers each time
         await run(1);
-        const numbers = await this.outputs(written.map(({ buffer }) => buffer));
+        const numbers = await this.outputs(written);
         delete this.choices[TRYING + step.label];
         if (reference && !numbers.every((values, i) => isClose(values, reference![i]!))) continue;
         reference ??= numbers;
@@ -172,19 +175,21 @@ export class Tuner {
     }
   }
 
-  private async outputs(buffers: readonly GPUBuffer[]): Promise<Float32Array[]> {
+  private async outputs(written: readonly { buffer: GPUBuffer; value: Value }[]): Promise<Float32Array[]> {
     const encoder = this.device.gpu.createCommandEncoder();
     const read = this.device.readback(
       encoder,
-      buffers.map((buffer) => ({ buffer, offset: 0, size: buffer.size })),
+      written.map(({ buffer }) => ({ buffer, offset: 0, size: buffer.size })),
     );
     this.device.gpu.queue.submit([encoder.finish()]);
-    return (await read()).map((copy) => new Float32Array(copy));
+    return (await read()).map((copy, i) => (written[i]!.value.storage.halves ? fromHalves(new Uint16Array(copy)) : new Float32Array(copy)));
   }
 }
 
 /** Uniform in [−½, ½), always the same: as much as is written at once. */
 const NOISE = noise(2 ** 16);
+
+const HALF_NOISE = asHalves(NOISE);
 
 /** Uniform in [−½, ½), always the same. */
 function noise(size: number): Float32Array<ArrayBuffer> {

@@ -92,7 +92,11 @@ export const v128 = {
   min: binary('v128', simd(0xe8)),
   max: binary('v128', simd(0xe9)),
   nearest: unary('v128', simd(0x6a)),
+  magnitude: unary('v128', simd(0xe0)),
   and: binary('v128', simd(0x4e)),
+  or: binary('v128', simd(0x50)),
+  /** The bits of a that are set in the mask, and of b that are not. */
+  select: (a: V128, b: V128, mask: V128): V128 => made('v128', a.code, b.code, mask.code, simd(0x52)),
   greaterOrEqual: binary('v128', simd(0x46)),
   /** To 32-bit integers. */
   truncate: unary('v128', simd(0xf8)),

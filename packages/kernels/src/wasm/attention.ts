@@ -4,9 +4,10 @@
  *
  * Operands of a head are packed to scratch, rows padded to eight and columns to four with zeros, so that the products have no edges.
  */
-import type { AttentionShape } from '../kernels.ts';
+import type { AttentionShape, Precision } from '../kernels.ts';
 import { type Body, call, type F32, f32, type I32, i32, Module, type V128, v128 } from './assembler.ts';
 import { defineExp } from './exp.ts';
+import { defineHalf } from './half.ts';
 
 /** Rows of queries that are worked on together. */
 const ROWS = 4;
@@ -40,7 +41,7 @@ const times = (a: I32, factor: number) => i32.mul(a, i32.const(factor));
 const plus = (a: I32, bytes: number) => (bytes === 0 ? a : i32.add(a, i32.const(bytes)));
 
 /** All addresses are bytes into `memory`; tensors are as in `Kernels.attention`. `angles` are `rotaryAngles`. */
-export function attentionProgram(shape: AttentionShape, memory: WebAssembly.Memory): AttentionProgram {
+export function attentionProgram(shape: AttentionShape, memory: WebAssembly.Memory, precision: Precision): AttentionProgram {
   const { sequences, context, heads, keyValueHeads, headWidth } = shape;
   const group = heads / keyValueHeads;
   const length = roundUp(context, 8);
@@ -68,6 +69,7 @@ export function attentionProgram(shape: AttentionShape, memory: WebAssembly.Memo
 
   const module = new Module();
   const exp = defineExp(module);
+  const half = precision === 'f16' ? defineHalf(module) : null;
 
   /** S `[4, lim]` = A `[4, D]` · B `[D, lim]`, lim a multiple of eight. */
   const acrossRows = module.define(null, ['i32', 'i32', 'i32', 'i32'], null, (body, a, b, to, limit) => {
@@ -137,10 +139,16 @@ export function attentionProgram(shape: AttentionShape, memory: WebAssembly.Memo
     });
   });
 
-  /** Copies one row of a head. `turn`: rotated by the position's angles, or back. */
-  const copyRow = (body: Body, from: I32, to: I32, scale: number, turn?: { angles: I32; back: boolean }) => {
-    const half = headWidth / 2;
-    const wide = turn ? half % 4 === 0 : headWidth % 4 === 0;
+  /** Four numbers, or one, as products take them. */
+  const operand = (value: V128 | F32): V128 | F32 => {
+    if (!half) return value;
+    return value.type === 'v128' ? call(half, value as V128) : v128.lane(call(half, v128.splat(value as F32)), 0);
+  };
+
+  /** Copies one row of a head. `turn`: rotated by the position's angles, or back; `operands`: then as products take it, and only then scaled. */
+  const copyRow = (body: Body, from: I32, to: I32, scale: number, turn?: { angles: I32; back: boolean }, operands = false) => {
+    const middle = headWidth / 2;
+    const wide = turn ? middle % 4 === 0 : headWidth % 4 === 0;
     const width = wide ? 4 : 1;
     const get = (address: I32, offset: number): V128 | F32 => (wide ? v128.load(address, offset) : f32.load(address, offset));
     const ops = (wide ? { ...v128, constant: v128.const } : { ...f32, constant: f32.const }) as unknown as {
@@ -150,7 +158,8 @@ export function attentionProgram(shape: AttentionShape, memory: WebAssembly.Memo
       constant(value: number): V128 | F32;
     };
     const put = (offset: number, value: V128 | F32) => {
-      const scaled = scale === 1 ? value : ops.mul(value, ops.constant(scale));
+      const taken = operands ? operand(value) : value;
+      const scaled = scale === 1 ? taken : ops.mul(taken, ops.constant(scale));
       if (wide) body.store(to, scaled as V128, offset);
       else body.storeF32(to, scaled as F32, offset);
     };
@@ -158,8 +167,8 @@ export function attentionProgram(shape: AttentionShape, memory: WebAssembly.Memo
       for (let i = 0; i < headWidth; i += width) put(i * FLOAT, get(from, i * FLOAT));
       return;
     }
-    for (let i = 0; i < half; i += width) {
-      const [low, high] = [i * FLOAT, (half + i) * FLOAT];
+    for (let i = 0; i < middle; i += width) {
+      const [low, high] = [i * FLOAT, (middle + i) * FLOAT];
       const [first, second, cos, sin] = [get(from, low), get(from, high), get(turn.angles, low), get(turn.angles, high)];
       const crossed = [ops.mul(second, sin), ops.mul(first, sin)] as const;
       put(low, turn.back ? ops.add(ops.mul(first, cos), crossed[0]) : ops.sub(ops.mul(first, cos), crossed[0]));
@@ -167,12 +176,12 @@ export function attentionProgram(shape: AttentionShape, memory: WebAssembly.Memo
     }
   };
 
-  /** A head's rows out of a tensor, `stride` bytes apart. */
+  /** A head's rows out of a tensor, `stride` bytes apart, as operands. */
   const pack = (body: Body, from: I32, stride: number, to: I32, scale: number, angles?: I32) => {
     body.loop(i32.const(0), i32.const(context), 1, (t) => {
       const [source, target] = [body.local('i32', i32.add(from, times(t, stride))), body.local('i32', i32.add(to, times(t, row)))];
       const turned = angles && body.local('i32', i32.add(angles, times(t, headWidth * FLOAT)));
-      copyRow(body, source.value, target.value, scale, turned && { angles: turned.value, back: false });
+      copyRow(body, source.value, target.value, scale, turned && { angles: turned.value, back: false }, true);
     });
   };
 
@@ -315,7 +324,8 @@ export function attentionProgram(shape: AttentionShape, memory: WebAssembly.Memo
             body.when(i32.lessThan(position.value, i32.const(context)), () => {
               const results = body.local('i32', i32.add(i32.add(output!, queryOffset), times(position.value, queryRow)));
               for (let i = 0; i < headWidth; i++) {
-                const product = f32.mul(f32.load(results.value, i * FLOAT), f32.load(upstream.value, r * row + i * FLOAT));
+                const result = operand(f32.load(results.value, i * FLOAT)) as F32;
+                const product = f32.mul(result, f32.load(upstream.value, r * row + i * FLOAT));
                 delta.set(f32.add(delta.value, product));
               }
             });

@@ -1,7 +1,8 @@
 /** What is done to every row or number by itself: norms, SwiGLU, cross entropy, transposition. One pass over memory each, sums in a fixed order. */
-import { NORM_EPSILON } from '../kernels.ts';
+import { NORM_EPSILON, type Precision } from '../kernels.ts';
 import { type Body, call, type F32, f32, type I32, i32, Module, type V128, v128 } from './assembler.ts';
 import { defineExp } from './exp.ts';
+import { defineHalf } from './half.ts';
 
 const FLOAT = 4;
 
@@ -14,6 +15,8 @@ export interface RowPrograms {
   /** `sums` gets two numbers a row: Σ exp(logit − largest), and the target's logit − largest. */
   crossEntropy(logits: number, targets: number, dlogits: number, sums: number, rows: number, vocabulary: number): void;
   transpose(from: number, to: number, rows: number, columns: number): void;
+  /** The nearest half of each number, as float32. */
+  half(from: number, to: number, count: number): void;
 }
 
 const bytes = (count: I32) => i32.mul(count, i32.const(FLOAT));
@@ -30,12 +33,14 @@ interface Lanes<T extends V128 | F32> {
   mul(a: T, b: T): T;
   div(a: T, b: T): T;
   exp(a: T): T;
+  half(a: T): T;
 }
 type AnyLanes = Lanes<V128 | F32>;
 
-export function rowPrograms(memory: WebAssembly.Memory): RowPrograms {
+export function rowPrograms(memory: WebAssembly.Memory, precision: Precision): RowPrograms {
   const module = new Module();
   const exp = defineExp(module);
+  const half = defineHalf(module);
 
   const fours = (body: Body) =>
     ({
@@ -43,6 +48,7 @@ export function rowPrograms(memory: WebAssembly.Memory): RowPrograms {
       load: (address: I32) => v128.load(address),
       store: (address: I32, value: V128) => body.store(address, value),
       exp: (value: V128) => call(exp, value),
+      half: (value: V128) => call(half, value),
     }) satisfies Lanes<V128> as unknown as AnyLanes;
   const ones = (body: Body) =>
     ({
@@ -50,7 +56,14 @@ export function rowPrograms(memory: WebAssembly.Memory): RowPrograms {
       load: (address: I32) => f32.load(address),
       store: (address: I32, value: F32) => body.storeF32(address, value),
       exp: (value: F32) => v128.lane(call(exp, v128.splat(value)), 0),
+      half: (value: F32) => v128.lane(call(half, v128.splat(value)), 0),
     }) satisfies Lanes<F32> as unknown as AnyLanes;
+
+  /** A number of what SwiGLU is of. */
+  const operand = (lanes: AnyLanes, address: I32) => {
+    const value = lanes.load(address);
+    return precision === 'f16' ? lanes.half(value) : value;
+  };
 
   /** `turn` for the byte offsets of `count` numbers, four at a time and then one at a time. */
   const eachNumber = (body: Body, count: I32, turn: (lanes: AnyLanes, offset: I32) => void) => {
@@ -130,10 +143,10 @@ export function rowPrograms(memory: WebAssembly.Memory): RowPrograms {
   module.define('swiglu', Array<'i32'>(4).fill('i32'), null, (body, ...parameters) => {
     const [gate, up, y, count] = parameters as I32[] & { length: 4 };
     eachNumber(body, count!, (lanes, offset) => {
-      const value = body.local(lanes.constant(0).type, lanes.load(i32.add(gate!, offset)));
+      const value = body.local(lanes.constant(0).type, operand(lanes, i32.add(gate!, offset)));
       const grown = lanes.exp(lanes.sub(lanes.constant(0), value.value as V128));
       const silu = lanes.div(value.value as V128, lanes.add(lanes.constant(1), grown));
-      lanes.store(i32.add(y!, offset), lanes.mul(silu, lanes.load(i32.add(up!, offset))));
+      lanes.store(i32.add(y!, offset), lanes.mul(silu, operand(lanes, i32.add(up!, offset))));
     });
   });
 
@@ -141,14 +154,14 @@ export function rowPrograms(memory: WebAssembly.Memory): RowPrograms {
     const [gate, up, dy, dgate, dup, count] = parameters as I32[] & { length: 6 };
     eachNumber(body, count!, (lanes, offset) => {
       const type = lanes.constant(0).type;
-      const value = body.local(type, lanes.load(i32.add(gate!, offset)));
+      const value = body.local(type, operand(lanes, i32.add(gate!, offset)));
       const given = body.local(type, lanes.load(i32.add(dy!, offset)));
       const grown = lanes.exp(lanes.sub(lanes.constant(0), value.value as V128));
       const sigma = body.local(type, lanes.div(lanes.constant(1), lanes.add(lanes.constant(1), grown)));
       const silu = body.local(type, lanes.mul(value.value as V128, sigma.value as V128));
       // silu' = σ + silu·(1 − σ)
       const slope = lanes.add(sigma.value as V128, lanes.mul(silu.value as V128, lanes.sub(lanes.constant(1), sigma.value as V128)));
-      const through = lanes.mul(given.value as V128, lanes.load(i32.add(up!, offset)));
+      const through = lanes.mul(given.value as V128, operand(lanes, i32.add(up!, offset)));
       lanes.store(i32.add(dgate!, offset), lanes.mul(through, slope));
       lanes.store(i32.add(dup!, offset), lanes.mul(given.value as V128, silu.value as V128));
     });
@@ -187,6 +200,11 @@ export function rowPrograms(memory: WebAssembly.Memory): RowPrograms {
       body.storeF32(told.value, total.value);
       body.storeF32(told.value, f32.sub(f32.load(i32.add(from.value, target.value)), largest.value), FLOAT);
     });
+  });
+
+  module.define('half', Array<'i32'>(3).fill('i32'), null, (body, ...parameters) => {
+    const [from, to, count] = parameters as I32[] & { length: 3 };
+    eachNumber(body, count!, (lanes, offset) => lanes.store(i32.add(to!, offset), lanes.half(lanes.load(i32.add(from!, offset)))));
   });
 
   module.define('transpose', Array<'i32'>(4).fill('i32'), null, (body, ...parameters) => {
