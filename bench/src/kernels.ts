@@ -5,7 +5,7 @@
  */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { createKernels, type Kernels } from '@starling/kernels';
+import { createKernels, type Kernels, type Precision } from '@starling/kernels';
 import { dawnGpu, fileTuningStore, nodeWasmPath } from '@starling/kernels/node';
 import { tf } from '@starling/kernels/reference';
 import { cutStages, presetOf, SoloTrainer, Stage, splitMix32 } from '@starling/model';
@@ -35,6 +35,8 @@ export interface KernelsOptions {
   backends: readonly Backend[];
   /** Measure the ways to compute first, also on a software adapter; what was found is kept. */
   tune: boolean;
+  /** `f16`: ours are measured with it, too. */
+  precision: Precision;
 }
 
 /** Ms of one call, after one that compiles. */
@@ -67,11 +69,13 @@ async function dispatches(work: () => Promise<unknown>): Promise<number> {
   }
 }
 
-async function open(backend: Backend, operations: Operations, tune: boolean): Promise<Kernels | null> {
-  if (backend === 'wasm') return createKernels({ backend, operations, wasmPaths: nodeWasmPath() });
+async function open(backend: Backend, operations: Operations, tune: boolean, precision: Precision = 'f32'): Promise<Kernels | null> {
+  if (backend === 'wasm') return createKernels({ backend, operations, precision, wasmPaths: nodeWasmPath() });
   const gpu = await dawnGpu();
   const store = fileTuningStore(join(homedir(), '.cache', 'starling', 'tuning.json'));
-  return gpu && createKernels({ backend, operations, gpu, ...(tune && { tuning: { store, budgetMs: TUNING_MS, software: true } }) });
+  return (
+    gpu && createKernels({ backend, operations, precision, gpu, ...(tune && { tuning: { store, budgetMs: TUNING_MS, software: true } }) })
+  );
 }
 
 async function matmul(kernels: Kernels): Promise<number> {
@@ -219,7 +223,27 @@ function jaxRows(contest: string, jaxJs: Speed | string, plain: Speed, own: Spee
   return [...rows, { metric: `${contest}: ours`, value: own.tokensPerSecond, unit: 'tokens/s', against: 'jax-js', ratio }];
 }
 
-async function backendRows(backend: Backend, { presets, tune }: KernelsOptions): Promise<Row[]> {
+/** Ours with operands of products in halves, against ours in float32. */
+async function halfRows(backend: Backend, { presets, tune }: KernelsOptions, own: (preset: string) => Measured): Promise<Row[]> {
+  const kernels = await open(backend, 'own', tune, 'f16');
+  if (!kernels) return [];
+  const rows: Row[] = [];
+  for (const preset of presets) {
+    const { tokensPerSecond, bytes } = await ours(kernels, preset, 'own');
+    const base = own(preset);
+    const metric = `${backend}, ${preset}: ours in f16`;
+    const against = 'ours';
+    rows.push(
+      { metric, value: tokensPerSecond, unit: 'tokens/s', against, ratio: tokensPerSecond / base.tokensPerSecond },
+      { metric: `${metric}, held on the device`, value: bytes / 2 ** 20, unit: 'MiB', against, ratio: bytes / base.bytes },
+    );
+  }
+  kernels.close();
+  return rows;
+}
+
+async function backendRows(backend: Backend, options: KernelsOptions): Promise<Row[]> {
+  const { presets, tune, precision } = options;
   const rows: Row[] = [];
   const results = new Map<string, Measured>();
   const byJax = new Map<string, Speed | string>();
@@ -237,6 +261,7 @@ async function backendRows(backend: Backend, { presets, tune }: KernelsOptions):
     }
     kernels.close();
   }
+  if (precision === 'f16') details.unshift(...(await halfRows(backend, options, (preset) => results.get(`own ${preset}`)!)));
   for (const preset of presets) {
     byJax.set(preset, await jax(backend, preset));
     if (backend === 'webgpu') details.push(...(await encoding(preset)));

@@ -35,6 +35,7 @@ const HELP = `Usage: npm run bench -- NAME [options]
                   --only A,B      presets (nano,shakespeare)
                   --backends A,B  of wasm and webgpu (both)
                   --tune          measure the ways to compute on WebGPU first, and keep what was found
+                  --precision P   f16: ours also with operands of products in halves (f32)
   pages         1,000 spectators, the network view with 500 miners, a tab on 1 thread and more, and one that mines 1,000 microbatches. Takes minutes
                   --only A,B      of spectators, network, threads, and the backends of the tab, wasm and webgpu (all)
   convergence   what each encoding, inner steps and overlap cost in loss. Takes hours; goes on where --json says it stopped
@@ -52,7 +53,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     ...{ minutes: text, faults: text, miners: text, tabs: text, seed: text, verify: text, steps: text, seeds: text },
-    ...{ corpus: text, iterations: text, only: text, backends: text, tune: { type: 'boolean' } as const },
+    ...{ corpus: text, iterations: text, only: text, backends: text, precision: text, tune: { type: 'boolean' } as const },
     ...{ json: text, help: { type: 'boolean' } },
   },
 });
@@ -74,6 +75,7 @@ const BENCHMARKS: Record<string, () => Promise<Report>> = {
       presets: (values.only ?? 'nano,shakespeare').split(','),
       backends: (values.backends ?? 'wasm,webgpu').split(',') as ('wasm' | 'webgpu')[],
       tune: values.tune ?? false,
+      precision: (values.precision ?? 'f32') as 'f32' | 'f16',
     }),
   pages: () => pages(values.only),
   reduce,

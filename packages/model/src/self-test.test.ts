@@ -5,11 +5,11 @@ import { describe, expect, it } from 'vitest';
 import { GOLDEN, selfTest, selfTestNumbers } from './self-test.ts';
 
 describe('the self-test', () => {
-  it('has the reference’s numbers', async () => {
-    const kernels = await createKernels({ backend: 'cpu' });
+  it.each(['f32', 'f16'] as const)('has the reference’s numbers in %s', async (precision) => {
+    const kernels = await createKernels({ backend: 'cpu', precision });
     const { lossSum, along } = await selfTestNumbers(kernels);
     kernels.close();
-    expectClose([lossSum, ...along], [GOLDEN.lossSum, ...GOLDEN.along], 1e-6);
+    expectClose([lossSum, ...along], [GOLDEN[precision].lossSum, ...GOLDEN[precision].along], 1e-6);
   });
 
   it('finds a product that is off by a hundredth', async () => {
@@ -36,11 +36,13 @@ function identity(size: number, scale: number): Float32Array<ArrayBuffer> {
   return matrix;
 }
 
-onEachBackend(
-  (kernels) => {
-    it('is passed', async () => {
-      await selfTest(kernels());
-    });
-  },
-  { reference: true },
-);
+describe.each(['f32', 'f16'] as const)('in %s', (precision) => {
+  onEachBackend(
+    (kernels) => {
+      it('is passed', async () => {
+        await selfTest(kernels());
+      });
+    },
+    { precision, reference: true },
+  );
+});
