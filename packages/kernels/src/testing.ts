@@ -6,6 +6,7 @@ import type { Kernels, Precision } from './kernels.ts';
 import { dawnGpu, nodeWasmPath } from './node.ts';
 
 const gpu = await dawnGpu();
+const hasHalves = (await gpu?.requestAdapter())?.features.has('shader-f16') ?? false;
 
 interface EachBackend {
   /** On tfjs operations, too, where there are others. */
@@ -23,7 +24,9 @@ export function onEachBackend(
     { name: 'cpu', backend: 'cpu' },
     { name: 'wasm', backend: 'wasm' },
     { name: 'webgpu', backend: 'webgpu' },
-    ...(precision === 'f16' && gpu ? [{ name: 'webgpu without shader-f16', backend: 'webgpu', gpu: withoutHalves(gpu) } as const] : []),
+    ...(precision === 'f16' && gpu && hasHalves
+      ? [{ name: 'webgpu without shader-f16', backend: 'webgpu', gpu: withoutHalves(gpu) } as const]
+      : []),
     ...(reference
       ? (['webgpu', 'wasm'] as const).map((backend) => ({ name: `${backend} on tfjs operations`, backend, operations: 'tfjs' }) as const)
       : []),

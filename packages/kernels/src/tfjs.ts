@@ -279,8 +279,9 @@ export class TfjsKernels implements Kernels {
 }
 
 /**
- * The nearest half of each number, as `asHalves` has it. Of float32's 24 bits 11 are left by Veltkamp's splitting, without a doubt about ties, since
- * that is of products with 2^13 + 1 (Dekker, Numerische Mathematik 18, 1971); under 2^-14 float32's own rounding beside 3/4 cuts at multiples of 2^-24.
+ * The nearest half of each number, as `asHalves` has it. Of float32's 24 bits Veltkamp's splitting leaves the 11 nearest (Dekker, Numerische
+ * Mathematik 18, 1971; that of ties it takes the even one is seen in halves.test.ts); under 2^-14 float32's own rounding beside 3/4 cuts at multiples
+ * of 2^-24.
  */
 function nearestHalf(x: tf.Tensor): tf.Tensor {
   const bounded = tf.clipByValue(x, -LARGEST_HALF, LARGEST_HALF);

@@ -55,6 +55,16 @@ describe('a plan', () => {
     expect(plan([one, two]).slots).toEqual(plan([one]).slots);
   });
 
+  it('lets lie as halves what only products read, and nothing else', () => {
+    const { inputs, results, kept, steps } = trace(definition, anglesOf, 'packed');
+    const halves = new Set(steps.flatMap(({ shader }) => shader.bindings).map(({ value }) => value.storage));
+    for (const storage of halves) if (storage.halves === null) halves.delete(storage);
+    // Both norms' outputs, of which nobody needs the second, and the gradient of the second's input, of 32 × 16.
+    expect([...halves].map(({ bytes }) => bytes)).toEqual([1024, 1024, 1024]);
+    for (const { storage } of [...Object.values(inputs), ...Object.values(results), ...kept]) expect(storage.halves).toBeNull();
+    expect(plan([trace(definition, anglesOf, 'f16')]).peak).toBeLessThan(plan([trace(definition, anglesOf, null)]).peak);
+  });
+
   it('cuts a flat vector where the largest buffer ends, and aligns its parts', () => {
     const { chunks, places, bytes } = flatOf([40, 400, 240, 4], 700);
     expect(places).toEqual([

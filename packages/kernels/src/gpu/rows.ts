@@ -106,7 +106,7 @@ export function rmsNormBackwardStep(x: Value, gain: Value, inverse: Value, dy: V
     const element = elementOf(c);
     const [input, gains, gradient] = [scope.read(x, element), scope.read(gain, element), scope.read(dy, element)];
     const told = scope.read(inverse, 'f32');
-    const output = scope.write(dx, element);
+    const output = scope.store(dx, element);
     const more = addend && scope.read(addend, element);
     return `
       let first = row * ${width / c};
@@ -116,7 +116,7 @@ export function rmsNormBackwardStep(x: Value, gain: Value, inverse: Value, dy: V
       let r = ${told}[row];
       let share = r * r * r * (total / ${float(width)});
       for (var i = ${from}; i < ${width / c}; i += ${by}) {
-        ${output}[first + i] = ${more ? `${more}[first + i] + ` : ''}${gradient}[first + i] * ${gains}[i] * r - ${input}[first + i] * share;
+        ${output('first + i', `${more ? `${more}[first + i] + ` : ''}${gradient}[first + i] * ${gains}[i] * r - ${input}[first + i] * share`)}
       }`;
   });
 }

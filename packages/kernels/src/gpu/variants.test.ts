@@ -188,10 +188,13 @@ describe.skipIf(!gpu)('on a WebGPU device', () => {
   });
 
   describe('the tuner', () => {
-    const step = (wrong: boolean): Step => {
+    const sum = (): Step => {
       const t = tracer();
       t.add(temporary([64]), temporary([64]));
-      const build = t.steps[0]!.variants[0]!.build;
+      return t.steps[0]!;
+    };
+    const step = (wrong: boolean, { variants } = sum()): Step => {
+      const { build } = variants[0]!;
       const slow: Variant = { name: 'first', kind: 'own', build };
       const other: Variant = {
         name: 'other',
@@ -217,6 +220,15 @@ describe.skipIf(!gpu)('on a WebGPU device', () => {
       const later = new Tuner(device, { store, budgetMs: 0, software: true });
       await later.tune([step(false)]);
       expect(later.choose(step(false)).name).toBe('other');
+    });
+
+    it('measures what lies as halves, too', async () => {
+      const [halves] = lying((t) => t.matmul(t.add(temporary([4, 4]), temporary([4, 4])), temporary([4, 4])), 'packed');
+      expect(halves!.variants[0]!.build().code).toContain('words(y0)');
+      const tuner = new Tuner(device, { store: { get: async () => null, set: async () => {} }, budgetMs: 60_000, software: true });
+      await tuner.tune([step(true, halves!), step(false, halves!)]);
+      expect(tuner.choose(step(true, halves!)).name).toBe('first');
+      expect(['first', 'other']).toContain(tuner.choose(step(false, halves!)).name);
     });
 
     it('keeps nothing of a contest that time ran out on, and never again begins what took the device', async () => {

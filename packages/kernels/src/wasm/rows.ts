@@ -2,7 +2,7 @@
 import { NORM_EPSILON, type Precision } from '../kernels.ts';
 import { type Body, call, type F32, f32, type I32, i32, Module, type V128, v128 } from './assembler.ts';
 import { defineExp } from './exp.ts';
-import { defineHalf } from './half.ts';
+import { halfOf } from './half.ts';
 
 const FLOAT = 4;
 
@@ -40,7 +40,6 @@ type AnyLanes = Lanes<V128 | F32>;
 export function rowPrograms(memory: WebAssembly.Memory, precision: Precision): RowPrograms {
   const module = new Module();
   const exp = defineExp(module);
-  const half = defineHalf(module);
 
   const fours = (body: Body) =>
     ({
@@ -48,7 +47,7 @@ export function rowPrograms(memory: WebAssembly.Memory, precision: Precision): R
       load: (address: I32) => v128.load(address),
       store: (address: I32, value: V128) => body.store(address, value),
       exp: (value: V128) => call(exp, value),
-      half: (value: V128) => call(half, value),
+      half: (value: V128) => halfOf(body, value),
     }) satisfies Lanes<V128> as unknown as AnyLanes;
   const ones = (body: Body) =>
     ({
@@ -56,7 +55,7 @@ export function rowPrograms(memory: WebAssembly.Memory, precision: Precision): R
       load: (address: I32) => f32.load(address),
       store: (address: I32, value: F32) => body.storeF32(address, value),
       exp: (value: F32) => v128.lane(call(exp, v128.splat(value)), 0),
-      half: (value: F32) => v128.lane(call(half, v128.splat(value)), 0),
+      half: (value: F32) => v128.lane(halfOf(body, v128.splat(value)), 0),
     }) satisfies Lanes<F32> as unknown as AnyLanes;
 
   /** A number of what SwiGLU is of. */
