@@ -43,7 +43,7 @@ const LIMITS = [
 ] as const satisfies (keyof GPUSupportedLimits)[];
 
 /** Used where they are there. */
-const FEATURES = { f32: ['subgroups'], f16: ['subgroups', 'shader-f16'] } as const satisfies Record<Precision, GPUFeatureName[]>;
+const FEATURES = ['subgroups', 'shader-f16'] as const satisfies GPUFeatureName[];
 
 async function createWebGpu(options: KernelOptions): Promise<Kernels> {
   const { gpu = globalThis.navigator?.gpu as GPU | undefined, operations = 'own', precision = 'f32', tuning = null } = options;
@@ -53,7 +53,7 @@ async function createWebGpu(options: KernelOptions): Promise<Kernels> {
     throw new SwarmError('WEBGPU_UNAVAILABLE', why);
   }
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name] as number]));
-  const requiredFeatures = FEATURES[precision].filter((feature) => adapter.features.has(feature));
+  const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature));
   const device = await adapter.requestDevice({ label: 'starling', requiredLimits, requiredFeatures });
   const { lost, closing } = watch(device);
   const name = describe(adapter.info);
@@ -61,13 +61,12 @@ async function createWebGpu(options: KernelOptions): Promise<Kernels> {
     const { createTfjsWebGpu } = await loaded(() => import('./backends.ts'));
     return createTfjsWebGpu(device, adapter.info, name, precision, lost, closing);
   }
-  const { WebGpuKernels } = await loaded(() => import('./gpu/kernels.ts'));
+  const { createWebGpuKernels } = await loaded(() => import('./gpu/kernels.ts'));
   const release = () => {
     closing();
     device.destroy();
   };
-  const halves = precision === 'f32' ? null : device.features.has('shader-f16') ? 'f16' : 'packed';
-  return new WebGpuKernels(device, { adapter: name, isSoftware: isSoftware(adapter.info), lost, tuning, halves, release });
+  return createWebGpuKernels(device, { adapter: name, isSoftware: isSoftware(adapter.info), lost, tuning, precision, release });
 }
 
 /** Attached before the device's first use, so that nothing is missed. `closing` says that its end is our own doing. */

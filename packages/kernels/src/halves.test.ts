@@ -77,6 +77,22 @@ onEachBackend(
       expectSame(turned, rounded(numbers), numbers);
     });
 
+    it('computes in the other precision, too, on the same device', async () => {
+      const k = kernels();
+      const whole = await k.withPrecision('f32');
+      expect([k.precision, whole.precision]).toEqual(['f16', 'f32']);
+      const third = Float32Array.of(1 / 3);
+      const product = async (of: Kernels) => {
+        const tensor = of.scope(() => of.matmul(column(of, third), one(of)));
+        const data = await of.download(tensor);
+        of.dispose(tensor);
+        return data;
+      };
+      expect([await product(whole), await product(k)]).toEqual([third, rounded(third)]);
+      expect(await k.withPrecision('f32')).toBe(whole);
+      expect(await k.withPrecision('f16')).toBe(k);
+    });
+
     it('rounds four at a time', async () => {
       expectSame(await computed((k) => k.matmul(k.upload(whole, [whole.length / WIDTH, WIDTH]), identity(k))), rounded(whole), whole);
     });

@@ -177,6 +177,9 @@ export interface Kernels extends Operations {
   /** Resolves with `DEVICE_LOST` when the device is gone, or `MEMORY_SHORT` when it had too little; never on wasm and cpu. */
   readonly lost: Promise<SwarmError>;
 
+  /** These, or others on the same device, until these are closed. Throws `BACKEND_FAILED` where the device cannot round as others do. */
+  withPrecision(precision: Precision): Promise<Kernels>;
+
   upload(data: Float32Array | Int32Array, shape: readonly number[]): Tensor;
   /** The tensor's elements, row-major. The tensor stays. */
   download(tensor: Tensor): Promise<Float32Array<ArrayBuffer>>;

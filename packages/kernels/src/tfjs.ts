@@ -48,6 +48,8 @@ export class TfjsKernels implements Kernels {
   readonly lost: Promise<SwarmError>;
   private readonly tables = new Map<string, AttentionTables>();
   private readonly release: () => void;
+  /** With the other precision. */
+  private other: TfjsKernels | null = null;
 
   constructor(backend: Backend, adapter: string, precision: Precision, lost: Promise<SwarmError>, release: () => void) {
     this.backend = backend;
@@ -56,6 +58,16 @@ export class TfjsKernels implements Kernels {
     this.software = backend !== 'webgpu';
     this.lost = lost;
     this.release = release;
+  }
+
+  async withPrecision(precision: Precision): Promise<Kernels> {
+    if (precision === this.precision) return this;
+    this.other ??= this.made(precision);
+    return this.other;
+  }
+
+  protected made(precision: Precision): TfjsKernels {
+    return new TfjsKernels(this.backend, this.adapter, precision, this.lost, () => {});
   }
 
   upload(data: Float32Array | Int32Array, shape: readonly number[]): Tensor {
@@ -89,6 +101,7 @@ export class TfjsKernels implements Kernels {
   close(): void {
     for (const table of this.tables.values()) tf.dispose({ ...table });
     this.tables.clear();
+    this.other?.close();
     this.release();
   }
 

@@ -24,6 +24,10 @@ export class WasmKernels extends TfjsKernels {
     this.rows = rowPrograms(heap.memory, precision);
   }
 
+  protected override made(precision: Precision): TfjsKernels {
+    return new WasmKernels(this.heap, this.adapter, precision, this.lost, () => {});
+  }
+
   override close(): void {
     for (const { angles } of this.attentions.values()) angles.dispose();
     this.attentions.clear();

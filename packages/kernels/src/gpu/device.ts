@@ -2,7 +2,6 @@
 import { SwarmError } from '@starling/protocol';
 import { ALIGNMENT } from './plan.ts';
 import type { Binding, Shader } from './shader.ts';
-import type { HalfFormat } from './value.ts';
 
 export interface Bound {
   buffer: GPUBuffer;
@@ -23,8 +22,6 @@ export class Device {
   readonly name: string;
   /** Invocations can read from each other. */
   readonly hasSubgroups: boolean;
-  /** How what is only an operand of products lies; null: as all else, in four bytes. */
-  readonly halves: HalfFormat | null;
   /** FLOP per ms, as far as runs have shown; at first that of a slow one. */
   speed = SLOW;
   bytes = 0;
@@ -33,9 +30,8 @@ export class Device {
   private readonly pipelines = new Map<string, GPUComputePipeline | Promise<GPUComputePipeline>>();
   private readonly spare: GPUBuffer[] = [];
 
-  constructor(gpu: GPUDevice, name: string, isSoftware: boolean, halves: HalfFormat | null) {
+  constructor(gpu: GPUDevice, name: string, isSoftware: boolean) {
     this.gpu = gpu;
-    this.halves = halves;
     this.name = name;
     this.isSoftware = isSoftware;
     this.hasSubgroups = gpu.features.has('subgroups');

@@ -15,6 +15,7 @@ import type {
 } from '../kernels.ts';
 import { rotaryAngles } from '../tables.ts';
 import { type Bound, Device } from './device.ts';
+import { halfFormatOf } from './half-format.ts';
 import { PACKABLE, packSteps } from './pack.ts';
 import { flatOf, variableFormat } from './plan.ts';
 import { RecordedPrograms } from './programs.ts';
@@ -28,36 +29,58 @@ export interface WebGpuOptions {
   isSoftware: boolean;
   lost: Promise<SwarmError>;
   tuning: TuningOptions | null;
-  /** How operands of products lie, which are then rounded to halves; null: nothing is rounded. */
-  halves: HalfFormat | null;
+  precision: Precision;
   release(): void;
+}
+
+/** Throws `BACKEND_FAILED` where the device cannot round as others do. */
+export async function createWebGpuKernels(gpu: GPUDevice, options: WebGpuOptions): Promise<Kernels> {
+  try {
+    const device = new Device(gpu, options.adapter, options.isSoftware);
+    return new WebGpuKernels(device, options, options.precision === 'f16' ? await halfFormatOf(device) : null);
+  } catch (error) {
+    options.release();
+    throw error;
+  }
 }
 
 type Saved = ReturnType<Kernels['attention']>;
 
-export class WebGpuKernels implements Kernels {
+class WebGpuKernels implements Kernels {
   readonly backend = 'webgpu';
   readonly adapter: string;
   readonly software: boolean;
   readonly lost: Promise<SwarmError>;
+  private readonly options: WebGpuOptions;
+  /** How operands of products lie, which are then rounded to halves; null: nothing is rounded. */
+  readonly halves: HalfFormat | null;
+  /** With the other precision. */
+  private other: WebGpuKernels | null = null;
   private readonly device: Device;
   private readonly tuner: Tuner;
-  private readonly release: () => void;
   private readonly angles = new Map<string, Value>();
   /** Storages that operations made, and nobody disposed of, by the scope that they were made in. */
   private readonly scopes: Set<Storage>[] = [new Set()];
 
-  constructor(gpu: GPUDevice, { adapter, isSoftware, lost, tuning, halves, release }: WebGpuOptions) {
-    this.adapter = adapter;
-    this.software = isSoftware;
-    this.lost = lost;
-    this.device = new Device(gpu, adapter, isSoftware, halves);
-    this.tuner = new Tuner(this.device, tuning);
-    this.release = release;
+  constructor(device: Device, options: WebGpuOptions, halves: HalfFormat | null) {
+    this.adapter = options.adapter;
+    this.software = options.isSoftware;
+    this.lost = options.lost;
+    this.options = options;
+    this.halves = halves;
+    this.device = device;
+    this.tuner = new Tuner(device, options.tuning, halves);
   }
 
   get precision(): Precision {
-    return this.device.halves ? 'f16' : 'f32';
+    return this.halves ? 'f16' : 'f32';
+  }
+
+  async withPrecision(precision: Precision): Promise<Kernels> {
+    if (precision === this.precision) return this;
+    const halves = precision === 'f16' ? await halfFormatOf(this.device) : null;
+    this.other ??= new WebGpuKernels(this.device, { ...this.options, release: () => {} }, halves);
+    return this.other;
   }
 
   // ── tensors ───────────────────────────────────────────────────────────────────────────────────
@@ -119,12 +142,12 @@ export class WebGpuKernels implements Kernels {
 
   close(): void {
     this.device.close();
-    this.release();
+    this.options.release();
   }
 
   variables(kinds: readonly VariableKind[]): Variables {
     const { device } = this;
-    const formats = kinds.map((kind) => variableFormat(kind, device.halves));
+    const formats = kinds.map((kind) => variableFormat(kind, this.halves));
     const sizes = kinds.map(({ shape }) => shape.reduce((n, axis) => n * axis, 1));
     const { chunks, places } = flatOf(
       sizes.map((size, i) => bytesEach(formats[i]!) * size),
@@ -153,7 +176,7 @@ export class WebGpuKernels implements Kernels {
   }
 
   programs(definitions: Readonly<Record<string, Definition>>): Programs {
-    return new RecordedPrograms(this.device, this.tuner, definitions, this.anglesOf);
+    return new RecordedPrograms(this.device, this.tuner, definitions, this);
   }
 
   // ── operations, one by one ────────────────────────────────────────────────────────────────────
@@ -280,7 +303,7 @@ export class WebGpuKernels implements Kernels {
   }
 
   /** Rotary angles `[T, D]`, made once. */
-  private readonly anglesOf = ({ context, headWidth }: AttentionShape): Value => {
+  readonly anglesOf = ({ context, headWidth }: AttentionShape): Value => {
     const key = `${context} ${headWidth}`;
     const known = this.angles.get(key);
     if (known) return known;

@@ -7,7 +7,7 @@ import { type Flat, flatOf, type Plan, plan, type Traced, trace } from './plan.t
 import { elementwiseStep } from './rows.ts';
 import type { Shader, Step } from './shader.ts';
 import type { Tuner } from './tuner.ts';
-import { Value } from './value.ts';
+import { type HalfFormat, Value } from './value.ts';
 
 /** A dispatch, ready. */
 interface Recorded {
@@ -83,11 +83,16 @@ export class RecordedPrograms implements Programs {
   private running = 0;
   private disposed = false;
 
-  constructor(device: Device, tuner: Tuner, definitions: Readonly<Record<string, Definition>>, anglesOf: (shape: AttentionShape) => Value) {
+  constructor(
+    device: Device,
+    tuner: Tuner,
+    definitions: Readonly<Record<string, Definition>>,
+    { anglesOf, halves }: { anglesOf: (shape: AttentionShape) => Value; halves: HalfFormat | null },
+  ) {
     this.device = device;
     this.tuner = tuner;
     const programs = Object.entries(definitions).map(([name, definition]): [string, Program] => {
-      const traced = trace(definition, anglesOf, device.halves);
+      const traced = trace(definition, anglesOf, halves);
       const flat = flatOf(
         traced.kept.map(({ bytes }) => bytes),
         device.largestBuffer,

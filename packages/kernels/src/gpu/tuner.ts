@@ -5,7 +5,7 @@
 import { asHalves, fromHalves } from '../halves.ts';
 import type { Device } from './device.ts';
 import type { Step, Variant } from './shader.ts';
-import type { Storage, Value } from './value.ts';
+import type { HalfFormat, Storage, Value } from './value.ts';
 
 /** What was measured before, by adapter and step: the name of the quickest variant. */
 export interface TuningStore {
@@ -34,14 +34,16 @@ const TRYING = 'trying ';
 export class Tuner {
   private readonly device: Device;
   private readonly options: TuningOptions | null;
+  private readonly halves: HalfFormat | null;
   /** By step the variant that won; and by `TRYING` and step, one that is never tried again. */
   private choices: Record<string, string> = {};
   private loaded: Promise<void> | null = null;
   private deadline: number | null = null;
 
-  /** `options` null: nothing is measured. */
-  constructor(device: Device, options: TuningOptions | null) {
+  /** `options` null: nothing is measured. `halves`: how operands lie. */
+  constructor(device: Device, options: TuningOptions | null, halves: HalfFormat | null = null) {
     this.device = device;
+    this.halves = halves;
     this.options = options;
   }
 
@@ -84,7 +86,7 @@ export class Tuner {
   }
 
   private get key(): string {
-    return [this.device.name, VERSION, ...(this.device.halves ? [this.device.halves] : [])].join(', ');
+    return [this.device.name, VERSION, ...(this.halves ? [this.halves] : [])].join(', ');
   }
 
   private async load(store: TuningStore): Promise<void> {

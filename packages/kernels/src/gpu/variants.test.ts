@@ -29,7 +29,7 @@ describe.skipIf(!gpu)('on a WebGPU device', () => {
     const requiredFeatures = (['subgroups', 'shader-f16'] as const).filter((feature) => adapter.features.has(feature));
     const { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } = adapter.limits;
     const requiredLimits = { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup };
-    device = new Device(await adapter.requestDevice({ requiredFeatures, requiredLimits }), 'test', true, null);
+    device = new Device(await adapter.requestDevice({ requiredFeatures, requiredLimits }), 'test', true);
   });
   afterAll(() => device.gpu.destroy());
 
