@@ -103,6 +103,7 @@ async function start(options: ServerOptions, fs?: FileSystem): Promise<RunningSe
     validateEvery: options.validateEvery,
     clip: options.clip,
     boundary,
+    ...(options.precision === 'f16' && { precision: options.precision }),
     gradient: options.gradient,
     merged: options.merged,
     medianClip: options.medianClip,

@@ -26,6 +26,11 @@ it('reads how many miners an address may have, and in which header it is', () =>
   expect(() => parsed('--address-miners', '0')).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
 });
 
+it('reads what stages are computed in', () => {
+  expect([parsed().precision, parsed('--precision', 'f16').precision]).toEqual(['f32', 'f16']);
+  expect(() => parsed('--precision', 'f8')).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+});
+
 it('takes the commands of the README, whose runs have a goal', () => {
   const readme = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8');
   for (const command of ['npm start', 'npm run demo']) {

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { REPLAY_BACKENDS, type ReplayBackend } from '@starling/audit/node';
 import { BOUNDARY_NAMES } from '@starling/codecs';
 import { PRESET_NAMES } from '@starling/model';
-import { GRADIENTS, LONGEST_STEP, type RunConfig, SwarmError } from '@starling/protocol';
+import { GRADIENTS, LONGEST_STEP, PRECISIONS, type Precision, type RunConfig, SwarmError } from '@starling/protocol';
 
 export interface ServerOptions {
   /** 0 takes any free port. */
@@ -39,6 +39,8 @@ export interface ServerOptions {
   clip: RunConfig['clip'];
   /** How hidden states cross between stages, as `parseBoundary` reads it. */
   boundary: string;
+  /** What stages are computed in. */
+  precision: Precision;
   /** How gradients are written: by miners, and merged. */
   gradient: RunConfig['gradient'];
   merged: RunConfig['merged'];
@@ -105,6 +107,7 @@ export const DEFAULT_OPTIONS: ServerOptions = {
   seed: 1,
   clip: 'stage',
   boundary: 'f32',
+  precision: 'f32',
   gradient: 'f32',
   merged: 'f32',
   medianClip: null,
@@ -149,6 +152,7 @@ Serves one training run: the orchestrator, its storage, and the web page where p
   --steps N                steps until the run is complete, 0 for no end (${DEFAULT_OPTIONS.steps})
   --seed N                 seed of the first parameters and of the data order (${DEFAULT_OPTIONS.seed})
   --boundary NAME          how hidden states cross between stages: ${BOUNDARY_NAMES} (${DEFAULT_OPTIONS.boundary})
+  --precision NAME         what stages are computed in: f32, or f16, which rounds operands of products to halves and adds in f32 (${DEFAULT_OPTIONS.precision})
   --gradient NAME          how miners write gradients: ${GRADIENTS.join(', ')} (${DEFAULT_OPTIONS.gradient})
   --merged NAME            how merged gradients are written: f32 or bf16 (${DEFAULT_OPTIONS.merged})
   --median-clip X          clip a miner's gradient to X times the median norm of its step; 1 where strangers mine; off for none (off)
@@ -233,6 +237,7 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
     ...Object.keys(NUMBERS),
     ...Object.keys(TEXTS),
     'clip',
+    'precision',
     'gradient',
     'merged',
     'median-clip',
@@ -270,6 +275,7 @@ export function parseServerArgs(argv: string[]): ServerOptions | 'help' {
     throw new SwarmError('CONFIG_INVALID', `--public-url needs an http:// or https:// address, not "${options.publicUrl}".`);
   if (options.genesis !== undefined && !/^(0x)?[0-9a-f]{64}$/.test(options.genesis))
     throw new SwarmError('CONFIG_INVALID', `--genesis needs 64 hex digits, not "${options.genesis}".`);
+  options.precision = oneOf('precision', PRECISIONS, values.precision ?? options.precision);
   options.gradient = oneOf('gradient', GRADIENTS, values.gradient ?? options.gradient);
   options.merged = oneOf('merged', ['f32', 'bf16'], values.merged ?? options.merged);
   options.overlap = values.overlap === true;

@@ -1,6 +1,6 @@
 /** What a checkpoint holds beside the vectors, and how vectors become blobs and back. */
 import { boundaryName } from '@starling/codecs';
-import { decodeFrame, encodeFrame, RunConfig, type StepPoint, SwarmError, sha256Hex } from '@starling/protocol';
+import { decodeFrame, encodeFrame, precisionOf, RunConfig, type StepPoint, SwarmError, sha256Hex } from '@starling/protocol';
 import * as v from 'valibot';
 import type { Checkpoint, StageBlobs, StoredBlob } from './checkpoints.ts';
 import type { StageVersion } from './stage-states.ts';
@@ -53,12 +53,14 @@ export function assertSameRun(saved: { run: RunConfig; corpusHash: string }, wan
     ? `${differs} ${saved.run[differs]}, not ${wanted[differs]}`
     : crosses !== boundaryName(wanted)
       ? `boundary ${crosses}, not ${boundaryName(wanted)}`
-      : saved.run.stages.length !== wanted.stages.length
-        ? `${saved.run.stages.length} stages, not ${wanted.stages.length}`
-        : JSON.stringify(saved.run.inner) !== JSON.stringify(wanted.inner)
-          ? 'other inner steps'
-          : saved.corpusHash !== corpusHash
-            ? 'another corpus'
-            : null;
+      : precisionOf(saved.run) !== precisionOf(wanted)
+        ? `precision ${precisionOf(saved.run)}, not ${precisionOf(wanted)}`
+        : saved.run.stages.length !== wanted.stages.length
+          ? `${saved.run.stages.length} stages, not ${wanted.stages.length}`
+          : JSON.stringify(saved.run.inner) !== JSON.stringify(wanted.inner)
+            ? 'other inner steps'
+            : saved.corpusHash !== corpusHash
+              ? 'another corpus'
+              : null;
   if (why) throw new SwarmError('CONFIG_INVALID', `The data folder holds another run (${why}). Use another --data, or the same options.`);
 }

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { SwarmError } from '@starling/protocol';
+import { BOUNDARIES, PRECISIONS, SwarmError } from '@starling/protocol';
 import { type CalibrationOptions, calibrate } from './calibration.ts';
 import { REPLAY_BACKENDS, ReplayThread } from './node.ts';
 
@@ -19,25 +19,17 @@ operations), in the comparisons that audits make, and writes packages/audit/src/
 
 const { values } = parseArgs({ options: { quick: { type: 'boolean' }, json: { type: 'string' }, help: { type: 'boolean' } } });
 
-const boundaries = ['f32', 'f16', 'int8', 'int4'] as const;
+/** Each way to cross in each precision. */
+const kinds = BOUNDARIES.flatMap((boundary) => PRECISIONS.map((precision) => ({ boundary, precision })));
 const RUNS: CalibrationOptions['runs'] = [
-  ...boundaries.map((boundary) => ({
-    preset: 'nano',
-    boundary,
-    stages: 3,
-    steps: boundary === 'f32' ? 30 : 12,
-    sequences: 1,
-    microbatches: 2,
+  ...kinds.map((kind) => ({
+    ...{ preset: 'nano', ...kind, stages: 3, sequences: 1, microbatches: 2 },
+    steps: kind.boundary === 'f32' && kind.precision === 'f32' ? 30 : 12,
   })),
-  ...boundaries.map((boundary) => ({ preset: 'shakespeare', boundary, stages: 2, steps: 1, sequences: 1, microbatches: 2 })),
+  ...kinds.map((kind) => ({ preset: 'shakespeare', ...kind, stages: 2, steps: 1, sequences: 1, microbatches: 2 })),
 ];
-const QUICK: CalibrationOptions['runs'] = boundaries.map((boundary) => ({
-  preset: 'pico',
-  boundary,
-  stages: 2,
-  steps: 1,
-  sequences: 2,
-  microbatches: 2,
+const QUICK: CalibrationOptions['runs'] = kinds.map((kind) => ({
+  ...{ preset: 'pico', ...kind, stages: 2, steps: 1, sequences: 2, microbatches: 2 },
 }));
 
 /** Those that work here. */
@@ -74,6 +66,6 @@ if (values.help) {
   await Promise.all(threads.map((thread) => thread.close()));
   const file = values.json ?? (values.quick ? null : join(import.meta.dirname, 'thresholds.json'));
   if (file) writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);
-  console.log(JSON.stringify({ limits: result.limits, gradients: result.gradients }, null, 1));
+  console.log(JSON.stringify(result.precisions, null, 1));
   console.log(`${result.pairs.reduce((n, { comparisons }) => n + comparisons, 0)} comparisons${file ? `; written to ${file}` : ''}.`);
 }

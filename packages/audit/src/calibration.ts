@@ -3,20 +3,21 @@
  * every backend, and each one's claims are audited by every other: exactly the comparisons of an audit, by the same code.
  */
 import { cutStages, presetOf } from '@starling/model';
-import { AUDIT_QUANTITIES, type AuditQuantity, type Distance } from '@starling/protocol';
+import { AUDIT_QUANTITIES, type AuditQuantity, type Distance, PRECISIONS, type Precision } from '@starling/protocol';
 import { CODECS } from '@starling/reduce';
 import { distanceOf } from './compare.ts';
 import type { AuditedRun } from './evidence.ts';
 import { compareAll } from './judge.ts';
-import { type AuditedGradient, GRADIENT_CODECS, type Limits, type Measured, type Thresholds } from './limits.ts';
+import { type AuditedGradient, GRADIENT_CODECS, type Limits, type Measured, type PrecisionLimits, type Thresholds } from './limits.ts';
 import type { ReplayThread } from './node.ts';
 import { evidenceOf, Rehearsal, ruledText } from './zoo/index.ts';
 
 export interface CalibrationOptions {
-  /** What is rehearsed: preset, boundary, stages, and for how many steps. */
+  /** What is rehearsed: preset, boundary, precision, stages, and for how many steps. */
   runs: readonly {
     preset: string;
     boundary: AuditedRun['boundary'];
+    precision: Precision;
     stages: number;
     steps: number;
     sequences: number;
@@ -28,7 +29,7 @@ export interface CalibrationOptions {
 }
 
 /** What one comparison was about. */
-type Subject = Pick<Measured, 'boundary' | 'quantity' | 'pair'>;
+type Subject = Pick<Measured, 'boundary' | 'precision' | 'quantity' | 'pair'>;
 
 class Tally {
   private readonly distances = new Map<string, { subject: Subject; cosine: number[]; l2: number[] }>();
@@ -71,11 +72,10 @@ export async function calibrate(
   const pairs = tally.rows(PERCENTILE);
   const kernels = await measureKernels(threads, options);
   return {
-    procedure: `Runs are trained on ruled text (${options.runs.map(({ preset, boundary, steps }) => `${preset} ${boundary} × ${steps}`).join(', ')} steps). In every step, what each stage was given is computed on every backend, and each one's results are held against every other's as an audit would.`,
+    procedure: `Runs are trained on ruled text (${options.runs.map(({ preset, boundary, precision, steps }) => `${preset} ${boundary}${precision === 'f16' ? ' with f16 products' : ''} × ${steps}`).join(', ')} steps). In every step, what each stage was given is computed on every backend, and each one's results are held against every other's as an audit would.`,
     percentile: PERCENTILE,
     margin: MARGIN,
-    limits: limitsOf(pairs),
-    gradients: gradientLimitsOf(pairs),
+    precisions: precisionLimitsOf(pairs),
     pairs,
     kernels,
   };
@@ -96,7 +96,15 @@ const ALIKE: Record<AuditQuantity, readonly AuditQuantity[]> = {
 };
 
 /** The limits that follow from what was measured. */
-export function limitsOf(pairs: readonly Measured[]): Thresholds['limits'] {
+export const precisionLimitsOf = (pairs: readonly Measured[]) =>
+  Object.fromEntries(
+    PRECISIONS.map((precision): [Precision, PrecisionLimits] => {
+      const rows = pairs.filter((row) => row.precision === precision);
+      return [precision, { limits: limitsOf(rows), gradients: gradientLimitsOf(rows) }];
+    }),
+  ) as Thresholds['precisions'];
+
+function limitsOf(pairs: readonly Measured[]): PrecisionLimits['limits'] {
   const of = (boundary: AuditedRun['boundary'], quantity: AuditQuantity) =>
     most(pairs.filter((row) => row.boundary === boundary && ALIKE[quantity].includes(row.quantity)));
   const each = (boundary: AuditedRun['boundary']) =>
@@ -104,19 +112,19 @@ export function limitsOf(pairs: readonly Measured[]): Thresholds['limits'] {
   return { f32: each('f32'), f16: each('f16'), int8: each('int8'), int4: each('int4') };
 }
 
-export const gradientLimitsOf = (pairs: readonly Measured[]) =>
+const gradientLimitsOf = (pairs: readonly Measured[]) =>
   Object.fromEntries(
     GRADIENT_CODECS.map((codec) => [codec, most(pairs.filter(({ boundary }) => boundary === `gradient ${codec}`))]),
   ) as Record<AuditedGradient, Distance>;
 
 async function measureRun(
   threads: readonly ReplayThread[],
-  { preset, boundary, stages, steps, sequences, microbatches }: CalibrationOptions['runs'][number],
+  { preset, boundary, precision, stages, steps, sequences, microbatches }: CalibrationOptions['runs'][number],
   tally: Tally,
   onProgress: (line: string) => void,
 ): Promise<void> {
   const { shape, optimizer } = presetOf(preset);
-  const run: AuditedRun = { model: shape, stages: cutStages(shape, stages), sequences, boundary, gradient: 'f32' };
+  const run: AuditedRun = { model: shape, stages: cutStages(shape, stages), sequences, boundary, precision, gradient: 'f32' };
   const text = (cursor: number) => ruledText(sequences * shape.context, cursor);
   const rehearsal = new Rehearsal({ run, seed: 3, optimizer, microbatchesPerStep: microbatches, text }, (of, work) =>
     threads[0]!.replay(of, work),
@@ -128,17 +136,18 @@ async function measureRun(
         const evidence = await evidenceOf(work, claimed);
         for (const [j, replayed] of replays.entries()) {
           const pair = `${threads[i]!.backend} → ${threads[j]!.backend}`;
-          for (const { quantity, distance } of compareAll(run, evidence, replayed)) tally.add({ boundary, quantity, pair }, distance);
+          for (const { quantity, distance } of compareAll(run, evidence, replayed))
+            tally.add({ boundary, precision, quantity, pair }, distance);
           for (const codec of GRADIENT_CODECS) {
             const written = [claimed, replayed].map(({ gradient }) =>
               CODECS[codec].decode(CODECS[codec].encode(gradient!), gradient!.length),
             );
-            tally.add({ boundary: `gradient ${codec}`, quantity: 'gradient', pair }, distanceOf(written[0]!, written[1]!));
+            tally.add({ boundary: `gradient ${codec}`, precision, quantity: 'gradient', pair }, distanceOf(written[0]!, written[1]!));
           }
         }
       }
     }
-    onProgress(`${preset} ${boundary}: step ${step + 1} of ${steps}, loss ${rehearsal.loss.toFixed(3)}`);
+    onProgress(`${preset} ${boundary} in ${precision}: step ${step + 1} of ${steps}, loss ${rehearsal.loss.toFixed(3)}`);
   }
 }
 

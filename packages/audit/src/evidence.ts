@@ -6,7 +6,7 @@ import type { Vector } from '@starling/codecs';
 import type { LeaseKind, Receipt, RunConfig, TensorData } from '@starling/protocol';
 
 /** Sizes that a replay depends on. */
-export type AuditedRun = Pick<RunConfig, 'model' | 'stages' | 'sequences' | 'boundary' | 'gradient'>;
+export type AuditedRun = Pick<RunConfig, 'model' | 'stages' | 'sequences' | 'boundary' | 'precision' | 'gradient'>;
 
 /** What a lease gave to the miner: tensors as they crossed the wire. */
 export interface GivenLease {

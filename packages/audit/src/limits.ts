@@ -2,7 +2,7 @@
  * The limits an honest replay stays under, as `npm run calibrate` measured them. One limit for all backends: which one a
  * miner used is only its own word, and a liar would name the loosest.
  */
-import type { AuditQuantity, Distance, RunConfig } from '@starling/protocol';
+import { type AuditQuantity, type Distance, type Precision, precisionOf, type RunConfig } from '@starling/protocol';
 
 export type Limits = Record<AuditQuantity, Distance>;
 
@@ -14,10 +14,18 @@ export type AuditedGradient = (typeof GRADIENT_CODECS)[number];
 export interface Measured extends Distance {
   /** Of the run; or `gradient CODEC`: of a gradient sum as that writes it. */
   boundary: RunConfig['boundary'] | `gradient ${AuditedGradient}`;
+  precision: Precision;
   quantity: AuditQuantity;
   /** Claimed by the first, computed again by the second. */
   pair: string;
   comparisons: number;
+}
+
+/** Of runs in one precision. */
+export interface PrecisionLimits {
+  limits: Record<RunConfig['boundary'], Limits>;
+  /** Of gradient sums, by how they are handed in. */
+  gradients: Record<AuditedGradient, Distance>;
 }
 
 /** packages/audit/src/thresholds.json. */
@@ -29,16 +37,19 @@ export interface Thresholds {
   /** The distances in `pairs` are this percentile; the limits are the largest over all pairs times `margin`, of cosines times its square. */
   percentile: number;
   margin: number;
-  limits: Record<RunConfig['boundary'], Limits>;
-  /** Of gradient sums, by how they are handed in. */
-  gradients: Record<AuditedGradient, Distance>;
+  precisions: Record<Precision, PrecisionLimits>;
   pairs: Measured[];
   /** Of single kernels, on random numbers of a stage's sizes: relative L2. */
   kernels: { kernel: string; pair: string; comparisons: number; relativeL2: number }[];
 }
 
 /** For a run whose tensors and gradients are written so. A gradient that cannot be compared has no limit, and is not compared. */
-export function limitsFor({ limits, gradients }: Thresholds, { boundary, gradient }: Pick<RunConfig, 'boundary' | 'gradient'>): Limits {
+export function limitsFor(
+  { precisions }: Pick<Thresholds, 'precisions'>,
+  run: Pick<RunConfig, 'boundary' | 'precision' | 'gradient'>,
+): Limits {
+  const { boundary, gradient } = run;
+  const { limits, gradients } = precisions[precisionOf(run)];
   return { ...limits[boundary], gradient: isComparable(gradient) ? gradients[gradient] : limits[boundary].gradient };
 }
 

@@ -23,7 +23,7 @@ kernels.catch(() => {}); // every request says why
 let last: { key: string; replayer: Replayer } | null = null;
 
 async function replayerOf(run: AuditedRun): Promise<Replayer> {
-  const key = JSON.stringify([run.model, run.stages, run.sequences, run.boundary]);
+  const key = JSON.stringify([run.model, run.stages, run.sequences, run.boundary, run.precision]);
   if (last?.key === key) return last.replayer;
   const replayer = new Replayer(await kernels, run);
   last?.replayer.dispose();

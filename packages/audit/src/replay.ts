@@ -2,7 +2,7 @@
 import { type Crossing, crossingOf, type Vector } from '@starling/codecs';
 import type { Kernels } from '@starling/kernels';
 import { Stage, splitMix32 } from '@starling/model';
-import { type StageSpec, SwarmError, type TensorData } from '@starling/protocol';
+import { precisionOf, type StageSpec, SwarmError, type TensorData } from '@starling/protocol';
 import type { AuditedRun, GivenLease, StageWork } from './evidence.ts';
 
 /** What one lease comes to. */
@@ -24,7 +24,7 @@ const LAST_DIGIT = 2 ** -23;
 
 /** The one place where audits make a stage. */
 const makeStage = async (kernels: Kernels, run: AuditedRun, spec: StageSpec): Promise<Stage> =>
-  new Stage(kernels, run.model, spec, { sequences: run.sequences });
+  new Stage(await kernels.withPrecision(precisionOf(run)), run.model, spec, { sequences: run.sequences });
 
 const tokensOf = (tensor: TensorData | null): Int32Array<ArrayBuffer> | undefined => {
   if (tensor === null) return undefined;

@@ -2,10 +2,13 @@
  * The tensor operations a stage needs, each with the backward that belongs to it. One interface, so that a stage is
  * written once and runs on tfjs (webgpu, wasm, cpu) or on kernels of our own.
  *
- * n is the number of rows: sequences × context, sequence after sequence. All tensors are float32 unless said otherwise; what is rounded on
- * the way is said by `Precision`.
+ * n is the number of rows: sequences × context, sequence after sequence. All tensors are float32 unless said otherwise; with the
+ * precision `f16`, every operand of a product, in attention, too, and what SwiGLU is of, is first rounded to the nearest half. Sums stay float32, and so
+ * does all else: the residual stream, norms, softmax, the loss, gradients of parameters.
  */
-import type { Backend, SwarmError } from '@starling/protocol';
+import type { Backend, Precision, SwarmError } from '@starling/protocol';
+
+export type { Precision };
 
 /** A tensor on the device. Opaque: only the kernels that made it can read it. */
 export interface Tensor {
@@ -26,12 +29,6 @@ export interface AttentionShape {
 
 /** On WebAssembly: tfjs starts as many workers, whatever is asked for, and a thread without one would wait for ever. */
 export const MOST_THREADS = 8;
-
-/**
- * What is computed with: all in float32, or `f16`: every operand of a product, in attention, too, and what SwiGLU is of, is first rounded to the nearest
- * half. Sums stay float32, and so does all else: the residual stream, norms, softmax, the loss, gradients of parameters.
- */
-export type Precision = 'f32' | 'f16';
 
 /** Larger magnitudes round to it. */
 export const LARGEST_HALF = 65_504;

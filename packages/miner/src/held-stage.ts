@@ -6,6 +6,7 @@ import {
   boundaryWidth,
   decodeFrame,
   type InnerNumbers,
+  precisionOf,
   type RunConfig,
   type StageSpec,
   SwarmError,
@@ -87,7 +88,7 @@ export class HeldStage {
     vectors: StageVectors,
     inner: InnerNumbers | null,
   ): Promise<HeldStage> {
-    const held = new HeldStage(kernels, run, spec, version, vectors, inner);
+    const held = new HeldStage(await kernels.withPrecision(precisionOf(run)), run, spec, version, vectors, inner);
     await held.upload();
     return held;
   }

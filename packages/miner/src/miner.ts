@@ -360,8 +360,8 @@ export class Miner {
 
   /** Null when the stage fits under the cap. */
   private memoryShort({ backend }: Kernels, stage: number): SwarmError | null {
-    const { model, stages, sequences } = this.run!;
-    const { total, parameters, gradients, workspace } = stageMemory(model, stages[stage]!, sequences, backend);
+    const { model, stages, sequences, precision } = this.run!;
+    const { total, parameters, gradients, workspace } = stageMemory(model, stages[stage]!, sequences, backend, precision);
     const { memoryCap = Number.POSITIVE_INFINITY } = this.options;
     if (total <= memoryCap) return null;
     const mb = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;

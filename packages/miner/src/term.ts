@@ -126,7 +126,7 @@ export class Term {
       layers: [spec.firstLayer, spec.firstLayer + spec.layers - 1],
       parameters: size,
     });
-    const { total } = stageMemory(run.model, spec, run.sequences, kernels.backend);
+    const { total } = stageMemory(run.model, spec, run.sequences, kernels.backend, run.precision);
     const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
     status.act('downloading', `Fetching stage ${stage}: ${megabytes(12 * size)}; it will take about ${megabytes(total)} on the device.`);
     const vector = async (hash: string) => readVector(await blobs.get(hash, this.abort.signal), size);

@@ -59,6 +59,10 @@ export type StageSpec = v.InferOutput<typeof StageSpec>;
 /** How the numbers of hidden states, and of gradients with respect to them, are written between stages: docs/protocol.md. */
 export const BOUNDARIES = ['f32', 'f16', 'int8', 'int4'] as const;
 
+/** What stages are computed in: docs/kernels.md, Halves. */
+export const PRECISIONS = ['f32', 'f16'] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
 /** How the numbers of a gradient are written. */
 export const GRADIENTS = ['f32', 'bf16', 'int8', 'topk2bit'] as const;
 
@@ -93,6 +97,8 @@ export const RunConfig = v.object({
   /** Whose norm clips a gradient: the stage's own, or that of the whole model, for which stages wait for each other. */
   clip: v.picklist(['stage', 'global']),
   boundary: v.picklist(BOUNDARIES),
+  /** Absent: float32, as of every run before there was a choice. */
+  precision: v.optional(v.picklist(PRECISIONS)),
   /** How gradients are written when they are handed in, and when they are merged: docs/reduce.md. */
   gradient: v.picklist(GRADIENTS),
   merged: v.picklist(['f32', 'bf16']),
@@ -105,6 +111,8 @@ export const RunConfig = v.object({
   seed: count,
 });
 export type RunConfig = v.InferOutput<typeof RunConfig>;
+
+export const precisionOf = ({ precision = 'f32' }: Pick<RunConfig, 'precision'>): Precision => precision;
 
 /** Names of the three blobs (tensor frames, `[n]` float32) that make up a stage at one version. */
 export const StageState = v.object({ parameters: sha, firstMoment: sha, secondMoment: sha });
