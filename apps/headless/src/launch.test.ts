@@ -45,7 +45,7 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
     const threads = () => pages.asked.map((asked) => Number(asked.searchParams.get('threads')));
     expect(threads(), 'shared by both').toEqual(Array(2).fill(Math.max(1, Math.floor(availableParallelism() / 2))));
     const figures = { microbatches: 17, refused: 1, tokensPerSecond: 99.5, restarts: 0, failures: 0 };
-    const alive = { activity: 'forward', backend: 'webgpu', stage: 2, ...figures };
+    const alive = { activity: 'forward', reason: '', backend: 'webgpu', stage: 2, ...figures };
     const longest = 'x'.repeat(MAX_NAME - 2);
     expect(await miners.pages()).toEqual([
       { ...alive, tab: 0, name: `${longest}-1`, id: `${longest}-11` },
