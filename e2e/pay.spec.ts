@@ -68,7 +68,13 @@ for (const screen of SCREENS) {
     await metagraph.getByRole('button', { name: 'UID' }).click();
     await expect(metagraph.getByRole('columnheader', { name: 'UID' })).toHaveAttribute('aria-sort', 'descending');
     expect(await uids()).toEqual(before.toReversed());
-    for (const query of [address, address.slice(8, 24), String(uid)]) {
+    for (const query of [
+      address,
+      address.slice(8, 24),
+      address.toLowerCase(),
+      `${address.slice(0, 6)}…${address.slice(-4)}`,
+      String(uid),
+    ]) {
       await metagraph.getByRole('searchbox').fill(query);
       await expect(rows).toHaveCount(1);
       await expect(rows.locator('code')).toHaveAttribute('title', new RegExp(`^${address}`));

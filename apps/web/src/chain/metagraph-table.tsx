@@ -32,10 +32,11 @@ export function MetagraphTable({ chain: { neurons, weights, pay } }: { chain: Ch
   const weightOf = new Map(weights?.weights.map(({ uid, weight }) => [uid, weight]));
   const byDevice = useByDevice();
   const accounts = new Map(pay.map((account) => [account.address, account]));
-  const text = wanted.trim();
-  const meant = meaningOf(text);
-  const found = neurons.filter(
-    ({ uid, hotkey, coldkey }) => text === '' || [hotkey, coldkey].some((address) => isWanted({ uid, address }, meant)),
+  const meant = meaningOf(wanted);
+  const found = neurons.filter(({ uid, hotkey, coldkey }) =>
+    [hotkey, coldkey].some(
+      (address) => isWanted({ uid, address }, meant) || (meant.uid === null && address.toLowerCase().includes(meant.text!)),
+    ),
   );
   const sortedBy = (neuron: NeuronView): number | string => {
     if (order.key === 'weight') return weightOf.get(neuron.uid) ?? -1;

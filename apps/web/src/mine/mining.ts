@@ -200,9 +200,11 @@ export async function resumeAfterReload(): Promise<boolean> {
  */
 addEventListener('pagehide', () => {
   if (!worker) return;
+  // The browser waits half a second for what is done here: the last word before what draws anything.
+  worker.terminate();
   const session = state?.session;
-  publish(stopped(null));
   if (session) navigator.sendBeacon('/v1/leave', JSON.stringify(session));
+  publish(stopped(null));
 });
 
 /** Back out of the browser's cache, as it was left. */
