@@ -1,11 +1,23 @@
 /** What is told of a stage's memory before it is loaded, against what it then takes. */
 import { createKernels } from '@starling/kernels';
 import { dawnGpu, nodeWasmPath } from '@starling/kernels/node';
-import { boundaryWidth } from '@starling/protocol';
+import { boundaryWidth, type ModelShape, type StageSpec } from '@starling/protocol';
 import { expect, test } from 'vitest';
 import { stageMemory } from './memory.ts';
 import { cutStages, presetOf } from './presets.ts';
 import { Stage } from './stage.ts';
+
+/** Both gradients are on the device for a moment. */
+async function twoMicrobatches(stage: Stage, spec: StageSpec, shape: ModelShape, sequences: number): Promise<void> {
+  const { isFirst, isLast } = spec;
+  stage.load(new Float32Array(stage.layout.size).fill(0.01));
+  const rows = sequences * shape.context;
+  const numbers = () => new Float32Array(rows * boundaryWidth(shape));
+  const tokens = new Int32Array(rows);
+  const work = () => stage.backward(isFirst ? tokens : numbers(), isLast ? tokens : numbers());
+  stage.accumulate((await work()).gradient);
+  stage.discard((await work()).gradient);
+}
 
 test('on wasm the estimate is within a sixth of the peak, for every stage', async () => {
   const kernels = await createKernels({ backend: 'wasm', wasmPaths: nodeWasmPath() });
@@ -22,13 +34,7 @@ test('on wasm the estimate is within a sixth of the peak, for every stage', asyn
         return product;
       };
       const stage = new Stage(kernels, shape, spec, { sequences });
-      stage.load(new Float32Array(stage.layout.size).fill(0.01));
-      const rows = sequences * shape.context;
-      const numbers = () => new Float32Array(rows * boundaryWidth(shape));
-      const tokens = new Int32Array(rows);
-      const work = () => stage.backward(spec.isFirst ? tokens : numbers(), spec.isLast ? tokens : numbers());
-      stage.accumulate((await work()).gradient);
-      stage.discard((await work()).gradient);
+      await twoMicrobatches(stage, spec, shape, sequences);
       stage.dispose();
       kernels.matmul = matmul;
       const ratio = stageMemory(shape, spec, sequences, 'wasm').total / peak;
@@ -57,13 +63,7 @@ test.skipIf(!gpu).each(['f32', 'f16'] as const)(
         expect(stage.workspace.bytes, `${preset}, stage ${spec.index}`).toBe(workspace);
         expect((parameters + gradients + workspace) / (parameters + gradients + stage.workspace.needed)).toBeLessThan(1.2);
         if (preset === 'nano') {
-          stage.load(new Float32Array(stage.layout.size).fill(0.01));
-          const rows = sequences * shape.context;
-          const numbers = () => new Float32Array(rows * boundaryWidth(shape));
-          const tokens = new Int32Array(rows);
-          const work = () => stage.backward(spec.isFirst ? tokens : numbers(), spec.isLast ? tokens : numbers());
-          stage.accumulate((await work()).gradient);
-          stage.discard((await work()).gradient);
+          await twoMicrobatches(stage, spec, shape, sequences);
           expect(Math.abs((kernels.memory().bytes - before) / total - 1)).toBeLessThan(ROUNDED_UP[precision]);
         }
         stage.dispose();
