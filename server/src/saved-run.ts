@@ -45,22 +45,16 @@ export async function readCheckpoint(checkpoint: Checkpoint) {
 
 /** A data folder holds one run. Throws `CONFIG_INVALID` naming the first thing in which the wanted run differs. */
 export function assertSameRun(saved: { run: RunConfig; corpusHash: string }, wanted: RunConfig, corpusHash: string): void {
-  const differs = (
-    ['preset', 'sequences', 'microbatchesPerStep', 'clip', 'gradient', 'merged', 'medianClip', 'overlap', 'seed'] as const
-  ).find((key) => saved.run[key] !== wanted[key]);
-  const crosses = boundaryName(saved.run);
-  const why = differs
-    ? `${differs} ${saved.run[differs]}, not ${wanted[differs]}`
-    : crosses !== boundaryName(wanted)
-      ? `boundary ${crosses}, not ${boundaryName(wanted)}`
-      : precisionOf(saved.run) !== precisionOf(wanted)
-        ? `precision ${precisionOf(saved.run)}, not ${precisionOf(wanted)}`
-        : saved.run.stages.length !== wanted.stages.length
-          ? `${saved.run.stages.length} stages, not ${wanted.stages.length}`
-          : JSON.stringify(saved.run.inner) !== JSON.stringify(wanted.inner)
-            ? 'other inner steps'
-            : saved.corpusHash !== corpusHash
-              ? 'another corpus'
-              : null;
+  const { run } = saved;
+  const keys = ['preset', 'sequences', 'microbatchesPerStep', 'clip', 'gradient', 'merged', 'medianClip', 'overlap', 'seed'] as const;
+  const differences: [isOther: boolean, why: string][] = [
+    ...keys.map((key): [boolean, string] => [run[key] !== wanted[key], `${key} ${run[key]}, not ${wanted[key]}`]),
+    [boundaryName(run) !== boundaryName(wanted), `boundary ${boundaryName(run)}, not ${boundaryName(wanted)}`],
+    [precisionOf(run) !== precisionOf(wanted), `precision ${precisionOf(run)}, not ${precisionOf(wanted)}`],
+    [run.stages.length !== wanted.stages.length, `${run.stages.length} stages, not ${wanted.stages.length}`],
+    [JSON.stringify(run.inner) !== JSON.stringify(wanted.inner), 'other inner steps'],
+    [saved.corpusHash !== corpusHash, 'another corpus'],
+  ];
+  const why = differences.find(([isOther]) => isOther)?.[1];
   if (why) throw new SwarmError('CONFIG_INVALID', `The data folder holds another run (${why}). Use another --data, or the same options.`);
 }
