@@ -77,6 +77,8 @@ test('a range has an end that goes along with the data where none is set, and sh
   expect(shownOf([1, 2, 3], { from: 9, to: null })).toBeNull();
   expect(shownOf([1, 2, 3], { from: 8, to: 9 })).toBeNull();
   expect(shownOf([1, 2, 3], { from: -2, to: 0 })).toBeNull();
+  expect(shownOf([1, 2, 3], { from: 1.2, to: 1.8 }), 'between two points').toBeNull();
+  expect(shownOf([1, 2, 3], { from: 1.2, to: 2 })).toEqual([1.2, 2]);
   expect(shownOf([1, 2, 3], { from: 0, to: 9 })).toEqual([0, 9]);
   expect(shownOf([], { from: 2, to: 3 })).toBeNull();
   const asked = (from: number | null, to: number | null) => isVain([1, 2, 3], { from, to });
@@ -95,10 +97,11 @@ test('without points every column is empty', () => {
   expect(sparkline([], 10, 10)).toBe('');
 });
 
-test('valueAt looks back over holes', () => {
+test('valueAt looks back over holes, and not beyond the first', () => {
   expect(valueAt([null, 3, null], 2)).toBe(3);
   expect(valueAt([null, 3, null], 0)).toBeNull();
   expect(valueAt([1, 2], 99)).toBe(2);
+  expect([valueAt([3, null, null], 2, 1), valueAt([3, 4, null], 2, 1), valueAt([], -1)]).toEqual([null, 4, null]);
 });
 
 test('the time left follows the pace of the newest points', () => {

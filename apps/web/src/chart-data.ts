@@ -59,7 +59,7 @@ export const ALL: Range = { from: null, to: null };
 export function shownOf(x: readonly number[], { from, to }: Range): [from: number, to: number] | null {
   if ((from === null && to === null) || x.length === 0) return null;
   const [low, high] = [from ?? x[0]!, to ?? x.at(-1)!];
-  return low < high && low < x.at(-1)! && high > x[0]! ? [low, high] : null;
+  return low < high && x.some((at) => at >= low && at <= high) ? [low, high] : null;
 }
 
 /** A range was asked for of which nothing would be left. */
@@ -165,9 +165,9 @@ function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 }
 
-/** The value at `index`, or the last one before it that is not null. */
-export function valueAt(values: Column, index: number): number | null {
-  for (let i = Math.min(index, values.length - 1); i >= 0; i--) {
+/** The value at `index`, or the last one before it that is not null, from `first` on. */
+export function valueAt(values: Column, index: number, first = 0): number | null {
+  for (let i = Math.min(index, values.length - 1); i >= first; i--) {
     if (values[i] !== null) return values[i];
   }
   return null;

@@ -108,7 +108,13 @@ export function Chart({ title, data, lines, axis, range, onRange, log = false, c
 
   const isShown = (x: number) => !shown || (x >= shown[0] && x <= shown[1]);
   const index = cursor ?? data[0].findLastIndex(isShown);
-  const values = (line: number) => valueAt(data[line + 1], index);
+  const first = Math.max(0, data[0].findIndex(isShown));
+  const values = (line: number) => valueAt(data[line + 1], index, first);
+  const saveTable = () => {
+    const head = lines.map(({ label, unlisted }) => (unlisted ? `${label} (raw)` : label));
+    const rows = rowsOf(data).filter(([x]) => isShown(x!));
+    save(new Blob([csvOf([axis, ...head], rows)], { type: 'text/csv' }), `${fileName(title)}.csv`);
+  };
   return (
     <figure className="chart">
       <figcaption>
@@ -132,22 +138,7 @@ export function Chart({ title, data, lines, axis, range, onRange, log = false, c
             title={`Save ${title} as CSV`}
             aria-label={`Save ${title} as CSV`}
             disabled={data[0].length === 0}
-            onClick={() =>
-              save(
-                new Blob(
-                  [
-                    csvOf(
-                      [axis, ...lines.map(({ label, unlisted }) => (unlisted ? `${label} (raw)` : label))],
-                      rowsOf(data).filter(([x]) => isShown(x!)),
-                    ),
-                  ],
-                  {
-                    type: 'text/csv',
-                  },
-                ),
-                `${fileName(title)}.csv`,
-              )
-            }
+            onClick={saveTable}
           >
             CSV
           </button>
