@@ -84,6 +84,8 @@ for (const screen of SCREENS)
     const [, chosen] = (await ask<ModelVersion[]>('/v1/models')).toReversed() as [ModelVersion, ModelVersion];
     const step = `step ${chosen.version.toLocaleString('en')}`;
     await now(page).getByRole('combobox').selectOption(`${chosen.version}`);
+    await write();
+    await page.route(`**/v1/models/${chosen.version}/*`, (route) => route.fulfill({ status: 404, body: '{}' }));
     await page.route('**/v1/models', async (route) => {
       const response = await route.fetch();
       const kept = ((await response.json()) as ModelVersion[]).filter(({ version }) => version !== chosen.version);
@@ -91,6 +93,7 @@ for (const screen of SCREENS)
     });
     await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
     await expect(now(page).getByRole('combobox').getByRole('option', { selected: true })).toHaveText(`${step}, which is kept no longer`);
+    await expect(page.getByRole('button', { name: `No download: ${step} is kept no longer` })).toBeDisabled();
     await write();
     await expect(now(page).getByText(new RegExp(`^${step} wrote 400 bytes`))).toBeVisible();
     await now(page).getByRole('combobox').selectOption('newest');

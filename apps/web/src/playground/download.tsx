@@ -8,7 +8,15 @@ model = AutoModelForCausalLM.from_pretrained("folder")
 tokenizer = AutoTokenizer.from_pretrained("folder")`;
 
 /** The model as files that others can load. */
-export function Download({ run, version, size, note }: { run: RunConfig; version: ModelVersion; size: string; note: string }) {
+export function Download(props: {
+  run: RunConfig;
+  version: ModelVersion;
+  /** The server still has it. */
+  isKept: boolean;
+  size: string;
+  note: string;
+}) {
+  const { run, version, isKept, size, note } = props;
   const packer = useWriter();
   const { state, error } = packer.written;
   const label = version.version === 0 ? 'the untrained model' : `step ${count(version.version)}`;
@@ -24,12 +32,12 @@ export function Download({ run, version, size, note }: { run: RunConfig; version
         <button
           type="button"
           className="quiet"
-          disabled={state !== 'idle'}
+          disabled={state !== 'idle' || !isKept}
           onClick={() =>
             packer.download({ run, version: version.version, loss: version.loss }, `starling-${run.preset}-step-${version.version}.zip`)
           }
         >
-          {state === 'idle' ? `Download ${label} (${size})` : 'Packing…'}
+          {state !== 'idle' ? 'Packing…' : isKept ? `Download ${label} (${size})` : `No download: ${label} is kept no longer`}
         </button>
       </div>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: code that scrolls must be reachable by keyboard. */}

@@ -44,7 +44,7 @@ export default function PlaygroundPage() {
           <p>The playground writes byte by byte and cannot read this vocabulary of {count(run.config.model.vocabulary)}.</p>
         </Notice>
       ) : run && versions ? (
-        <Bench run={run.config} parameters={run.parameters} versions={versions} />
+        <Bench key={run.config.runId} run={run.config} parameters={run.parameters} versions={versions} />
       ) : (
         <p className="panel empty playground-empty">Asking the server for the model…</p>
       )}
@@ -132,7 +132,13 @@ function Bench({ run, parameters, versions }: { run: RunConfig; parameters: numb
         <Output label="Now" writer={main} version={left} versions={versions} newest={chosen === null} onChoose={setChosen} />
         <Output label="Earlier" writer={other} version={right} versions={versions} newest={false} onChoose={setEarlier} />
       </div>
-      <Download run={run} version={left} size={bytes(4 * parameters)} note={`${compact(parameters)} parameters, loss ${loss(left.loss)}`} />
+      <Download
+        run={run}
+        version={left}
+        isKept={versions.some(({ version }) => version === left.version)}
+        size={bytes(4 * parameters)}
+        note={`${compact(parameters)} parameters, loss ${loss(left.loss)}`}
+      />
     </>
   );
 }
