@@ -84,9 +84,10 @@ async function giveWallets(context: BrowserContext): Promise<{ asked: Asked; add
 }
 
 const panel = (page: Page) => page.getByRole('region', { name: 'Account' });
-/** By keyboard, which is not sent back to the page's beginning when the button goes. */
-async function press(page: Page, name: string): Promise<void> {
+/** By keyboard, which is not sent back to the page's beginning when the button goes, as it has when the panel says `then`. */
+async function press(page: Page, name: string, then: string): Promise<void> {
   await panel(page).getByRole('button', { name }).press('Enter');
+  await expect(panel(page)).toContainText(then);
   await expect.poll(() => page.evaluate(() => document.activeElement?.closest('section')?.getAttribute('aria-labelledby'))).toBe('wallet');
 }
 
@@ -112,10 +113,15 @@ test('a wallet that refuses is told with what it said, and is no error of the pa
       await expect(panel(page)).toContainText(addresses[0]!);
       expect(errors).toEqual([]);
       // Nor is it the wallet's doing when the page cannot load what it signs with.
-      await context.route(/\/assets\/link-/, (route) => route.abort());
+      const left = Promise.withResolvers<void>();
+      await context.route(/\/assets\/link-/, (route) => left.promise.then(() => route.abort()));
       await panel(page).getByRole('button', { name: 'Sign once' }).click();
+      await page.getByRole('heading', { name: 'This device' }).click();
+      left.resolve();
       await expect(panel(page)).toContainText('the server is away, or was renewed since this tab was opened.');
       await expect(panel(page)).toContainText('CODE_MISSING');
+      const focused = await page.evaluate(() => document.activeElement?.tagName);
+      expect(focused, 'who went on elsewhere is not called back').not.toBe('SECTION');
       await context.close();
     }
   } finally {
@@ -155,15 +161,12 @@ for (const screen of SCREENS)
       await expect.poll(own, { message: 'pay of a guest' }).toBeGreaterThan(0n);
 
       // The one that hangs holds nobody up, and is asked only because it was chosen.
-      await press(page, 'hanging');
-      await expect(panel(page)).toContainText('Waiting for hanging');
-      await press(page, 'Cancel');
+      await press(page, 'hanging', 'Waiting for hanging');
+      await press(page, 'Cancel', 'Link a wallet');
       await expect.poll(() => asked.enabled).toEqual(['hanging']);
-      await press(page, 'polkadot{.js}');
-      await expect(panel(page)).toContainText(addresses[0]!);
+      await press(page, 'polkadot{.js}', addresses[0]!);
       expect(asked.enabled).toEqual(['hanging', 'polkadot-js']);
-      await press(page, 'Sign once');
-      await expect(panel(page)).toContainText('Mining for the hotkey');
+      await press(page, 'Sign once', 'Mining for the hotkey');
       expect(asked.signed).toHaveLength(1);
       expect(asked.signed[0]).toContain(`hotkey: ${addresses[0]}`);
       const linked = await account();
@@ -206,8 +209,7 @@ for (const screen of SCREENS)
       expect((await account()).work).toBeGreaterThan(before);
 
       await fits(page);
-      await press(page, 'Disconnect');
-      await expect(panel(page)).toContainText('Mining as a guest');
+      await press(page, 'Disconnect', 'Mining as a guest');
       expect(await account()).toMatchObject({ address: guest!.address, delegation: null });
       expect((await account()).work).toBeGreaterThan(before);
 

@@ -24,8 +24,16 @@ export default function WalletPanel() {
   const held = useRef(false);
   useLayoutEffect(() => {
     // The button that was pressed is gone: who goes on by keyboard goes on here.
-    if (held.current && document.activeElement === document.body) panel.current?.focus();
+    if (held.current && document.activeElement === document.body) panel.current?.focus({ preventScroll: true });
   }, [phase, account]);
+  useEffect(() => {
+    // Who goes on elsewhere with a pointer may touch what takes no focus.
+    const onPointerDown = ({ target }: PointerEvent) => {
+      held.current &&= panel.current!.contains(target as Node);
+    };
+    document.addEventListener('pointerdown', onPointerDown);
+    return () => document.removeEventListener('pointerdown', onPointerDown);
+  }, []);
   return (
     <section
       ref={panel}
@@ -36,7 +44,7 @@ export default function WalletPanel() {
         held.current = true;
       }}
       onBlur={({ relatedTarget }) => {
-        held.current = relatedTarget === null || panel.current!.contains(relatedTarget);
+        held.current &&= relatedTarget === null || panel.current!.contains(relatedTarget);
       }}
     >
       <div className="panel-head">
