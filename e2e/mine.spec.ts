@@ -379,6 +379,23 @@ test('a telephone watches by default, and mines where its owner insists', async 
   await page.context().close();
 });
 
+test('whoever presses Finish before the tab knows which miner it is has nothing to complete, on every screen', async ({ browser }) => {
+  for (const { options } of SCREENS) {
+    const context = await browser.newContext(options);
+    await context.addInitScript(() => {
+      const request = navigator.locks.request.bind(navigator.locks) as (...asked: unknown[]) => Promise<unknown>;
+      const later = new Promise<void>((resolve) => Object.assign(window, { grant: resolve }));
+      Object.assign(navigator.locks, { request: (...asked: unknown[]) => later.then(() => request(...asked)) });
+    });
+    const page = await open(context, '/?backend=wasm&autostart=1');
+    await button(page, 'Finish').click();
+    await expect(button(page, 'Finishing…')).toBeVisible();
+    await page.evaluate(() => (window as unknown as { grant(): void }).grant());
+    await expect(mining(page).getByText('Stopped', { exact: true })).toBeVisible();
+    await context.close();
+  }
+});
+
 test('where there is no WebGPU the page says what follows for what is chosen, and nothing where the CPU is', async ({ browser }) => {
   for (const { options } of SCREENS) {
     const context = await browser.newContext(options);

@@ -19,6 +19,8 @@ let server: ConnectionEvents;
 let reachable: boolean;
 /** Something is to be handed in. */
 let owes: boolean;
+/** Until a stage is loaded. */
+let loading: Promise<void>;
 /** The miner's own. */
 let blobs: TermParts['blobs'];
 vi.mock('./connection.ts', () => ({
@@ -51,8 +53,9 @@ vi.mock('./connection.ts', () => ({
 /** Computing a lease takes so long. */
 const LEASE_MS = 2_000;
 vi.mock('./term.ts', () => ({
-  Term: class implements Pick<Term, 'ended' | 'owes' | 'hold' | 'take' | 'work' | 'end' | 'giveBack'> {
+  Term: class implements Pick<Term, 'ended' | 'ready' | 'owes' | 'hold' | 'take' | 'work' | 'end' | 'giveBack'> {
     ended = false;
+    ready = false;
     get owes() {
       return owes;
     }
@@ -61,7 +64,10 @@ vi.mock('./term.ts', () => ({
       this.status = parts.status;
       ({ blobs } = parts);
     }
-    async hold() {}
+    async hold() {
+      await loading;
+      this.ready = true;
+    }
     take() {
       return true;
     }
@@ -82,6 +88,7 @@ beforeEach(() => {
   said = [];
   reachable = true;
   owes = false;
+  loading = Promise.resolve();
   vi.useFakeTimers({ now: 0 });
 });
 afterEach(() => vi.useRealTimers());
@@ -273,6 +280,7 @@ test('whoever is to finish and cannot hand in what it holds says so after two mi
   const { miner } = await startOn('wasm');
   await pass(0);
   server.command('assign', { stage: 0, round: 1 } as Assign);
+  await pass(0);
   owes = true;
   reachable = false;
   server.lost('transport close', 90_000);
@@ -284,6 +292,18 @@ test('whoever is to finish and cannot hand in what it holds says so after two mi
   await finished;
   expect(miner.state).toMatchObject({ activity: 'stopped', tokensPerSecond: 0 });
   expect(miner.state.reason).toBe('Finish was pressed. Not all could be handed in within 120 s: others compute the rest again.');
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('whoever is to finish before its stage is there stops at once', async () => {
+  const { miner } = await startOn('wasm');
+  await pass(0);
+  loading = new Promise(() => {});
+  server.command('assign', { stage: 0, round: 1 } as Assign);
+  await pass(0);
+  void miner.finish('Finish was pressed.');
+  await pass(0);
+  expect(miner.state).toMatchObject({ activity: 'stopped', reason: 'Finish was pressed.' });
   expect(vi.getTimerCount()).toBe(0);
 });
 

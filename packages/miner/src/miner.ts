@@ -214,7 +214,8 @@ export class Miner {
     this.status.update({ paused: { ...explain({ code: 'FINISHING', message }), since: Date.now(), until: Date.now() + FINISH_MS } });
     if (this.isIdle) this.idle();
     const deadline = performance.now() + FINISH_MS;
-    const isHolding = () => this.queued > 0 || this.term?.owes;
+    // A stage that is still on its way would be of no use any more.
+    const isHolding = () => this.term?.ready && (this.queued > 0 || this.term.owes);
     while (!this.stopped && performance.now() < deadline && isHolding()) await pause(POLL_MS);
     await this.stop(
       isHolding() ? `${reason} Not all could be handed in within ${FINISH_MS / 1_000} s: others compute the rest again.` : reason,

@@ -56,6 +56,8 @@ export class Term {
   readonly round: number;
   /** The stage; null until it is loaded. */
   held: HeldStage | null = null;
+  /** It is compiled, too: it can be worked with. */
+  ready = false;
   private readonly parts: TermParts;
   private readonly crossing: Crossing;
   private readonly abort = new AbortController();
@@ -148,6 +150,7 @@ export class Term {
     this.merging = new Merging({ codec, merged }, held, blobs, this.abort.signal, this.parts.feedbackOf(stage, size));
     await held.warmUp((done, of) => status.act('warming-up', `Compiling the kernels of this stage: ${done} of ${of}.`));
     if (this.ended) return;
+    this.ready = true;
     status.update({ version, parameterHash: held.parameterHash, error: null });
     this.send(connection.request('ready', { stage, round, version, parameterHash: held.parameterHash }));
   }

@@ -88,7 +88,8 @@ export async function start(): Promise<void> {
   mine.onerror = ({ message }) => fail(message ? new SwarmError('BACKEND_FAILED', message) : codeMissing());
   const cap = memoryCap === null ? null : memoryCap * 2 ** 20;
   const { tab } = await claim();
-  if (worker !== mine || ending) return;
+  if (worker !== mine) return;
+  if (ending) return leave();
   held = whyPaused(); // the battery may have been heard of meanwhile
   const message = { url: location.origin, name, backend, intensity, threads: ownThreads(), memoryCap: cap, paused: held, tab };
   mine.postMessage({ type: 'start', ...message } satisfies ToWorker);
