@@ -2,7 +2,7 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, type Page, test } from '@playwright/test';
+import { devices, expect, type Page, test } from '@playwright/test';
 import { type ServerProcess, startServerProcess } from '@starling/server/process';
 import { CALM } from './pace.ts';
 import { fits, SCREENS } from './screens.ts';
@@ -13,6 +13,10 @@ test.beforeAll(async () => {
   server = await startServerProcess([...OPTIONS, '--port', '0']);
 });
 test.afterAll(() => server.kill());
+
+interface Starling {
+  starling: { state: { waiting: { until: number } | null } | null };
+}
 
 /** 0 while it is just being loaded. */
 const counted = (page: Page) => page.evaluate(() => Number(document.documentElement.dataset.minerMicrobatches ?? 0)).catch(() => 0);
@@ -68,22 +72,50 @@ for (const screen of SCREENS) {
   test(`a miner whose code cannot be loaded says that and nothing of drivers, and goes on by itself once it can, on ${screen.name}`, async ({
     browser,
   }) => {
-    for (const code of [/\/assets\/mine\.worker-/, /\/assets\/backends-/]) {
+    for (const code of [/\/assets\/mine\.worker-/, /\/assets\/backends-/, /\.wasm$/]) {
       const context = await browser.newContext(screen.options);
       const page = await context.newPage();
       await context.route(code, (route) => route.fulfill({ status: 404, body: '{}' }));
+      // Until all is looked at.
+      await context.route('**/v1/run', (route) => route.abort());
       await page.goto(`${server.url}/?backend=wasm&autostart=1&${CALM}`);
       await expect(mining(page)).toContainText('Not loaded');
       await expect(mining(page)).toContainText('CODE_MISSING');
+      await expect(page.locator('html')).toHaveAttribute('data-miner-reason', 'CODE_MISSING');
+      await expect(main(page).getByRole('heading', { name: 'The pipeline' })).toBeVisible();
+      await expect(main(page).getByText('The server is choosing a stage for you.')).toHaveCount(0);
       await expect(mining(page)).toContainText('the page is loaded anew by itself once the server answers');
       await expect(mining(page).getByText(/ left$| over now$/)).toBeVisible();
       await fits(page);
       await context.unroute(code);
+      await context.unroute('**/v1/run');
       await works(page);
       await stop(page).click();
       await expect(mining(page).getByRole('button', { name: 'Start' })).toBeVisible();
       await context.close();
     }
+  });
+
+  test(`a page that is loaded anew by itself takes nothing that was begun on another one along, on ${screen.name}`, async ({ browser }) => {
+    const context = await browser.newContext(screen.options);
+    const page = await context.newPage();
+    await context.route(/\/assets\/backends-/, (route) => route.fulfill({ status: 404, body: '{}' }));
+    await context.route('**/v1/run', (route) => route.abort());
+    await page.goto(`${server.url}/?backend=wasm&autostart=1&${CALM}`);
+    await expect(mining(page)).toContainText('Not loaded');
+    await to(page, 'Playground');
+    const prompt = main(page).getByLabel('Beginning of the text');
+    await prompt.fill('Half a sent');
+    await context.unroute(/\/assets\/backends-/);
+    await context.unroute('**/v1/run');
+    const nextTry = () => page.evaluate(() => (window as unknown as Starling).starling.state?.waiting?.until ?? 0);
+    const before = await nextTry();
+    await expect.poll(nextTry, { message: 'it was its turn' }).toBeGreaterThan(before);
+    await expect(prompt).toHaveValue('Half a sent');
+    await to(page, 'Mine');
+    await works(page);
+    await stop(page).click();
+    await context.close();
   });
 
   test(`a tab that is started while its server is away mines once that is back, or waits no more after Stop, on ${screen.name}`, async ({
@@ -113,16 +145,23 @@ for (const screen of SCREENS) {
   test(`a page whose program does not arrive says so, and comes by itself, and its miner with it, on ${screen.name}`, async ({
     browser,
   }) => {
-    const context = await browser.newContext(screen.options);
+    // Where a page that iOS loads anew waits for a click.
+    const context = await browser.newContext({ ...screen.options, userAgent: devices['iPhone 15'].userAgent });
     const page = await context.newPage();
-    await page.goto(`${server.url}/?backend=wasm&autostart=1&${CALM}`);
+    await page.goto(`${server.url}/?backend=wasm&${CALM}`);
+    await mining(page).getByRole('button', { name: 'Mine here anyway' }).click();
+    await mining(page).getByRole('button', { name: 'Start' }).click();
     await works(page);
     await context.route(/\/assets\/index-.*\.js/, (route) => route.abort());
-    await page.reload();
-    await expect(page.getByRole('status')).toContainText(/^Starling could not be loaded: its server is away.*in \d s\.$/);
-    await fits(page);
     await context.route('**/v1/run', (route) => route.abort());
-    await page.waitForEvent('requestfailed', (request) => request.url().endsWith('/v1/run'));
+    await page.reload();
+    await expect(main(page).getByRole('heading')).toHaveText('Starling could not be loaded');
+    await expect(main(page).getByRole('status')).toHaveText('Its server is away, or lacks a part of it. It is tried again by itself.');
+    await expect(main(page)).toContainText(/Next try in \d s\./);
+    await fits(page);
+    const tried = page.waitForEvent('requestfailed', (request) => request.url().endsWith('/v1/run'));
+    await main(page).getByRole('button', { name: 'Try now' }).click();
+    await tried;
     await context.unroute('**/v1/run');
     await context.unroute(/\/assets\/index-.*\.js/);
     await works(page);

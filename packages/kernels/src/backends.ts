@@ -1,5 +1,5 @@
 /** The backends of tfjs. */
-import { loaded, SwarmError } from '@starling/protocol';
+import { codeMissing, loaded, SwarmError } from '@starling/protocol';
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelOptions } from './create.ts';
 import type { Kernels, Precision } from './kernels.ts';
@@ -21,6 +21,17 @@ export async function createCpu(precision: Precision): Promise<Kernels> {
   return new TfjsKernels('cpu', 'CPU (JavaScript)', precision, NEVER, () => {});
 }
 
+/** tfjs fetches its program itself, and says no more than that it did not start. Throws `CODE_MISSING` where there is none, else `error`. */
+async function whyNot(error: unknown, wasmPaths: KernelOptions['wasmPaths']): Promise<never> {
+  if (typeof wasmPaths === 'object') {
+    // The one it took last: with threads it is tried before.
+    const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
+    const response = await loaded(() => fetch(wasmPaths[`tfjs-backend-wasm${simd ? '-simd' : ''}.wasm`]!));
+    if (!response.ok) throw codeMissing(error);
+  }
+  throw error;
+}
+
 /** It is started once, and stays. Its threads. */
 let startedWasm: Promise<number> | null = null;
 
@@ -29,7 +40,7 @@ export async function createWasm({ wasmPaths, operations = 'own', precision = 'f
   // tfjs is not asked whether it is started: it would start it then, on its own terms.
   if (startedWasm === null) {
     if (wasmPaths) wasm.setWasmPaths(wasmPaths);
-    startedWasm = startWithThreads(wasm, threads, () => use('wasm'));
+    startedWasm = startWithThreads(wasm, threads, () => use('wasm')).catch((error) => whyNot(error, wasmPaths));
     startedWasm.catch(() => {
       startedWasm = null;
     });

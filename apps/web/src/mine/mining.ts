@@ -3,13 +3,14 @@ import { initialState, type MinerState } from '@starling/miner/state';
 import { codeMissing, explain, SwarmError, type Waiting, type WireError } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
 import { getJson } from '../api.ts';
+import { pageAt } from '../paths.ts';
 import { recall, remember } from '../remember.ts';
 import type { FromWorker, ToWorker } from '../worker-messages.ts';
 import { watchConditions, watchWholeDeviceAgain } from './conditions.ts';
 import { isIos } from './device.ts';
 import { type Conditions, obstacle } from './policy.ts';
 import { isReloadLoop, recallMining, rememberMining } from './reload.ts';
-import { renew } from './renewal.ts';
+import { RENEWAL, renew } from './renewal.ts';
 import { ownThreads } from './settings.ts';
 import { type Claim, claimTab, freshClaim, minersOf, rememberMiner } from './tab.ts';
 import { playTone } from './tone.ts';
@@ -226,14 +227,22 @@ const fail = (error: SwarmError) => publish(stopped(error.toWire()));
 
 const ANSWER_MS = 5_000;
 
+/** A reload would take away what a visitor does on another page, while it is seen, or with a wallet: it waits. */
+const isInUse = () =>
+  (!document.hidden && pageAt(location.pathname).name !== 'mine') || !dispatchEvent(new Event(RENEWAL, { cancelable: true }));
+
 /** Its worker cannot be loaded, or what that needs: the page is loaded anew once the server answers, and goes on mining. */
 function awaitCode(error: WireError): void {
   const { message } = error;
   const since = Date.now();
   const told = { ...error, hint: 'Nothing to do: the page is loaded anew by itself once the server answers, and mining goes on.' };
-  const before = { ...(state ?? connecting('')), tokensPerSecond: 0, activity: 'connecting', reason: message, since } as const;
+  const placeless = { ...(state ?? connecting('')), stage: null, layers: null, tokensPerSecond: 0 };
+  const before = { ...placeless, activity: 'connecting', reason: message, since } as const;
   const ports = {
-    ask: () => getJson('/v1/run', AbortSignal.timeout(ANSWER_MS)),
+    ask: async () => {
+      if (isInUse()) throw new Error('The page is in use.');
+      await getJson('/v1/run', AbortSignal.timeout(ANSWER_MS));
+    },
     reload: () => {
       const memory = recallMining();
       // Unlike one that iOS loads anew, it may go on at once.
@@ -278,7 +287,8 @@ function expose(next: MinerState): void {
   window.starling.state = { ...next, session: null };
   const { dataset } = document.documentElement;
   dataset.minerActivity = next.activity;
-  dataset.minerReason = next.waiting?.code ?? next.error?.code ?? '';
+  const { waiting, error } = next;
+  dataset.minerReason = (error?.code === 'CODE_MISSING' ? error : (waiting ?? error))?.code ?? '';
   dataset.minerBackend = next.backend ?? '';
   dataset.minerId = next.minerId ?? '';
   dataset.minerStage = next.stage === null ? '' : String(next.stage);

@@ -38,7 +38,8 @@ function place(own: MinerState | null, stages: StageView[], offered: boolean) {
     const proof = own.parameterHash ? ` (${own.parameterHash.slice(0, 7)})` : '';
     return `You hold stage ${own.stage}: ${layers(own.layers)}, ${compact(own.parameters)} parameters, version ${count(own.version)}${proof}.`;
   }
-  if (own) return 'The server is choosing a stage for you.';
+  // A page that lacks its code asks for none.
+  if (own) return own.error?.code === 'CODE_MISSING' ? '' : 'The server is choosing a stage for you.';
   if (stages.length === 0) return '';
   return `Each stage holds some layers; each bird is a miner.${offered ? ' Start, and one is yours.' : ''}`;
 }

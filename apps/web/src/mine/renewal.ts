@@ -1,12 +1,15 @@
 /** A tab whose own code cannot be had any more is loaded anew by itself, as soon as a server answers. */
 
 export interface RenewalPorts {
-  /** Rejects, soon, where no server answers: a page that is loaded anew in vain is gone. */
+  /** Rejects, soon, where no server answers: a page that is loaded anew in vain is gone. So it does while the page is in use. */
   ask(): Promise<unknown>;
   reload(): void;
   /** Of this tab. */
   storage(): Pick<Storage, 'getItem' | 'setItem'>;
 }
+
+/** Asked of the page before: whoever would lose what a visitor has begun prevents it. */
+export const RENEWAL = 'starling.renewal';
 
 const RETRY_MS = 5_000;
 /** Where code is missing from a server that answers, a page that only loads itself anew would be of no use to anybody. */

@@ -4,6 +4,7 @@ import type { AccountView, DeviceSigner, WireError } from '@starling/protocol';
 import { loaded, SwarmError } from '@starling/protocol';
 import { useSyncExternalStore } from 'react';
 import { deviceKey } from '../device-key.ts';
+import { RENEWAL } from '../mine/renewal.ts';
 import type { OpenWallet } from './extension.ts';
 
 export interface WalletState {
@@ -34,6 +35,11 @@ function subscribe(listener: () => void): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
+
+// Its answer would come to nobody.
+addEventListener(RENEWAL, (event) => {
+  if (state.phase === 'signing') event.preventDefault();
+});
 
 export const useWallet = (): WalletState => useSyncExternalStore(subscribe, () => state);
 
