@@ -174,7 +174,7 @@ export interface Kernels extends Operations {
   /** Resolves with `DEVICE_LOST` when the device is gone, or `MEMORY_SHORT` when it had too little; never on wasm and cpu. */
   readonly lost: Promise<SwarmError>;
 
-  /** These, or others on the same device, until these are closed. Throws `BACKEND_FAILED` where the device cannot round as others do. */
+  /** These, or others on the same device, until these are closed. Throws `DEVICE_WRONG` where the device cannot round as others do. */
   withPrecision(precision: Precision): Promise<Kernels>;
 
   upload(data: Float32Array | Int32Array, shape: readonly number[]): Tensor;

@@ -4,7 +4,7 @@
  */
 import type { Kernels } from '@starling/kernels';
 import { selfTest } from '@starling/model';
-import { type Backend, explain, SwarmError } from '@starling/protocol';
+import { type Backend, explain, type Precision, SwarmError } from '@starling/protocol';
 import type { Status } from './status.ts';
 
 export interface ComputePorts {
@@ -32,6 +32,8 @@ export class Compute {
   private rebuilds = 0;
   /** Why wasm is used although WebGPU was wanted. */
   private fallback: SwarmError | null = null;
+  /** What computes as every other device does. */
+  private readonly tested = new WeakSet<Kernels>();
 
   constructor(wanted: 'auto' | 'webgpu' | 'wasm', status: Status, ports: ComputePorts) {
     this.wanted = wanted;
@@ -68,9 +70,7 @@ export class Compute {
     let kernels: Kernels | null = null;
     try {
       kernels = await this.ports.create('webgpu');
-      // Software adapters are what every change is tested on, and compile for seconds.
-      if (!kernels.software) await selfTest(kernels);
-      return kernels;
+      return await this.test(kernels);
     } catch (error) {
       kernels?.close();
       const fault = SwarmError.from(error, 'BACKEND_FAILED');
@@ -78,6 +78,28 @@ export class Compute {
       if (this.wanted === 'webgpu' || this.rebuilds > 0 || fault.code === 'CODE_MISSING') throw fault;
       this.fallback = fault;
       return this.ports.create('wasm');
+    }
+  }
+
+  /** These, when they compute as every other device does. Throws `DEVICE_WRONG`. */
+  private async test(kernels: Kernels): Promise<Kernels> {
+    // Software adapters are what every change is tested on, and compile for seconds.
+    if (!kernels.software && !this.tested.has(kernels)) await selfTest(kernels);
+    this.tested.add(kernels);
+    return kernels;
+  }
+
+  /** The same device as a run of this precision computes on it, tested for that. Throws `DEVICE_WRONG`, which is for `refuse`. */
+  async prepare(kernels: Kernels, precision: Precision): Promise<Kernels> {
+    return this.test(await kernels.withPrecision(precision));
+  }
+
+  /** The device computes other numbers than it should, and would when built anew: `auto` does without. */
+  refuse(error: SwarmError): void {
+    if (this.wanted !== 'auto' || this.current?.backend !== 'webgpu') this.ports.fails(error);
+    else {
+      this.fallback = error;
+      void this.rebuild(error);
     }
   }
 

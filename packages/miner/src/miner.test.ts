@@ -94,12 +94,16 @@ beforeEach(() => {
 afterEach(() => vi.useRealTimers());
 
 const LOST = new SwarmError('DEVICE_LOST', 'The GPU device was lost.');
+const WRONG = new SwarmError('DEVICE_WRONG', 'It computes other numbers than it should.');
 const AWAY = new SwarmError('WEBGPU_UNAVAILABLE', 'There is no adapter.');
 const MERGING: Waiting = { ...explain({ code: 'MERGING', message: 'The stage merges.' }), since: 0, until: null };
 
-/** A miner on a GPU. `lose` takes it away; while `away`, none is to be had, and while `missing`, no code for any device. */
+/**
+ * A miner on a GPU. `lose` takes it away; while `away`, none is to be had, while `missing`, no code for any device, and while `wrong`, it computes
+ * other numbers than a run’s.
+ */
 async function startOn(backend: MinerOptions['backend']) {
-  const gpu = { away: false, missing: false, lose: (_: SwarmError): void => {}, tries: [] as number[] };
+  const gpu = { away: false, missing: false, wrong: false, lose: (_: SwarmError): void => {}, tries: [] as number[] };
   const createKernels = async (kind: 'webgpu' | 'wasm') => {
     if (kind === 'webgpu') gpu.tries.push(Date.now());
     if (gpu.missing) throw codeMissing();
@@ -112,6 +116,10 @@ async function startOn(backend: MinerOptions['backend']) {
       adapter: kind,
       software: true,
       lost,
+      async withPrecision() {
+        if (kind === 'webgpu' && gpu.wrong) throw WRONG;
+        return this;
+      },
       memory: () => ({ tensors: 0, bytes: 0 }),
       close() {},
     } as unknown as Kernels;
@@ -234,6 +242,22 @@ test('in auto a GPU that stays away, or is lost again and again, is done without
     expect(miner.state).toMatchObject({ backend: 'wasm', error: null, fallback: { code: away ? 'WEBGPU_UNAVAILABLE' : 'DEVICE_LOST' } });
     expect(miner.state.fallback!.message).toContain('the next Start tries again');
     expect(said.at(-1)).toBe('hello with wasm');
+    await miner.stop('');
+  }
+});
+
+test('a GPU that computes other numbers than the run’s is done without at once; where only a GPU will do, mining ends', async () => {
+  for (const backend of ['auto', 'webgpu'] as const) {
+    said = [];
+    const { miner, gpu } = await startOn(backend);
+    gpu.wrong = true;
+    server.command('assign', { stage: 0, round: 1, version: 0 } as Assign);
+    await pass(100);
+    expect(gpu.tries).toHaveLength(1);
+    if (backend === 'auto') {
+      expect(miner.state).toMatchObject({ backend: 'wasm', error: null, fallback: { code: 'DEVICE_WRONG' } });
+      expect(said.at(-1)).toBe('hello with wasm');
+    } else expect(miner.state).toMatchObject({ activity: 'stopped', error: { code: 'DEVICE_WRONG' } });
     await miner.stop('');
   }
 });

@@ -14,6 +14,7 @@ import {
   type Lease,
   type Merge,
   PROTOCOL_VERSION,
+  precisionOf,
   type Reduce,
   type RunConfig,
   SwarmError,
@@ -325,7 +326,7 @@ export class Miner {
         this.endTerm();
         this.round = assign.round;
         this.term = this.newTerm();
-        this.enqueue((term) => term.hold(kernels, assign));
+        this.enqueue(async (term) => term.hold(await this.compute.prepare(kernels, precisionOf(this.run!)), assign));
         break;
       }
       case 'lease': {
@@ -431,6 +432,7 @@ export class Miner {
     const fault = SwarmError.from(error, 'BACKEND_FAILED');
     this.status.refused(fault);
     if (fault.code === 'MEMORY_SHORT') this.refusedEntry(fault);
+    else if (fault.code === 'DEVICE_WRONG') this.compute.refuse(fault);
     else if (fault.code === 'BACKEND_FAILED') void this.compute.rebuild(fault);
     else this.resynchronise();
   }

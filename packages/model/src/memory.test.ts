@@ -1,5 +1,5 @@
 /** What is told of a stage's memory before it is loaded, against what it then takes. */
-import { createKernels } from '@starling/kernels';
+import { createKernels, type Tensor } from '@starling/kernels';
 import { dawnGpu, nodeWasmPath } from '@starling/kernels/node';
 import { boundaryWidth, type ModelShape, type StageSpec } from '@starling/protocol';
 import { expect, test } from 'vitest';
@@ -19,25 +19,28 @@ async function twoMicrobatches(stage: Stage, spec: StageSpec, shape: ModelShape,
   stage.discard((await work()).gradient);
 }
 
-test('on wasm the estimate is within a sixth of the peak, for every stage', async () => {
-  const kernels = await createKernels({ backend: 'wasm', wasmPaths: nodeWasmPath() });
+test.each(['f32', 'f16'] as const)('on wasm, in %s, the estimate is within a sixth of the peak, for every stage', async (precision) => {
+  const kernels = await createKernels({ backend: 'wasm', wasmPaths: nodeWasmPath(), precision });
+  const roundings = kernels as unknown as { operand(x: Tensor): Tensor };
   for (const preset of ['nano', 'shakespeare']) {
     const { shape, sequences } = presetOf(preset);
     for (const spec of cutStages(shape, 3)) {
       const before = kernels.memory().bytes;
       let peak = 0;
       const { matmul } = kernels;
-      // Every product is a moment at which more may be held than at any before.
-      kernels.matmul = (...operands) => {
-        const product = matmul.apply(kernels, operands);
+      const { operand } = roundings;
+      // Every product, and every rounded operand of one, is a moment at which more may be held than at any before.
+      const watched = (tensor: Tensor) => {
         peak = Math.max(peak, kernels.memory().bytes - before);
-        return product;
+        return tensor;
       };
+      kernels.matmul = (...operands) => watched(matmul.apply(kernels, operands));
+      roundings.operand = (x) => watched(operand.call(kernels, x));
       const stage = new Stage(kernels, shape, spec, { sequences });
       await twoMicrobatches(stage, spec, shape, sequences);
       stage.dispose();
-      kernels.matmul = matmul;
-      const ratio = stageMemory(shape, spec, sequences, 'wasm').total / peak;
+      Object.assign(kernels, { matmul, operand });
+      const ratio = stageMemory(shape, spec, sequences, 'wasm', precision).total / peak;
       expect(ratio, `${preset}, stage ${spec.index}: ${(peak / 1e6).toFixed(1)} MB`).toBeGreaterThan(5 / 6);
       expect(ratio, `${preset}, stage ${spec.index}: ${(peak / 1e6).toFixed(1)} MB`).toBeLessThan(7 / 6);
     }

@@ -8,11 +8,11 @@ import { type HalfFormat, temporary, Value } from './value.ts';
 /** Under 2^-14, where WGSL lets a conversion give zero, and all between 1 and 2. */
 const SAMPLE = Uint16Array.from({ length: 2048 }, (_, i) => (i < 1024 ? i : 0x3c00 + i - 1024));
 
-/** `shader-f16`'s own type where that will do. Throws `BACKEND_FAILED` where no way does: numbers would not be those of other devices. */
+/** `shader-f16`'s own type where that will do. Throws `DEVICE_WRONG` where no way does: numbers would not be those of other devices. */
 export async function halfFormatOf(device: Device): Promise<HalfFormat> {
   const formats: readonly HalfFormat[] = device.gpu.features.has('shader-f16') ? ['f16', 'packed'] : ['packed'];
   for (const format of formats) if (await isExact(device, format)) return format;
-  throw new SwarmError('BACKEND_FAILED', 'This GPU takes the smallest halves for zero, so it cannot compute with them as others do.');
+  throw new SwarmError('DEVICE_WRONG', 'This GPU takes the smallest halves for zero, so it cannot compute with them as others do.');
 }
 
 async function isExact(device: Device, halves: HalfFormat): Promise<boolean> {

@@ -33,7 +33,7 @@ export interface WebGpuOptions {
   release(): void;
 }
 
-/** Throws `BACKEND_FAILED` where the device cannot round as others do. */
+/** Throws `DEVICE_WRONG` where the device cannot round as others do. */
 export async function createWebGpuKernels(gpu: GPUDevice, options: WebGpuOptions): Promise<Kernels> {
   try {
     const device = new Device(gpu, options.adapter, options.isSoftware);
@@ -78,9 +78,13 @@ class WebGpuKernels implements Kernels {
 
   async withPrecision(precision: Precision): Promise<Kernels> {
     if (precision === this.precision) return this;
-    const halves = precision === 'f16' ? await halfFormatOf(this.device) : null;
-    this.other ??= new WebGpuKernels(this.device, { ...this.options, release: () => {} }, halves);
+    this.other ??= await this.made(precision);
     return this.other;
+  }
+
+  private async made(precision: Precision): Promise<WebGpuKernels> {
+    const halves = precision === 'f16' ? await halfFormatOf(this.device) : null;
+    return new WebGpuKernels(this.device, { ...this.options, release: () => {} }, halves);
   }
 
   // ── tensors ───────────────────────────────────────────────────────────────────────────────────
