@@ -6,6 +6,7 @@ import { AUDITS, type AuditedRun, compareAll, judge, limitsFor, THRESHOLDS } fro
 import { REPLAY_BACKENDS, ReplayThread } from '@starling/audit/node';
 import { ATTACKS, evidenceOf, Rehearsal, ruledText, type Scene } from '@starling/audit/zoo';
 import { cutStages, presetOf, splitMix32 } from '@starling/model';
+import { BOUNDARIES } from '@starling/protocol';
 import { collusion } from './collusion.ts';
 import { BURSTS, FOLDS, HONEST_ALWAYS, income, LIFE, POOLS, REJOINING, SHELTERED, type Strategy, staying } from './income.ts';
 import { environment, type Report, type Row } from './report.ts';
@@ -13,11 +14,12 @@ import { environment, type Report, type Row } from './report.ts';
 const STAGES = 3;
 /** Not those of the calibration. */
 const SEED = 1_009;
-const HONEST: readonly { preset: string; boundary: AuditedRun['boundary']; steps: number }[] = [
+const HONEST: readonly (Pick<AuditedRun, 'boundary' | 'precision'> & { preset: string; steps: number })[] = [
   { preset: 'pico', boundary: 'f32', steps: 52 },
   { preset: 'pico', boundary: 'int8', steps: 20 },
   { preset: 'pico', boundary: 'f16', steps: 10 },
   { preset: 'pico', boundary: 'int4', steps: 10 },
+  ...BOUNDARIES.map((boundary) => ({ preset: 'pico', boundary, precision: 'f16', steps: 10 }) as const),
 ];
 /** Steps in which every attack is tried, at every stage. */
 const TRIED = 3;
@@ -26,9 +28,9 @@ const LIVES = 4_000;
 /** The same after a false reduction: 15 s. */
 const PAIR_BAN_STEPS = 1;
 
-function runOf(preset: string, boundary: AuditedRun['boundary'], sequences: number): AuditedRun {
+function runOf(preset: string, written: Pick<AuditedRun, 'boundary' | 'precision'>, sequences: number): AuditedRun {
   const { shape } = presetOf(preset);
-  return { model: shape, stages: cutStages(shape, STAGES), sequences, boundary, gradient: 'f32' };
+  return { model: shape, stages: cutStages(shape, STAGES), sequences, ...written, gradient: 'f32' };
 }
 
 function rehearse(run: AuditedRun, preset: string, microbatches: number, thread: ReplayThread): Rehearsal {
@@ -54,8 +56,8 @@ async function honest(
   threads: readonly ReplayThread[],
 ): Promise<{ comparisons: number; distinct: number; wrong: number; audits: number; condemned: number }> {
   const total = { comparisons: 0, distinct: 0, wrong: 0, audits: 0, condemned: 0 };
-  for (const { preset, boundary, steps } of HONEST) {
-    const run = runOf(preset, boundary, 1);
+  for (const { preset, steps, ...written } of HONEST) {
+    const run = runOf(preset, written, 1);
     const limits = limitsFor(THRESHOLDS, run);
     const rehearsal = rehearse(run, preset, 4, threads[0]!);
     for (let step = 0; step < steps; step++) {
@@ -82,8 +84,8 @@ async function honest(
 }
 
 /** Share of the audits of cheated steps that found it, by attack. */
-async function detection(thread: ReplayThread, boundary: AuditedRun['boundary']): Promise<Map<string, number>> {
-  const run = runOf('nano', boundary, 1);
+async function detection(thread: ReplayThread, written: Pick<AuditedRun, 'boundary' | 'precision'>): Promise<Map<string, number>> {
+  const run = runOf('nano', written, 1);
   const limits = limitsFor(THRESHOLDS, run);
   // Twice the microbatches: half of them are another miner's.
   const rehearsal = rehearse(run, 'nano', 4, thread);
@@ -129,7 +131,7 @@ function best(strategies: readonly Strategy[], paidFor: (strategy: Strategy) => 
 
 /** What an audit costs against the work it looks at: processor time of both, on the same backend. */
 async function cost(thread: ReplayThread): Promise<number> {
-  const run = runOf('nano', 'f32', 4);
+  const run = runOf('nano', { boundary: 'f32' }, 4);
   const rehearsal = rehearse(run, 'nano', 4, thread);
   const limits = limitsFor(THRESHOLDS, run);
   let [work, audits] = [0, 0];
@@ -150,7 +152,9 @@ export async function audit(): Promise<Report> {
   const [wasm] = threads;
   const names = threads.map(({ backend }) => backend);
   const { comparisons, distinct, wrong, audits, condemned } = await honest(threads);
-  const [plain, small] = [await detection(wasm!, 'f32'), await detection(wasm!, 'int8')];
+  const plain = await detection(wasm!, { boundary: 'f32' });
+  const small = await detection(wasm!, { boundary: 'int8' });
+  const halves = await detection(wasm!, { boundary: 'f32', precision: 'f16' });
   const share = await cost(wasm!);
   await Promise.all(threads.map((thread) => thread.close()));
   const next = splitMix32(SEED);
@@ -179,6 +183,7 @@ export async function audit(): Promise<Report> {
     rows.push(
       { metric: `${attack.name}: audits that find it, f32`, value: 100 * found, unit: '%' },
       { metric: `${attack.name}: the same, int8`, value: 100 * small.get(attack.name)!, unit: '%' },
+      { metric: `${attack.name}: the same, f32 with f16 products`, value: 100 * halves.get(attack.name)!, unit: '%' },
       { metric: `${attack.name}: audits spent in ${LIFE} steps`, value: spent, unit: '' },
       earned(`${attack.name}: income`, paid),
       earned(`${attack.name}: income of who ${rejoins.name}`, rejoins.paid),

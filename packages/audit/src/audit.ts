@@ -1,7 +1,7 @@
 /** One audit: evidence in, verdict out. */
 import { type AuditVerdict, SwarmError } from '@starling/protocol';
 import type { AuditedRun, Evidence } from './evidence.ts';
-import { doubtOf, judge } from './judge.ts';
+import { changes, doubtOf, judge } from './judge.ts';
 import type { Limits } from './limits.ts';
 import type { Replayed, Replayer } from './replay.ts';
 
@@ -27,7 +27,7 @@ export async function audit(replayer: Replayer, run: AuditedRun, evidence: Evide
       // Who sent the inputs may have chosen them so that all honest results differ; how they are moved was not known then.
       const moved: Replayed[] = [];
       for (const seed of crypto.getRandomValues(new Uint32Array(MOVES))) moved.push(await replayer.replay(evidence, seed));
-      judgement = judge(run, evidence, replayed, limits, moved);
+      judgement = judge(run, evidence, replayed, limits, changes(moved, await replayer.replayUnrounded(evidence)));
     }
     return { ...judgement, computeMs: performance.now() - started };
   } catch (error) {

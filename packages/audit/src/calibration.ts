@@ -105,8 +105,9 @@ export const precisionLimitsOf = (pairs: readonly Measured[]) =>
   ) as Thresholds['precisions'];
 
 function limitsOf(pairs: readonly Measured[]): PrecisionLimits['limits'] {
+  // A loss is computed from what crossed, however it was written.
   const of = (boundary: AuditedRun['boundary'], quantity: AuditQuantity) =>
-    most(pairs.filter((row) => row.boundary === boundary && ALIKE[quantity].includes(row.quantity)));
+    most(pairs.filter((row) => (quantity === 'loss' || row.boundary === boundary) && ALIKE[quantity].includes(row.quantity)));
   const each = (boundary: AuditedRun['boundary']) =>
     Object.fromEntries(AUDIT_QUANTITIES.map((quantity) => [quantity, of(boundary, quantity)])) as Limits;
   return { f32: each('f32'), f16: each('f16'), int8: each('int8'), int4: each('int4') };

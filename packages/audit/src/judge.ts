@@ -30,6 +30,24 @@ const TOLD = 16;
  * to 1e-6 … 1; times ten as the limits are.
  */
 const MOVEMENTS = 50;
+/**
+ * Where rounding operands to halves changes a result by m, honest ones differ by up to 2 m: what lies in the middle of two halves may become
+ * either. Seen: up to 0.7 m where they differ by more than a limit, on inputs so small that few halves are left for them; times two.
+ */
+const ROUNDINGS = 4;
+
+/** A replay that was changed a little. */
+export interface Changed {
+  replayed: Replayed;
+  /** Honest results differ by less than so many times what it changed. */
+  times: number;
+}
+
+/** `moved`: on inputs moved by their last digit; `unrounded`: without the rounding of operands, of a run that has it. */
+export const changes = (moved: readonly Replayed[], unrounded: Replayed | null): Changed[] => [
+  ...moved.map((replayed) => ({ replayed, times: MOVEMENTS })),
+  ...(unrounded ? [{ replayed: unrounded, times: ROUNDINGS }] : []),
+];
 
 /**
  * Null when the evidence is what was signed; else what is wrong with it, which is not the miner's doing. The hash of an output where
@@ -53,48 +71,56 @@ export interface Comparison {
   /** What it is about: one, or all of a sum. */
   leases: readonly AnsweredLease[];
   distance: Distance;
-  /** Relative L2 by which the replay moved when its inputs did by their last digit; 0 where that was not looked at. */
-  movement: number;
+  /** Relative L2 by which honest results may differ, as changed replays tell; 0 where that was not looked at. */
+  doubt: number;
 }
 
 type Numbers = ArrayLike<number>;
 
-/** All comparisons that evidence and replay allow. `run` is the sizes of both; `moved`: replays on moved inputs. */
-export function compareAll(run: AuditedRun, evidence: Evidence, replayed: Replayed, moved: readonly Replayed[] = []): Comparison[] {
+/** All comparisons that evidence and replay allow. `run` is the sizes of both. */
+export function compareAll(run: AuditedRun, evidence: Evidence, replayed: Replayed, changed: readonly Changed[] = []): Comparison[] {
   const crossing = crossingOf(run);
+  const times = changed.map((change) => change.times);
   const found = evidence.leases.flatMap((lease, i) => {
-    const [again, others] = [replayed.outcomes[i]!, moved.map(({ outcomes }) => outcomes[i]!)];
-    return compareLease(crossing, lease, again, others);
+    const others = changed.map((change) => change.replayed.outcomes[i]!);
+    return compareLease(crossing, lease, replayed.outcomes[i]!, others, times);
   });
   const { gradient } = evidence;
   if (gradient === null) return found;
   // Nothing counted, and yet there is a gradient: it is compared with zero.
   const sumOf = (replay: Replayed) => written(run.gradient, replay.gradient ?? new Float32Array(gradient.length));
   const leases = evidence.leases.filter(({ inSum }) => inSum);
-  return [...found, { quantity: 'gradient', microbatch: null, leases, ...measured(gradient, sumOf(replayed), moved.map(sumOf)) }];
+  const others = changed.map((change) => sumOf(change.replayed));
+  return [...found, { quantity: 'gradient', microbatch: null, leases, ...measured(gradient, sumOf(replayed), others, times) }];
 }
 
-function compareLease(crossing: Crossing, lease: AnsweredLease, replay: Outcome, moved: readonly Outcome[]): Comparison[] {
+function compareLease(
+  crossing: Crossing,
+  lease: AnsweredLease,
+  replay: Outcome,
+  changed: readonly Outcome[],
+  times: readonly number[],
+): Comparison[] {
   const { kind, microbatch, output, said } = lease;
   const [found, leases]: [Comparison[], AnsweredLease[]] = [[], [lease]];
   if (output !== null || said.outputHash !== null || replay.output !== null) {
     const quantity = kind === 'backward' ? 'inputGradient' : 'activations';
     const crossed = (of: Pick<Outcome, 'output'>) => (of.output === null ? null : readable(() => crossing.unpack(of.output!)));
-    found.push({ quantity, microbatch, leases, ...measured(crossed({ output }), crossed(replay), moved.map(crossed)) });
+    found.push({ quantity, microbatch, leases, ...measured(crossed({ output }), crossed(replay), changed.map(crossed), times) });
   }
   if (said.lossSum !== null || replay.lossSum !== null) {
     const loss = ({ lossSum }: Pick<Outcome, 'lossSum'>) => (lossSum !== null && Number.isFinite(lossSum) ? [lossSum] : null);
-    found.push({ quantity: 'loss', microbatch, leases, ...measured(loss(said), loss(replay), moved.map(loss)) });
+    found.push({ quantity: 'loss', microbatch, leases, ...measured(loss(said), loss(replay), changed.map(loss), times) });
   }
   return found;
 }
 
 /** Tensors as they were written for the wire, so that what the writing rounds away is rounded away in all; null: like nothing. */
-function measured(claim: Numbers | null, replay: Numbers | null, moved: readonly (Numbers | null)[]) {
+function measured(claim: Numbers | null, replay: Numbers | null, changed: readonly (Numbers | null)[], times: readonly number[]) {
   const apart = (from: Numbers | null) => (from && replay ? distanceOf(from, replay) : FARTHEST);
-  // What is no number wherever its inputs are has not moved.
-  const movements = moved.map((other) => (other === null && replay === null ? 0 : apart(other).relativeL2));
-  return { distance: apart(claim), movement: Math.max(0, ...movements) };
+  // What is no number either way has not changed.
+  const doubts = changed.map((other, i) => (other === null && replay === null ? 0 : times[i]! * apart(other).relativeL2));
+  return { distance: apart(claim), doubt: Math.max(0, ...doubts) };
 }
 
 /** As it is written when it is handed in. */
@@ -116,19 +142,25 @@ const within = ({ cosineDistance, relativeL2 }: Distance, limit: Distance) =>
   cosineDistance <= limit.cosineDistance && relativeL2 <= limit.relativeL2;
 
 /**
- * The evidence itself is beyond doubt. `unverified`: of inputs on which honest results differ, too, as `moved` tells; the rest must not go
+ * The evidence itself is beyond doubt. `unverified`: of inputs on which honest results differ, too, as `changed` tells; the rest must not go
  * unseen for them. `void`: nothing in it is false, and yet it shows nothing, since there was nothing that can be compared, or no
  * gradient for the backwards (which then are in no merge, and unpaid).
  */
-export function judge(run: AuditedRun, evidence: Evidence, replayed: Replayed, limits: Limits, moved: readonly Replayed[] = []): Judgement {
+export function judge(
+  run: AuditedRun,
+  evidence: Evidence,
+  replayed: Replayed,
+  limits: Limits,
+  changed: readonly Changed[] = [],
+): Judgement {
   const failed: AuditCheck[] = [];
   const unsure: AuditCheck[] = [];
   const unverified = new Set<AnsweredLease>();
-  const checks = compareAll(run, evidence, replayed, moved).map(({ quantity, microbatch, leases, distance, movement }): AuditCheck => {
+  const checks = compareAll(run, evidence, replayed, changed).map(({ quantity, microbatch, leases, distance, doubt }): AuditCheck => {
     const limit = limits[quantity];
     const check = { quantity, microbatch, ...distance, limit, passed: within(distance, limit) };
     if (check.passed) return check;
-    if (distance.relativeL2 > MOVEMENTS * movement) failed.push(check);
+    if (distance.relativeL2 > doubt) failed.push(check);
     else {
       unsure.push(check);
       for (const lease of leases) unverified.add(lease);

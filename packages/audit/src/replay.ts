@@ -67,6 +67,17 @@ export class Replayer {
     return { outcomes, gradient: summed ? await stage.takeGradient() : null };
   }
 
+  /** Without rounding operands to halves; null where the run does not. */
+  async replayUnrounded(work: StageWork): Promise<Replayed | null> {
+    if (precisionOf(this.run) === 'f32') return null;
+    const whole = new Replayer(this.kernels, { ...this.run, precision: 'f32' });
+    try {
+      return await whole.replay(work);
+    } finally {
+      whole.dispose();
+    }
+  }
+
   dispose(): void {
     this.loaded?.stage.dispose();
     this.loaded = null;
