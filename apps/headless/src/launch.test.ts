@@ -111,9 +111,9 @@ describe.skipIf(!process.env.CHROMIUM_PATH)('launchMiners (needs CHROMIUM_PATH, 
 
   test('a page that loads itself anew goes on counting', async () => {
     pages.first.push({ body: ONCE_HEARD });
-    miners = await launchMiners({ ...OPTIONS, url, answerMs: 250, onEvent: events.push });
+    miners = await launchMiners({ ...OPTIONS, url, onEvent: events.push });
     await expect
-      .poll(async () => (await miners!.pages())[0])
+      .poll(async () => (await miners!.pages())[0], { timeout: 30_000 })
       .toMatchObject({ microbatches: 3 + 17, refused: 5 + 1, restarts: 0, failures: 0 });
     expect(events.all.map((event) => event.kind)).toEqual(['opened']);
   });
