@@ -29,7 +29,7 @@ let instance: Promise<GPU | null> | undefined;
  * WebGPU through Dawn (npm package `webgpu`), or null when the package or a Vulkan driver is missing.
  * One instance per process. With Debian's Chromium, its software driver serves: start the process with
  * `LD_LIBRARY_PATH=/usr/lib/chromium VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json`.
- * Installs the WebGPU globals and `navigator.gpu`, which tfjs looks for.
+ * Installs the WebGPU globals and `navigator.gpu`, which tfjs looks for. `DAWN_FLAGS` in the environment: Dawn's own, with blanks between them.
  */
 export function dawnGpu(): Promise<GPU | null> {
   instance ??= startDawn();
@@ -40,7 +40,7 @@ async function startDawn(): Promise<GPU | null> {
   try {
     const { create, globals } = await import('webgpu');
     Object.assign(globalThis, globals);
-    const gpu = create([]);
+    const gpu = create(process.env.DAWN_FLAGS?.split(' ') ?? []);
     if (!(await gpu.requestAdapter())) return null;
     Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true });
     return gpu;
