@@ -44,6 +44,11 @@ export class MinerCommands {
     this.outlet = outlet;
   }
 
+  /** Resolves when all that was to be told this miner before is told. */
+  told(minerId: string): Promise<void> {
+    return this.queues.done(minerId);
+  }
+
   tell<K extends CommandName>(minerId: string, name: K, message: Commands[K]): void {
     this.queues.add(minerId, async () => this.outlet.send(minerId, name, message));
   }

@@ -158,7 +158,7 @@ export class Gateway {
     on('receipt', (message) => this.receipt(joined(), message));
     on('contribution', (message) => this.contribution(joined(), message));
     on('reduced', (message) => this.reduced(joined(), message));
-    on('busy', (message) => this.settle({ type: 'busy', minerId: joined(), ...message }));
+    on('busy', (message) => this.busy(joined(), message));
     on('applied', (message) => this.settle({ type: 'applied', minerId: joined(), ...message }));
     on('status', ({ activity, reason }) => {
       this.run.view.status(joined(), activity, reason);
@@ -233,6 +233,13 @@ export class Gateway {
   }
 
   /** Hands an input over; resolves when it is durable, and throws the refusal. */
+  /** It is answered after all that the miner was given before: who is about to leave gives that back, too. */
+  private async busy(minerId: string, message: Requests['busy']): Promise<null> {
+    await this.settle({ type: 'busy', minerId, ...message });
+    await this.run.told(minerId);
+    return null;
+  }
+
   private async settle(input: Input): Promise<null> {
     await this.run.submit(input);
     return null;

@@ -8,6 +8,11 @@ export class Queues<Key> {
     this.fault = fault;
   }
 
+  /** Resolves when all that was added before is done. */
+  done(key: Key): Promise<void> {
+    return this.tails.get(key) ?? Promise.resolve();
+  }
+
   add(key: Key, task: () => Promise<void>): void {
     const before = this.tails.get(key) ?? Promise.resolve();
     const after = before.then(task).catch(this.fault);

@@ -215,6 +215,11 @@ export class Run {
     this.commands.connect(outlet);
   }
 
+  /** Resolves when all that was to be told this miner before is told. */
+  told(minerId: string): Promise<void> {
+    return this.commands.told(minerId);
+  }
+
   onStep(listener: (point: StepPoint) => void): () => void {
     this.stepListeners.add(listener);
     return () => this.stepListeners.delete(listener);

@@ -146,6 +146,15 @@ export class Connection {
     if (this.joined) (this.socket as unknown as Socket).volatile.emit(name, message, () => {});
   }
 
+  /** Resolves when nothing more is granted, and what was granted has come; after a moment at the latest. */
+  async quieten(pauseMs: number): Promise<void> {
+    if (this.joined)
+      await this.socket
+        .timeout(1_000)
+        .emitWithAck('busy', { leaseId: null, pauseMs })
+        .catch(() => {});
+  }
+
   /** Sends `leave`, gives it a moment to arrive, and closes. Open requests are never answered. */
   async leave(reason: string): Promise<void> {
     const answered = this.joined ? this.socket.timeout(1_000).emitWithAck('leave', { reason }) : Promise.resolve();

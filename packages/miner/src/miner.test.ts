@@ -24,7 +24,7 @@ let loading: Promise<void>;
 /** The miner's own. */
 let blobs: TermParts['blobs'];
 vi.mock('./connection.ts', () => ({
-  Connection: class implements Pick<Connection, 'join' | 'stepAside' | 'tell' | 'request' | 'leave' | 'socketId'> {
+  Connection: class implements Pick<Connection, 'join' | 'stepAside' | 'tell' | 'request' | 'quieten' | 'leave' | 'socketId'> {
     readonly socketId = 's';
     constructor(_url: string, events: ConnectionEvents) {
       server = events;
@@ -43,6 +43,9 @@ vi.mock('./connection.ts', () => ({
     tell() {}
     request() {
       return Promise.reject(new Error('Nobody answers.'));
+    }
+    quieten() {
+      return Promise.resolve();
     }
     leave() {
       return Promise.resolve();

@@ -217,7 +217,12 @@ export class Miner {
     const deadline = performance.now() + FINISH_MS;
     // A stage that is still on its way would be of no use any more.
     const isHolding = () => this.term?.ready && (this.queued > 0 || this.term.owes);
-    while (!this.stopped && performance.now() < deadline && isHolding()) await pause(POLL_MS);
+    const goesOn = () => !this.stopped && performance.now() < deadline && isHolding();
+    do {
+      while (goesOn()) await pause(POLL_MS);
+      // Of the next step it may have been given something by now: that goes back as it came.
+      await this.connection?.quieten(REST_MS);
+    } while (goesOn());
     await this.stop(
       isHolding() ? `${reason} Not all could be handed in within ${FINISH_MS / 1_000} s: others compute the rest again.` : reason,
     );
