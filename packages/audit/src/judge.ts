@@ -80,47 +80,52 @@ type Numbers = ArrayLike<number>;
 /** All comparisons that evidence and replay allow. `run` is the sizes of both. */
 export function compareAll(run: AuditedRun, evidence: Evidence, replayed: Replayed, changed: readonly Changed[] = []): Comparison[] {
   const crossing = crossingOf(run);
-  const times = changed.map((change) => change.times);
-  const found = evidence.leases.flatMap((lease, i) => {
-    const others = changed.map((change) => change.replayed.outcomes[i]!);
-    return compareLease(crossing, lease, replayed.outcomes[i]!, others, times);
-  });
+  const found = evidence.leases.flatMap((lease, i) => compareLease(crossing, lease, ({ outcomes }) => outcomes[i]!, replayed, changed));
   const { gradient } = evidence;
   if (gradient === null) return found;
   // Nothing counted, and yet there is a gradient: it is compared with zero.
   const sumOf = (replay: Replayed) => written(run.gradient, replay.gradient ?? new Float32Array(gradient.length));
   const leases = evidence.leases.filter(({ inSum }) => inSum);
-  const others = changed.map((change) => sumOf(change.replayed));
-  return [...found, { quantity: 'gradient', microbatch: null, leases, ...measured(gradient, sumOf(replayed), others, times) }];
+  return [...found, { quantity: 'gradient', microbatch: null, leases, ...measured(gradient, sumOf, replayed, changed) }];
 }
 
 function compareLease(
   crossing: Crossing,
   lease: AnsweredLease,
-  replay: Outcome,
-  changed: readonly Outcome[],
-  times: readonly number[],
+  outcomeOf: (replay: Replayed) => Outcome,
+  replayed: Replayed,
+  changed: readonly Changed[],
 ): Comparison[] {
   const { kind, microbatch, output, said } = lease;
+  const replay = outcomeOf(replayed);
   const [found, leases]: [Comparison[], AnsweredLease[]] = [[], [lease]];
   if (output !== null || said.outputHash !== null || replay.output !== null) {
     const quantity = kind === 'backward' ? 'inputGradient' : 'activations';
     const crossed = (of: Pick<Outcome, 'output'>) => (of.output === null ? null : readable(() => crossing.unpack(of.output!)));
-    found.push({ quantity, microbatch, leases, ...measured(crossed({ output }), crossed(replay), changed.map(crossed), times) });
+    found.push({ quantity, microbatch, leases, ...measured(crossed({ output }), (of) => crossed(outcomeOf(of)), replayed, changed) });
   }
   if (said.lossSum !== null || replay.lossSum !== null) {
     const loss = ({ lossSum }: Pick<Outcome, 'lossSum'>) => (lossSum !== null && Number.isFinite(lossSum) ? [lossSum] : null);
-    found.push({ quantity: 'loss', microbatch, leases, ...measured(loss(said), loss(replay), changed.map(loss), times) });
+    found.push({ quantity: 'loss', microbatch, leases, ...measured(loss(said), (of) => loss(outcomeOf(of)), replayed, changed) });
   }
   return found;
 }
 
 /** Tensors as they were written for the wire, so that what the writing rounds away is rounded away in all; null: like nothing. */
-function measured(claim: Numbers | null, replay: Numbers | null, changed: readonly (Numbers | null)[], times: readonly number[]) {
+function measured(
+  claim: Numbers | null,
+  numbersOf: (replay: Replayed) => Numbers | null,
+  replayed: Replayed,
+  changed: readonly Changed[],
+): Pick<Comparison, 'distance' | 'doubt'> {
+  const replay = numbersOf(replayed);
   const apart = (from: Numbers | null) => (from && replay ? distanceOf(from, replay) : FARTHEST);
-  // What is no number either way has not changed.
-  const doubts = changed.map((other, i) => (other === null && replay === null ? 0 : times[i]! * apart(other).relativeL2));
-  return { distance: apart(claim), doubt: Math.max(0, ...doubts) };
+  const doubtBy = ({ replayed, times }: Changed) => {
+    const other = numbersOf(replayed);
+    // What is no number either way has not changed.
+    return other === null && replay === null ? 0 : times * apart(other).relativeL2;
+  };
+  return { distance: apart(claim), doubt: Math.max(0, ...changed.map(doubtBy)) };
 }
 
 /** As it is written when it is handed in. */
