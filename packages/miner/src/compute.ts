@@ -96,11 +96,8 @@ export class Compute {
 
   /** The device computes other numbers than it should, and would when built anew: `auto` does without. */
   refuse(error: SwarmError): void {
-    if (this.wanted !== 'auto' || this.current?.backend !== 'webgpu') this.ports.fails(error);
-    else {
-      this.fallback = error;
-      void this.rebuild(error);
-    }
+    if (this.wanted === 'auto' && !this.fallback) void this.rebuild(error);
+    else this.ports.fails(error);
   }
 
   /** The device is gone or computes no more: it is built anew, after a pause that is longer each time. */
@@ -109,9 +106,10 @@ export class Compute {
     this.current = null;
     this.ports.gone(error);
     old?.close();
-    const doWithout = this.wanted === 'auto' && !this.fallback && this.rebuilds >= GPU_TRIES;
-    if (doWithout)
-      this.fallback = new SwarmError(error.code, `${error.message} It was tried ${GPU_TRIES} times; the next Start tries again.`);
+    const isWrong = error.code === 'DEVICE_WRONG';
+    const doWithout = this.wanted === 'auto' && !this.fallback && (isWrong || this.rebuilds >= GPU_TRIES);
+    const tried = `${error.message} It was tried ${GPU_TRIES} times; the next Start tries again.`;
+    if (doWithout) this.fallback = isWrong ? error : new SwarmError(error.code, tried);
     const wait = this.rebuilds === 0 || doWithout ? 0 : Math.min(LONGEST_PAUSE_MS, 1_000 * 2 ** this.rebuilds);
     this.rebuilds += 1;
     this.sayGone(error, wait);
