@@ -232,7 +232,6 @@ export class Gateway {
     return { ...session, server: this.serverName, run: this.run.view.config };
   }
 
-  /** Hands an input over; resolves when it is durable, and throws the refusal. */
   /** It is answered after all that the miner was given before: who is about to leave gives that back, too. */
   private async busy(minerId: string, message: Requests['busy']): Promise<null> {
     await this.settle({ type: 'busy', minerId, ...message });
@@ -240,6 +239,7 @@ export class Gateway {
     return null;
   }
 
+  /** Hands an input over; resolves when it is durable, and throws the refusal. */
   private async settle(input: Input): Promise<null> {
     await this.run.submit(input);
     return null;

@@ -21,6 +21,9 @@ let reachable: boolean;
 let owes: boolean;
 /** Until a stage is loaded. */
 let loading: Promise<void>;
+/** What the server gives, before it hears that this miner rests, and what it hears of that. */
+let given: Lease[];
+let heard: string[];
 /** The miner's own. */
 let blobs: TermParts['blobs'];
 vi.mock('./connection.ts', () => ({
@@ -41,13 +44,15 @@ vi.mock('./connection.ts', () => ({
       said.push('aside');
     }
     tell() {}
-    request() {
+    request(name: string, message: object) {
+      if ('leaseId' in message) heard.push(`${name} ${message.leaseId}`);
       return Promise.reject(new Error('Nobody answers.'));
     }
-    quieten() {
-      return Promise.resolve();
+    async quieten() {
+      for (const lease of given.splice(0)) server.command('lease', lease);
     }
     leave() {
+      heard.push('leave');
       return Promise.resolve();
     }
   },
@@ -91,6 +96,8 @@ beforeEach(() => {
   said = [];
   reachable = true;
   owes = false;
+  given = [];
+  heard = [];
   loading = Promise.resolve();
   vi.useFakeTimers({ now: 0 });
 });
@@ -320,6 +327,16 @@ test('whoever is to finish and cannot hand in what it holds says so after two mi
   expect(miner.state).toMatchObject({ activity: 'stopped', tokensPerSecond: 0 });
   expect(miner.state.reason).toBe('Finish was pressed. Not all could be handed in within 120 s: others compute the rest again.');
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test('whoever is to finish gives back what it was given of the next step meanwhile, and then leaves', async () => {
+  const { miner } = await startOn('wasm');
+  await pass(0);
+  server.command('assign', { stage: 0, round: 1 } as Assign);
+  await pass(0);
+  given = [{ id: 'a', version: 1 } as Lease, { id: 'b', version: 1 } as Lease];
+  await miner.finish('Finish was pressed.');
+  expect(heard).toEqual(['busy a', 'busy b', 'leave']);
 });
 
 test('whoever is to finish before its stage is there stops at once', async () => {
